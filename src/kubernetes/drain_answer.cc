@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The exact texts of the API server's shutdown answers.
+#include "sluice/kubernetes/drain_answer.h"
+
+#include <algorithm>
+
+#include "numbers.h"
+
+namespace sluice::kubernetes {
+namespace {
+
+constexpr std::string_view too_many_requests_text =
+    "The apiserver is shutting down, please try again later.";
+constexpr std::string_view service_unavailable_text =
+    R"({"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure",)"
+    R"("message":"apiserver is shutting down","reason":"ServiceUnavailable","code":503})";
+
+static_assert(service_unavailable_text.size() + 2 <= drain_answer_bytes_max);
+
+// Flow control marks every answer that it lets through or gives itself.
+bool has_flow_control_field(const http::Fields& fields) {
+  return fields.contains("x-kubernetes-pf-flowschema-uid") ||
+         fields.contains("x-kubernetes-pf-prioritylevel-uid");
+}
+
+}  // namespace
+
+bool may_be_drain_answer(const http::ResponseHead& head, RequestClass request_class) {
+  if (head.status != 429 && head.status != 503) return false;
+  if (request_class == RequestClass::long_running_other) return false;
+  if (head.fields.find("retry-after") != (head.status == 429 ? "5" : "1")) return false;
+  if (has_flow_control_field(head.fields)) return false;
+  if (head.fields.contains("content-encoding")) return false;
+  const std::string_view type = head.fields.find("content-type").value_or("");
+  if (!type.starts_with(head.status == 429 ? "text/plain" : "application/json")) return false;
+  if (const auto length = head.fields.find("content-length")) {
+    const std::optional<std::int64_t> bytes = parse_int64(*length);
+    return bytes && *bytes <= static_cast<std::int64_t>(drain_answer_bytes_max);
+  }
+  return true;
+}
+
+bool is_drain_answer(const http::ResponseHead& head, std::string_view body,
+                     RequestClass request_class) {
+  if (body.size() > drain_answer_bytes_max || !may_be_drain_answer(head, request_class))
+    return false;
+  while (body.ends_with('\n')) body.remove_suffix(1);
+  return body == (head.status == 429 ? too_many_requests_text : service_unavailable_text);
+}
+
+}  // namespace sluice::kubernetes

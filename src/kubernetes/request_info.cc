@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The rules of the API server's request info, and the characters that a path may have.
+#include "sluice/kubernetes/request_info.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "ascii.h"
+#include "numbers.h"
+#include "query.h"
+#include "selectors.h"
+#include "sluice/base/check.h"
+
+namespace sluice::kubernetes {
+namespace {
+
+// Room for everything that is decoded from one path, allocated when the first escape is met: each
+// byte of it is decoded at most once, and a field selector's value may grow threefold afterwards.
+class Scratch {
+ public:
+  Scratch(std::unique_ptr<char[]>& memory, std::size_t input_bytes)
+      : memory_(memory), capacity_(4 * input_bytes) {}
+
+  char* reserve(std::size_t bytes) {
+    if (!memory_) memory_ = std::make_unique_for_overwrite<char[]>(capacity_);
+    CHECK_LE(used_ + bytes, capacity_);
+    return memory_.get() + used_;
+  }
+
+  std::string_view keep(const char* begin, std::size_t bytes) {
+    used_ += bytes;
+    return {begin, bytes};
+  }
+
+ private:
+  std::unique_ptr<char[]>& memory_;
+  std::size_t capacity_;
+  std::size_t used_ = 0;
+};
+
+std::string_view decode(std::string_view text, bool plus_is_space, Scratch& scratch) {
+  char* out = scratch.reserve(text.size());
+  return scratch.keep(out, decode_percent(text, plus_is_space, out));
+}
+
+std::string_view decode(const ParameterValue& value, Scratch& scratch) {
+  return value.encoded ? decode(value.raw, true, scratch) : value.raw;
+}
+
+// The first segments of a path and how many there are; nine are the most that mean anything
+// (apis, group, version, watch, namespaces, namespace, resource, name, subresource).
+class Segments {
+ public:
+  explicit Segments(std::string_view path) {
+    while (path.starts_with('/')) path.remove_prefix(1);
+    while (path.ends_with('/')) path.remove_suffix(1);
+    if (path.empty()) return;
+    while (count_ < list_.size()) {
+      const std::size_t slash = path.find('/');
+      list_[count_++] = path.substr(0, slash);
+      if (slash == std::string_view::npos) break;
+      path.remove_prefix(slash + 1);
+    }
+  }
+
+  std::size_t left() const { return count_ - at_; }
+  std::string_view operator[](std::size_t index) const { return list_[at_ + index]; }
+  void drop(std::size_t segments) { at_ += segments; }
+  std::string_view take() { return list_[at_++]; }
+
+ private:
+  std::array<std::string_view, 10> list_;
+  std::size_t count_ = 0;
+  std::size_t at_ = 0;
+};
+
+std::string_view lower_case_method(std::string_view method, Scratch& scratch) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 7> known = {{
+      {"GET", "get"},
+      {"POST", "post"},
+      {"PUT", "put"},
+      {"PATCH", "patch"},
+      {"DELETE", "delete"},
+      {"HEAD", "head"},
+      {"OPTIONS", "options"},
+  }};
+  for (const auto& [upper, lower] : known) {
+    if (method == upper) return lower;
+  }
+  if (std::none_of(method.begin(), method.end(), is_upper)) return method;
+  char* out = scratch.reserve(method.size());
+  std::transform(method.begin(), method.end(), out, to_lower);
+  return scratch.keep(out, method.size());
+}
+
+std::string_view verb_of_method(std::string_view method) {
+  if (method == "GET" || method == "HEAD") return "get";
+  if (method == "POST") return "create";
+  if (method == "PUT") return "update";
+  if (method == "PATCH") return "patch";
+  if (method == "DELETE") return "delete";
+  return "";
+}
+
+// The value of a flag that is present: everything but 0 and false is true. Where the list options
+// decode, the API server folds case by Unicode's rules, by which U+017F is an s.
+bool parse_flag(std::string_view value, bool unicode_folding) {
+  if (value == "0" || equals_ignoring_case(value, "false")) return false;
+  constexpr std::string_view long_s = "\xc5\xbf";
+  return !(unicode_folding && value.size() == 6 && value.substr(3, 2) == long_s &&
+           equals_ignoring_case(value.substr(0, 3), "fal") && to_lower(value[5]) == 'e');
+}
+
+bool is_path_segment(std::string_view name) {
+  return name != "." && name != ".." && name.find_first_of("/%") == std::string_view::npos;
+}
+
+void read_parameters(const Query& query, RequestInfo& info, Scratch& scratch) {
+  info.resource_version = decode(query[Parameter::resource_version], scratch);
+  info.continue_token = decode(query[Parameter::continue_token], scratch);
+  const ParameterValue& match = query[Parameter::resource_version_match];
+  info.has_resource_version_match = match.present && !match.raw.empty();
+  if (query[Parameter::send_initial_events].present) {
+    info.send_initial_events =
+        parse_flag(decode(query[Parameter::send_initial_events], scratch), true);
+  }
+}
+
+// Decides between list and watch, and finds the one name that a field selector may require.
+void resolve_list(const Query& query, RequestInfo& info, Scratch& scratch) {
+  bool decodes = true;
+  if (const ParameterValue& value = query[Parameter::timeout_seconds]; value.present) {
+    info.timeout_seconds = parse_int64(decode(value, scratch));
+    decodes = info.timeout_seconds.has_value();
+  }
+  if (const ParameterValue& value = query[Parameter::limit]; value.present) {
+    const std::optional<std::int64_t> limit = parse_int64(decode(value, scratch));
+    info.limit = limit.value_or(0);
+    decodes = decodes && limit.has_value();
+  }
+  info.field_selector = decode(query[Parameter::field_selector], scratch);
+  info.label_selector = decode(query[Parameter::label_selector], scratch);
+  const FieldSelector fields = parse_field_selector(info.field_selector);
+  decodes = decodes && fields.valid && is_label_selector(info.label_selector);
+
+  if (!info.path_verb) {
+    const ParameterValue& watch = query[Parameter::watch];
+    const bool watching = watch.present && parse_flag(decode(watch, scratch), decodes);
+    info.verb = watching ? "watch" : "list";
+    if (decodes && fields.name) {
+      std::string_view name = *fields.name;
+      if (name.find('\\') != std::string_view::npos) {
+        char* out = scratch.reserve(3 * name.size());
+        name = unescape_field_value(name, out);
+        scratch.keep(out, name.size());
+      }
+      if (is_path_segment(name)) info.name = name;
+    }
+  } else {
+    // The deprecated form has no selectors in the API server's eyes.
+    info.field_selector = {};
+    info.label_selector = {};
+  }
+}
+
+void resolve_resource(std::string_view method, std::string_view raw_query, Segments segments,
+                      RequestInfo& info, Scratch& scratch) {
+  info.is_resource = true;
+  info.api_version = segments.take();
+
+  if (segments[0] == "proxy" || segments[0] == "watch") {
+    if (segments.left() < 2) {
+      info.malformed = true;
+      return;
+    }
+    info.verb = segments.take() == "proxy" ? "proxy" : "watch";
+    info.path_verb = true;
+  } else {
+    info.verb = verb_of_method(method);
+  }
+
+  // /namespaces/{name}/{resource}/..., but status and finalize are subresources of a namespace.
+  if (segments[0] == "namespaces" && segments.left() > 1) {
+    info.namespace_name = segments[1];
+    if (segments.left() > 2 && segments[2] != "status" && segments[2] != "finalize") {
+      segments.drop(2);
+    }
+  }
+
+  info.resource = segments[0];
+  if (segments.left() >= 2) info.name = segments[1];
+  if (segments.left() >= 3 && info.verb != "proxy") info.subresource = segments[2];
+
+  if (info.name.empty() && info.verb == "get") {
+    const Query query(raw_query);
+    resolve_list(query, info, scratch);
+    read_parameters(query, info, scratch);
+  } else if (info.name.empty() && info.verb == "delete") {
+    info.verb = "deletecollection";
+    const Query query(raw_query);
+    info.field_selector = decode(query[Parameter::field_selector], scratch);
+    info.label_selector = decode(query[Parameter::label_selector], scratch);
+  } else if (info.path_verb && info.verb == "watch") {
+    const Query query(raw_query);
+    resolve_list(query, info, scratch);
+    read_parameters(query, info, scratch);
+  } else if (info.subresource == "log") {
+    const Query query(raw_query);
+    const ParameterValue& follow = query[Parameter::follow];
+    info.follow = follow.present && parse_flag(decode(follow, scratch), true);
+  }
+}
+
+enum class PathByte : std::uint8_t { allowed, refused, percent };
+
+constexpr std::array<PathByte, 256> path_bytes = [] {
+  std::array<PathByte, 256> table{};
+  for (std::size_t byte = 0; byte < table.size(); ++byte) {
+    const bool refused = byte < 0x21 || byte > 0x7e || byte == '#' || byte == '\\';
+    table[byte] = refused ? PathByte::refused : PathByte::allowed;
+  }
+  table['%'] = PathByte::percent;
+  return table;
+}();
+
+}  // namespace
+
+RequestInfo parse_request_info(std::string_view method, std::string_view raw_path) {
+  RequestInfo info;
+  const std::size_t question = raw_path.find('?');
+  const std::string_view encoded = raw_path.substr(0, question);
+  const std::string_view query =
+      question == std::string_view::npos ? std::string_view() : raw_path.substr(question + 1);
+
+  Scratch scratch(info.scratch, method.size() + raw_path.size());
+  info.verb = lower_case_method(method, scratch);
+  info.path = encoded;
+  if (encoded.find('%') != std::string_view::npos) {
+    info.malformed = !escapes_are_whole(encoded);
+    info.path = decode(encoded, false, scratch);
+  }
+
+  Segments segments(info.path);
+  if (segments.left() < 3) return info;
+  if (segments[0] == "api") {
+    info.api_prefix = "api";
+  } else if (segments[0] == "apis") {
+    info.api_prefix = "apis";
+  } else {
+    return info;
+  }
+  segments.drop(1);
+  if (info.api_prefix == "apis") {
+    if (segments.left() < 3) return info;
+    info.api_group = segments.take();
+  }
+  resolve_resource(method, query, segments, info, scratch);
+  return info;
+}
+
+Result<void> check_path(std::string_view raw_path) {
+  const auto refuse = [](const char* why) {
+    return fail(ErrorKind::invalid_argument, why, Side::client);
+  };
+  if (!raw_path.starts_with('/')) return refuse("the path does not begin with a slash");
+  if (raw_path.size() > path_bytes_max) return refuse("the path is longer than 16 KiB");
+  for (std::size_t at = 0; at < raw_path.size(); ++at) {
+    switch (path_bytes[static_cast<std::uint8_t>(raw_path[at])]) {
+      case PathByte::allowed: break;
+      case PathByte::refused: return refuse("the path holds a byte that no path may hold");
+      case PathByte::percent:
+        if (percent_escape(raw_path, at) < 0) return refuse("the path holds a broken escape");
+        if (percent_escape(raw_path, at) == 0) return refuse("the path holds an escaped NUL");
+        break;
+    }
+  }
+  return {};
+}
+
+}  // namespace sluice::kubernetes

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The certificate walker: facts of good certificates, and no facts of bad ones.
+#include "sluice/kubernetes/certificate.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "certificate_builder.h"
+
+namespace sluice::kubernetes {
+namespace {
+
+using namespace test;
+
+Result<CertificateFacts> read(const std::string& der) { return read_certificate(as_bytes(der)); }
+
+TEST(CertificateTest, ReadsTheFactsOfAPlainCertificate) {
+  const std::string der = Certificate{}.build();
+  const Result<CertificateFacts> facts = read(der);
+  ASSERT_TRUE(facts.has_value());
+  EXPECT_EQ(facts->version, 3);
+  EXPECT_EQ(facts->not_before, 1'767'225'600);
+  EXPECT_EQ(facts->not_after, 1'798'761'600);
+  EXPECT_FALSE(facts->is_authority);
+  EXPECT_FALSE(facts->has_unknown_critical_extension);
+  EXPECT_EQ(facts->extended_key_usage, ExtendedKeyUsage::absent);
+  EXPECT_EQ(as_text(facts->subject), name({{common_name, "alice"}}));
+}
+
+TEST(CertificateTest, ReadsBothFormsOfTime) {
+  const std::vector<std::pair<std::string, std::int64_t>> rows = {
+      {der(0x17, "700101000000Z"), 0},
+      {der(0x17, "500101000000Z"), -631'152'000},
+      {der(0x17, "491231235959Z"), 2'524'607'999},
+      {der(0x17, "000229000000Z"), 951'782'400},
+      {der(0x18, "20500101000000Z"), 2'524'608'000},
+      {der(0x18, "99991231235959Z"), 253'402'300'799},
+      {der(0x18, "00000101000000Z"), -62'167'219'200},
+  };
+  for (const auto& [time, seconds] : rows) {
+    Certificate certificate;
+    certificate.not_after = time;
+    const std::string der = certificate.build();
+    const Result<CertificateFacts> facts = read(der);
+    ASSERT_TRUE(facts.has_value()) << time;
+    EXPECT_EQ(facts->not_after, seconds) << time;
+  }
+}
+
+TEST(CertificateTest, RefusesOtherFormsOfTime) {
+  for (const std::string& time :
+       {der(0x17, "2601010000Z"), der(0x17, "260101000000+0100"), der(0x17, "260101000000"),
+        der(0x17, "261301000000Z"), der(0x17, "260001000000Z"), der(0x17, "260132000000Z"),
+        der(0x17, "260100000000Z"), der(0x17, "270229000000Z"), der(0x17, "260101240000Z"),
+        der(0x17, "260101006000Z"), der(0x17, "260101000060Z"), der(0x17, "26010100000 Z"),
+        der(0x18, "20260101000000.5Z"), der(0x18, "260101000000Z"), der(0x0c, "260101000000Z"),
+        der(0x17, ""), ""s}) {
+    Certificate certificate;
+    certificate.not_before = time;
+    EXPECT_FALSE(read(certificate.build()).has_value()) << time;
+  }
+}
+
+TEST(CertificateTest, FindsAuthorities) {
+  const std::vector<std::pair<std::string, bool>> rows = {{"", false},
+                                                          {"\x01\x01\xff"s, true},
+                                                          {"\x01\x01\x00"s, false},
+                                                          {"\x01\x01\xff\x02\x01\x00"s, true}};
+  for (const auto& [contents, authority] : rows) {
+    Certificate certificate;
+    certificate.extensions = {basic_constraints(contents)};
+    const Result<CertificateFacts> facts = read(certificate.build());
+    ASSERT_TRUE(facts.has_value());
+    EXPECT_EQ(facts->is_authority, authority);
+    EXPECT_FALSE(facts->has_unknown_critical_extension);
+  }
+}
+
+TEST(CertificateTest, ReadsExtendedKeyUsage) {
+  const std::vector<std::pair<std::vector<std::string>, ExtendedKeyUsage>> rows = {
+      {{client_auth}, ExtendedKeyUsage::client_auth},
+      {{server_auth, client_auth}, ExtendedKeyUsage::client_auth},
+      {{any_usage}, ExtendedKeyUsage::client_auth},
+      {{server_auth}, ExtendedKeyUsage::other},
+      {{"\x2a\x03"s}, ExtendedKeyUsage::other},
+  };
+  for (const auto& [usages, expected] : rows) {
+    Certificate certificate;
+    certificate.extensions = {extended_key_usage(usages)};
+    const Result<CertificateFacts> facts = read(certificate.build());
+    ASSERT_TRUE(facts.has_value());
+    EXPECT_EQ(facts->extended_key_usage, expected);
+  }
+}
+
+TEST(CertificateTest, NoticesUnknownCriticalExtensions) {
+  Certificate certificate;
+  certificate.extensions = {{"\x2a\x03\x04"s, "?", ""},
+                            {"\x55\x1d\x0f"s, "\x03\x02\x07\x80"s, critical}};
+  EXPECT_FALSE(read(certificate.build())->has_unknown_critical_extension);
+  certificate.extensions = {{"\x2a\x03\x04"s, "?", critical}};
+  EXPECT_TRUE(read(certificate.build())->has_unknown_critical_extension);
+}
+
+TEST(CertificateTest, ReadsOldVersionsWithoutExtensions) {
+  Certificate certificate;
+  certificate.version = "";
+  EXPECT_EQ(read(certificate.build())->version, 1);
+  certificate.version = der(0xa0, "\x02\x01\x01"s);
+  certificate.unique_ids = der(0x81, "\0x"s) + der(0x82, "\0y"s);
+  EXPECT_EQ(read(certificate.build())->version, 2);
+  certificate.extensions = {basic_constraints("")};
+  EXPECT_FALSE(read(certificate.build()).has_value());
+}
+
+TEST(CertificateTest, RefusesMalformedParts) {
+  using Change = std::function<void(Certificate&)>;
+  const std::vector<std::pair<const char*, Change>> changes = {
+      {"version 4", [](Certificate& c) { c.version = der(0xa0, "\x02\x01\x03"s); }},
+      {"negative version", [](Certificate& c) { c.version = der(0xa0, "\x02\x01\xff"s); }},
+      {"empty version", [](Certificate& c) { c.version = der(0xa0, ""); }},
+      {"negative serial", [](Certificate& c) { c.serial = "\x80"s; }},
+      {"padded serial", [](Certificate& c) { c.serial = "\x00\x01"s; }},
+      {"empty serial", [](Certificate& c) { c.serial = ""; }},
+      {"other outer algorithm", [](Certificate& c) { c.outer_algorithm = der(0x06, "\x2a\x03"s); }},
+      {"no algorithm", [](Certificate& c) { c.algorithm = c.outer_algorithm = ""; }},
+      {"padded object identifier",
+       [](Certificate& c) { c.algorithm = c.outer_algorithm = der(0x06, "\x2a\x80\x03"s); }},
+      {"cut object identifier",
+       [](Certificate& c) { c.algorithm = c.outer_algorithm = der(0x06, "\x2a\x83"s); }},
+      {"oversized object identifier",
+       [](Certificate& c) {
+         c.algorithm = c.outer_algorithm = der(0x06, "\x2a\x90\x80\x80\x80\x00"s);
+       }},
+      {"issuer of an unknown string type",
+       [](Certificate& c) { c.issuer = name({{common_name, "x", universal}}); }},
+      {"issuer without sets", [](Certificate& c) { c.issuer = attribute({common_name, "x"}); }},
+      {"subject with invalid UTF-8",
+       [](Certificate& c) { c.subject = name({{unit, "\xc0\xaf"}}); }},
+      {"subject with an underscore in PrintableString",
+       [](Certificate& c) { c.subject = name({{unit, "a_b", printable}}); }},
+      {"subject with bytes behind a value",
+       [](Certificate& c) {
+         c.subject = der(0x31, sequence(der(0x06, common_name) + der(utf8, "x") + "\x05\x00"s));
+       }},
+      {"attribute without a value",
+       [](Certificate& c) { c.subject = der(0x31, sequence(der(0x06, common_name))); }},
+      {"key without a bit string",
+       [](Certificate& c) { c.key = sequence(der(0x06, "\x2b\x65\x70"s)) + der(0x04, "k"); }},
+      {"key with nine unused bits",
+       [](Certificate& c) { c.key = sequence(der(0x06, "\x2b\x65\x70"s)) + der(0x03, "\x09k"); }},
+      {"key with unused bits that are set",
+       [](Certificate& c) {
+         c.key = sequence(der(0x06, "\x2b\x65\x70"s)) + der(0x03, "\x07\x41");
+       }},
+      {"bytes behind the extensions", [](Certificate& c) { c.trailer = "\x05\x00"s; }},
+      {"repeated extension",
+       [](Certificate& c) {
+         c.extensions = {basic_constraints(""), basic_constraints("\x01\x01\xff"s)};
+       }},
+      {"odd boolean", [](Certificate& c) { c.extensions = {basic_constraints("\x01\x01\x01"s)}; }},
+      {"negative path length",
+       [](Certificate& c) { c.extensions = {basic_constraints("\x01\x01\xff\x02\x01\xff"s)}; }},
+      {"bytes behind basic constraints",
+       [](Certificate& c) { c.extensions = {basic_constraints("\x01\x01\xff\x05\x00"s)}; }},
+      {"empty extended key usage", [](Certificate& c) { c.extensions = {extended_key_usage({})}; }},
+      {"odd critical flag",
+       [](Certificate& c) { c.extensions = {{"\x2a\x03"s, "v", "\x01\x01\x02"s}}; }},
+  };
+  for (const auto& [what, change] : changes) {
+    Certificate certificate;
+    certificate.algorithm = certificate.outer_algorithm;
+    change(certificate);
+    EXPECT_FALSE(read(certificate.build()).has_value()) << what;
+  }
+}
+
+TEST(CertificateTest, RefusesLengthsThatAreNotMinimalOrNotDefinite) {
+  const std::string good = Certificate{}.build();  // its length takes two octets: 30 82 .. ..
+  ASSERT_TRUE(read(good).has_value());
+  ASSERT_EQ(good.substr(0, 2), "\x30\x82"s.substr(0, 1) + "\x81"s.substr(0, 1));
+  const std::string contents = good.substr(3);
+  const std::string length(1, static_cast<char>(contents.size()));
+  EXPECT_FALSE(read("\x30\x82\x00"s + length + contents).has_value());
+  EXPECT_FALSE(read("\x30\x84\x00\x00\x00"s + length + contents).has_value());
+  EXPECT_FALSE(read("\x30\x80"s + contents + "\x00\x00"s).has_value());
+  EXPECT_FALSE(read("\x3f\x81"s + length + contents).has_value());
+  EXPECT_FALSE(read("\x30\x81\x05"s + "abcde").has_value());
+}
+
+TEST(CertificateTest, RefusesEveryCutAndEveryExtraByte) {
+  Certificate certificate;
+  certificate.extensions = {basic_constraints(""), extended_key_usage({client_auth})};
+  const std::string good = certificate.build();
+  ASSERT_TRUE(read(good).has_value());
+  for (std::size_t size = 0; size < good.size(); ++size) {
+    EXPECT_FALSE(read(good.substr(0, size)).has_value()) << size;
+  }
+  EXPECT_FALSE(read(good + '\0').has_value());
+}
+
+TEST(CertificateTest, AChainEndsWithItsFirstMember) {
+  std::array<CertificateFacts, 3> chain;
+  chain[0].not_after = 300;
+  chain[1].not_after = 100;
+  chain[2].not_after = 200;
+  EXPECT_EQ(earliest_not_after(chain), 100);
+}
+
+}  // namespace
+}  // namespace sluice::kubernetes
