@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The loads of one cluster's backends, as all workers see them, without a lock and without a line
+// that two cores write: each worker stores its own counts to lines of its own, and adds up those of
+// the others at most once a millisecond. A worker's own counts are always exact in its view.
+//
+//   LoadBoard (shared, outlives all)      one Slot (padded lines) per worker, and the drain bits
+//     └─ WorkerLoad (one per worker, its thread only)      the view to pick from
+//          └─ LoadLease (one per exchange)                 counts from the pick to the end
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "sluice/balance/picker.h"
+#include "sluice/base/time.h"
+
+namespace sluice::balance {
+
+class LoadBoard {
+ public:
+  LoadBoard(std::size_t workers, std::size_t backends);  // at most backends_max backends
+  LoadBoard(const LoadBoard&) = delete;
+  LoadBoard& operator=(const LoadBoard&) = delete;
+
+  std::size_t workers() const { return workers_; }
+  std::size_t backends() const { return backends_; }
+
+  // A drain bit acts at once for all workers: any worker that sees a backend's drain answer sets
+  // it, the control thread clears it when a probe says otherwise. Any thread.
+  void set_draining(std::size_t backend, bool draining);
+  BackendMask draining() const { return draining_.load(std::memory_order_relaxed); }
+
+  // Totals over all workers, for metrics and the admin pages (`recent` stays 0). Any thread.
+  Load total(std::size_t backend) const;
+  // One worker's part of it.
+  Load part(std::size_t worker, std::size_t backend) const;
+
+ private:
+  friend class WorkerLoad;
+  // Watches in the upper half, work in the lower: one store publishes both.
+  struct alignas(64) Slot {
+    std::array<std::atomic<std::uint64_t>, backends_max> counts{};
+  };
+
+  const std::size_t workers_;
+  const std::size_t backends_;
+  std::unique_ptr<Slot[]> slots_;
+  alignas(64) std::atomic<BackendMask> draining_{0};
+};
+
+class WorkerLoad;
+
+// What one exchange weighs on one backend; given back when it is destroyed. Move-only; must not
+// outlive its WorkerLoad.
+class LoadLease {
+ public:
+  LoadLease() = default;
+  LoadLease(LoadLease&& other) noexcept;
+  LoadLease& operator=(LoadLease&& other) noexcept;
+  ~LoadLease() { release(); }
+
+  explicit operator bool() const { return load_ != nullptr; }
+  std::size_t backend() const { return backend_; }
+  std::uint32_t work() const { return work_; }
+
+  // Replaces the estimate, as bytes show what the request really is.
+  void set_work(std::uint32_t work);
+  // A watch whose initial events are sent (or whose head is forwarded, when it sends none): no work
+  // any more, still an open watch.
+  void settle() { set_work(0); }
+  void release();
+
+ private:
+  friend class WorkerLoad;
+  WorkerLoad* load_ = nullptr;
+  std::uint32_t backend_ = 0;
+  std::uint32_t work_ = 0;
+  bool watch_ = false;
+};
+
+struct WorkerLoadOptions {
+  Duration refresh = std::chrono::milliseconds(1);  // how old the others' counts may be
+  Duration decay = std::chrono::seconds(5);         // time constant of `recent`
+};
+
+class WorkerLoad {
+ public:
+  // `board` outlives this; one WorkerLoad per worker number.
+  WorkerLoad(LoadBoard& board, std::size_t worker, WorkerLoadOptions options = {});
+  ~WorkerLoad();  // CHECKs that all leases are back
+  WorkerLoad(const WorkerLoad&) = delete;
+  WorkerLoad& operator=(const WorkerLoad&) = delete;
+
+  // All workers' loads, one per backend: the others' up to `refresh` old, our own exact. The span
+  // stays valid and is kept current by assign() and leases; call again for the others' news.
+  std::span<const Load> view(Instant now);
+
+  // Counts a choice from now on: `units` of work, and a watch when `request` is one.
+  [[nodiscard]] LoadLease assign(std::size_t backend, RequestClass request, std::uint32_t units);
+
+  LoadBoard& board() { return board_; }
+
+ private:
+  friend class LoadLease;
+  struct Counts {
+    std::uint32_t work = 0;
+    std::uint32_t watches = 0;
+  };
+  void refresh(Instant now);
+  void add(std::size_t backend, std::int64_t work, std::int32_t watches);
+
+  LoadBoard& board_;
+  const std::size_t worker_;
+  const WorkerLoadOptions options_;
+  std::size_t leases_ = 0;
+  bool refreshed_ = false;
+  Instant refreshed_at_{};
+  // Instead of shrinking what was assigned before, later assignments weigh more.
+  Instant weight_epoch_{};
+  double weight_ = 1.0;
+  std::array<Counts, backends_max> own_{};
+  std::array<Load, backends_max> view_{};
+};
+
+}  // namespace sluice::balance

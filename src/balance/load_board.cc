@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Every worker writes its own lines and reads the others' at most once a millisecond.
+#include "sluice/balance/load_board.h"
+
+#include <cmath>
+#include <utility>
+
+#include "sluice/base/check.h"
+
+namespace sluice::balance {
+
+namespace {
+
+constexpr std::uint64_t pack(std::uint32_t work, std::uint32_t watches) {
+  return (static_cast<std::uint64_t>(watches) << 32) | work;
+}
+constexpr std::uint32_t work_of(std::uint64_t packed) { return static_cast<std::uint32_t>(packed); }
+constexpr std::uint32_t watches_of(std::uint64_t packed) {
+  return static_cast<std::uint32_t>(packed >> 32);
+}
+
+// Far below the largest double, far above what a day of one decay constant's weights adds up to.
+constexpr double weight_max = 1e100;
+
+}  // namespace
+
+LoadBoard::LoadBoard(std::size_t workers, std::size_t backends)
+    : workers_(workers), backends_(backends), slots_(std::make_unique<Slot[]>(workers)) {
+  CHECK_GE(workers, 1u);
+  CHECK_LE(backends, backends_max);
+}
+
+void LoadBoard::set_draining(std::size_t backend, bool draining) {
+  CHECK_LT(backend, backends_);
+  if (draining) {
+    draining_.fetch_or(mask_of(backend), std::memory_order_relaxed);
+  } else {
+    draining_.fetch_and(~mask_of(backend), std::memory_order_relaxed);
+  }
+}
+
+Load LoadBoard::part(std::size_t worker, std::size_t backend) const {
+  CHECK_LT(worker, workers_);
+  CHECK_LT(backend, backends_);
+  const std::uint64_t packed = slots_[worker].counts[backend].load(std::memory_order_relaxed);
+  return {.work = work_of(packed), .watches = watches_of(packed), .recent = {}};
+}
+
+Load LoadBoard::total(std::size_t backend) const {
+  Load sum;
+  for (std::size_t worker = 0; worker < workers_; ++worker) {
+    const Load one = part(worker, backend);
+    sum.work += one.work;
+    sum.watches += one.watches;
+  }
+  return sum;
+}
+
+LoadLease::LoadLease(LoadLease&& other) noexcept
+    : load_(std::exchange(other.load_, nullptr)),
+      backend_(other.backend_),
+      work_(std::exchange(other.work_, 0)),
+      watch_(std::exchange(other.watch_, false)) {}
+
+LoadLease& LoadLease::operator=(LoadLease&& other) noexcept {
+  if (this != &other) {
+    release();
+    load_ = std::exchange(other.load_, nullptr);
+    backend_ = other.backend_;
+    work_ = std::exchange(other.work_, 0);
+    watch_ = std::exchange(other.watch_, false);
+  }
+  return *this;
+}
+
+void LoadLease::set_work(std::uint32_t work) {
+  CHECK(load_ != nullptr);
+  if (work == work_) return;
+  load_->add(backend_, std::int64_t{work} - std::int64_t{work_}, 0);
+  work_ = work;
+}
+
+void LoadLease::release() {
+  if (load_ == nullptr) return;
+  load_->add(backend_, -std::int64_t{work_}, watch_ ? -1 : 0);
+  --load_->leases_;
+  load_ = nullptr;
+  work_ = 0;
+  watch_ = false;
+}
+
+WorkerLoad::WorkerLoad(LoadBoard& board, std::size_t worker, WorkerLoadOptions options)
+    : board_(board), worker_(worker), options_(options) {
+  CHECK_LT(worker, board.workers());
+  CHECK(options_.decay > Duration::zero());
+}
+
+WorkerLoad::~WorkerLoad() { CHECK_EQ(leases_, 0u); }
+
+std::span<const Load> WorkerLoad::view(Instant now) {
+  if (!refreshed_ || now - refreshed_at_ >= options_.refresh) refresh(now);
+  return {view_.data(), board_.backends()};
+}
+
+void WorkerLoad::refresh(Instant now) {
+  if (!refreshed_) weight_epoch_ = now;
+  refreshed_ = true;
+  refreshed_at_ = now;
+
+  const std::size_t backends = board_.backends();
+  for (std::size_t backend = 0; backend < backends; ++backend) {
+    view_[backend].work = own_[backend].work;
+    view_[backend].watches = own_[backend].watches;
+  }
+  for (std::size_t worker = 0; worker < board_.workers(); ++worker) {
+    if (worker == worker_) continue;
+    const LoadBoard::Slot& slot = board_.slots_[worker];
+    for (std::size_t backend = 0; backend < backends; ++backend) {
+      const std::uint64_t packed = slot.counts[backend].load(std::memory_order_relaxed);
+      view_[backend].work += work_of(packed);
+      view_[backend].watches += watches_of(packed);
+    }
+  }
+
+  weight_ = std::exp(to_seconds(now - weight_epoch_) / to_seconds(options_.decay));
+  if (weight_ > weight_max) {
+    const double shrink = std::isinf(weight_) ? 0.0 : 1.0 / weight_;
+    for (Load& load : view_) {
+      for (double& recent : load.recent) recent *= shrink;
+    }
+    weight_epoch_ = now;
+    weight_ = 1.0;
+  }
+}
+
+LoadLease WorkerLoad::assign(std::size_t backend, RequestClass request, std::uint32_t units) {
+  CHECK_LT(backend, board_.backends());
+  const bool watch = counts_as_watch(request);
+  add(backend, units, watch ? 1 : 0);
+  view_[backend].recent[static_cast<std::size_t>(assignment_kind(request))] += weight_;
+  ++leases_;
+  LoadLease lease;
+  lease.load_ = this;
+  lease.backend_ = static_cast<std::uint32_t>(backend);
+  lease.work_ = units;
+  lease.watch_ = watch;
+  return lease;
+}
+
+void WorkerLoad::add(std::size_t backend, std::int64_t work, std::int32_t watches) {
+  Counts& own = own_[backend];
+  const std::int64_t new_work = std::int64_t{own.work} + work;
+  const std::int64_t new_watches = std::int64_t{own.watches} + watches;
+  CHECK(new_work >= 0 && new_work <= INT64_C(0xffffffff));
+  CHECK(new_watches >= 0 && new_watches <= INT64_C(0xffffffff));
+  own.work = static_cast<std::uint32_t>(new_work);
+  own.watches = static_cast<std::uint32_t>(new_watches);
+
+  // The view is the others' sum plus our own: the same step keeps it exact in our part.
+  Load& seen = view_[backend];
+  seen.work = static_cast<std::uint32_t>(std::int64_t{seen.work} + work);
+  seen.watches = static_cast<std::uint32_t>(std::int64_t{seen.watches} + watches);
+  board_.slots_[worker_].counts[backend].store(pack(own.work, own.watches),
+                                               std::memory_order_relaxed);
+}
+
+}  // namespace sluice::balance

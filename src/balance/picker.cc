@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Power of two choices and the policies that it is compared with.
+#include "sluice/balance/picker.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "sluice/base/check.h"
+
+namespace sluice::balance {
+
+namespace {
+
+std::size_t count(BackendMask mask) { return static_cast<std::size_t>(std::popcount(mask)); }
+std::size_t lowest(BackendMask mask) { return static_cast<std::size_t>(std::countr_zero(mask)); }
+
+// The n-th member of the set, counted from 0.
+std::size_t member(BackendMask mask, std::size_t n) {
+  DCHECK(n < count(mask));
+  for (; n > 0; --n) mask &= mask - 1;
+  return lowest(mask);
+}
+
+std::size_t draw(BackendMask among, Random& random) {
+  return member(among, random.below(static_cast<std::uint32_t>(count(among))));
+}
+
+}  // namespace
+
+std::string_view to_string(Policy policy) {
+  switch (policy) {
+    case Policy::power_of_two: return "power-of-two";
+    case Policy::least: return "least";
+    case Policy::random: return "random";
+    case Policy::round_robin: return "round-robin";
+  }
+  return "unknown";
+}
+
+std::optional<Policy> policy_from(std::string_view text) {
+  for (const Policy policy :
+       {Policy::power_of_two, Policy::least, Policy::random, Policy::round_robin}) {
+    if (text == to_string(policy)) return policy;
+  }
+  return std::nullopt;
+}
+
+Picker::Picker(PickerOptions options) : options_(options) { CHECK_GE(options_.hot_work, 1u); }
+
+std::optional<std::size_t> Picker::pick(std::span<const Load> loads, BackendMask usable,
+                                        RequestClass request, Random& random, BackendMask tried) {
+  CHECK_LE(loads.size(), backends_max);
+  BackendMask among = usable & mask_of_first(loads.size());
+  if ((among & ~tried) != 0) among &= ~tried;
+  if (among == 0) return std::nullopt;
+  if (count(among) == 1) {
+    last_ = lowest(among);
+    return last_;
+  }
+  switch (options_.policy) {
+    case Policy::power_of_two: return pick_power_of_two(loads, among, request, random);
+    case Policy::least: return pick_least(loads, among, request, random);
+    case Policy::random: return draw(among, random);
+    case Policy::round_robin: return pick_round_robin(among, random);
+  }
+  return std::nullopt;
+}
+
+// Negative: `a` should be taken before `b`. 0: nothing tells them apart.
+int Picker::compare(const Load& a, const Load& b, RequestClass request) const {
+  if (counts_as_watch(request)) {
+    const bool a_hot = a.work >= options_.hot_work;
+    const bool b_hot = b.work >= options_.hot_work;
+    if (a_hot != b_hot) return a_hot ? 1 : -1;
+    if (a.watches != b.watches) return a.watches < b.watches ? -1 : 1;
+  }
+  const std::uint32_t larger = std::max(a.work, b.work);
+  if (larger - std::min(a.work, b.work) > larger / 4) return a.work < b.work ? -1 : 1;
+  const auto kind = static_cast<std::size_t>(assignment_kind(request));
+  if (a.recent[kind] < b.recent[kind]) return -1;
+  return b.recent[kind] < a.recent[kind] ? 1 : 0;
+}
+
+// Two distinct draws: with replacement, two backends would get the worse one a quarter of the time.
+std::size_t Picker::pick_power_of_two(std::span<const Load> loads, BackendMask among,
+                                      RequestClass request, Random& random) const {
+  const std::size_t first = draw(among, random);
+  const std::size_t second = draw(among & ~mask_of(first), random);
+  // The draws are in random order already, so that a full tie needs no coin of its own.
+  return compare(loads[second], loads[first], request) < 0 ? second : first;
+}
+
+// Each of n equally good ones is taken with 1/n: the k-th replaces the choice with 1/k.
+std::size_t Picker::pick_least(std::span<const Load> loads, BackendMask among, RequestClass request,
+                               Random& random) const {
+  std::size_t best = lowest(among);
+  std::uint32_t equals = 1;
+  for (BackendMask rest = among & (among - 1); rest != 0; rest &= rest - 1) {
+    const std::size_t next = lowest(rest);
+    const int order = compare(loads[next], loads[best], request);
+    if (order < 0) {
+      best = next;
+      equals = 1;
+    } else if (order == 0 && random.below(++equals) == 0) {
+      best = next;
+    }
+  }
+  return best;
+}
+
+std::size_t Picker::pick_round_robin(BackendMask among, Random& random) {
+  if (!last_) {
+    // Workers begin at different places.
+    last_ = draw(among, random);
+    return *last_;
+  }
+  const BackendMask after = among & ~mask_of_first(*last_ + 1);
+  last_ = lowest(after != 0 ? after : among);
+  return *last_;
+}
+
+}  // namespace sluice::balance
