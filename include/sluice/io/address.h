@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// An IPv4 or IPv6 address with a port: a value. Names are not resolved here.
+#pragma once
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "sluice/base/error.h"
+
+namespace sluice::io {
+
+class Address {
+ public:
+  Address() = default;
+
+  // "127.0.0.1:6443", "[::1]:6443"; a name, a missing or impossible port is an error that says so.
+  static Result<Address> parse(std::string_view text);
+  static Address from_sockaddr(const sockaddr* address, socklen_t size);
+
+  const sockaddr* data() const { return reinterpret_cast<const sockaddr*>(&storage_); }
+  socklen_t size() const;
+  int family() const { return storage_.ss_family; }
+  std::uint16_t port() const;
+
+  std::string host() const;       // without port and brackets
+  std::string to_string() const;  // as parse takes it; "none" when empty
+
+  friend bool operator==(const Address& a, const Address& b);
+
+ private:
+  sockaddr_storage storage_{};
+};
+
+}  // namespace sluice::io

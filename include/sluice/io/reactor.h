@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A thread's turn: wait -> completions -> mailbox -> expired timers -> end-of-turn work. Workers
+// and the control thread each own one. End-of-turn work (flushing dirty connections, reaping ended
+// ones) is registered once per turn by whoever has some.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "sluice/base/list.h"
+#include "sluice/io/mailbox.h"
+#include "sluice/io/ring.h"
+#include "sluice/io/timer_wheel.h"
+
+namespace sluice::io {
+
+// Work to be done at the end of the current turn, at most once. A member of its owner.
+class TurnEnd : public ListNode<> {
+ public:
+  using Callback = void (*)(void* owner);
+  TurnEnd(void* owner, Callback callback) : owner_(owner), callback_(callback) {}
+  template <auto Method>
+  struct Binding {
+    void* owner;
+    static void call(void* owner) { invoke(Method, owner); }
+
+   private:
+    template <class Owner>
+    static void invoke(void (Owner::*method)(), void* owner) {
+      (static_cast<Owner*>(owner)->*method)();
+    }
+  };
+  template <auto Method, class Owner>
+  static Binding<Method> bind(Owner* owner) {
+    return {owner};
+  }
+  template <auto Method>
+  explicit(false) TurnEnd(Binding<Method> binding)
+      : TurnEnd(binding.owner, &Binding<Method>::call) {}
+
+ private:
+  friend class Reactor;
+  void* owner_;
+  Callback callback_;
+  std::uint64_t ran_in_turn_ = 0;
+};
+
+class Reactor {
+ public:
+  static Result<std::unique_ptr<Reactor>> create(const RingOptions& options);
+  // Stops the mailbox and turns until what was cancelled has ended; CHECKs that nothing stays in
+  // flight.
+  ~Reactor();
+
+  Ring& ring() { return *ring_; }
+  TimerWheel& timers() { return *timers_; }
+  Mailbox& mailbox() { return *mailbox_; }
+  Instant now() const { return ring_->now(); }
+
+  // Phases of end-of-turn work, run in this order. Work registered while a turn's phases run still
+  // runs in that turn, unless it ran in it before or its phase is over: then it runs in the next
+  // turn, which does not sleep. Registering what is registered already has no effect.
+  enum class Phase : std::uint8_t { handshakes, flush, reap };
+  void at_turn_end(TurnEnd& work, Phase phase);
+
+  // Runs one turn; sleeps until something happens or the next timer. With `wait` false it only
+  // looks.
+  void turn(bool wait = true);
+
+  // Runs turns until `done()`.
+  void run_until(const std::function<bool()>& done);
+
+  // When the last turn began (monotonic, ns), readable from any thread: fed to the watchdog.
+  Instant last_turn() const {
+    return Instant(Duration(last_turn_.load(std::memory_order_relaxed)));
+  }
+
+ private:
+  Reactor() = default;
+  bool work_waits() const;
+  void run_phase(Phase phase);
+
+  static constexpr std::size_t phases = 3;
+  static constexpr std::size_t timers_per_turn = 4096;
+
+  std::unique_ptr<Ring> ring_;
+  std::unique_ptr<TimerWheel> timers_;
+  std::unique_ptr<Mailbox> mailbox_;
+  std::array<List<TurnEnd>, phases> turn_end_;
+  std::array<List<TurnEnd>, phases> next_turn_;  // ran in this turn and asked for another
+  std::uint64_t turn_number_ = 0;
+  bool in_turn_ = false;
+  std::atomic<Duration::rep> last_turn_{0};
+};
+
+}  // namespace sluice::io

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// One io_uring of one thread: operations go in, completions come out in turns. This header and
+// io/socket.h are the seam at which tests link a simulated ring instead of the kernel's.
+//
+// Thread: created, used and destroyed on one thread; nothing here is shared.
+// A turn: submit and wait -> gather all completions -> run their callbacks. Callbacks may submit
+// and cancel; they never run recursively.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "sluice/base/bytes.h"
+#include "sluice/base/error.h"
+#include "sluice/base/time.h"
+#include "sluice/io/address.h"
+#include "sluice/io/operation.h"
+
+namespace sluice::io {
+
+struct RingOptions {
+  std::uint32_t submission_entries = 512;   // power of two
+  std::uint32_t completion_entries = 4096;  // several times the submission queue
+  std::uint32_t receive_buffers = 256;      // power of two; provided to the kernel
+  std::uint32_t receive_buffer_bytes = 16 * 1024;
+  // One receive operation for each piece of data instead of one for the whole connection: for
+  // kernels that can lose the end of a stream on multishot receive (CVE-2026-23473).
+  bool one_shot_receive = false;
+};
+
+// Counters since creation, for metrics.
+struct RingCounters {
+  std::uint64_t turns = 0;
+  std::uint64_t enters = 0;
+  std::uint64_t completions = 0;
+  std::uint64_t submission_queue_full = 0;
+  std::uint64_t completion_overflow = 0;
+  std::uint64_t receive_starved = 0;  // receives that found no provided buffer, and were re-armed
+  std::uint64_t stale_completions = 0;
+};
+
+class Ring {
+ public:
+  // Fails with one clear sentence for an operator: no io_uring in this kernel, forbidden by
+  // kernel.io_uring_disabled, by seccomp, or by a memory limit.
+  static Result<std::unique_ptr<Ring>> create(const RingOptions& options);
+  ~Ring();
+
+  // Accepts until cancelled or an error of our side (EMFILE, ENFILE, ENOMEM); each completion
+  // carries a new descriptor (blocking mode off, close-on-exec). After a completion with `last` the
+  // owner decides when to accept again. Connections that failed before they were accepted are not
+  // reported.
+  void accept(Operation& operation, int listener);
+
+  // Receives into provided buffers until cancelled, end of stream or an error. Running out of
+  // buffers or of completion slots is handled here: the operation is re-armed and the owner never
+  // sees it; it never looks like an end of stream. After cancel, data may still come, also with the
+  // last completion: nothing that was received is lost.
+  void receive(Operation& operation, int descriptor);
+
+  // Sends all bytes, which stay valid and unchanged until the completion; at least one byte. The
+  // kernel goes on by itself after a short send; the result is short when the operation was
+  // cancelled or the connection failed on the way.
+  void send(Operation& operation, int descriptor, Bytes bytes);
+
+  // `address` is copied.
+  void connect(Operation& operation, int descriptor, const Address& address);
+
+  // Completes each time the descriptor becomes readable, until cancelled. What is not read at a
+  // completion is not announced again until more arrives.
+  void poll_readable(Operation& operation, int descriptor);
+
+  // Asks the kernel to end an operation; its last completion still comes (usually -ECANCELED, or
+  // what happened before). No effect when not in flight.
+  void cancel(Operation& operation);
+
+  // One turn. Waits until a completion or `deadline` (none: for ever; one in the past: only looks).
+  // Runs the callbacks of all completions gathered.
+  void turn(std::optional<Instant> deadline);
+
+  // The monotonic time, read when the last turn began to run callbacks.
+  Instant now() const;
+  // The wall-clock time of the same moment.
+  WallTime wall_now() const;
+
+  // Operations in flight, for assertions and metrics.
+  std::size_t in_flight() const;
+  const RingCounters& counters() const;
+
+ private:
+  struct State;
+  explicit Ring(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace sluice::io

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The order of a turn.
+#include "sluice/io/reactor.h"
+
+#include <utility>
+
+#include "sluice/base/check.h"
+
+namespace sluice::io {
+
+Result<std::unique_ptr<Reactor>> Reactor::create(const RingOptions& options) {
+  std::unique_ptr<Reactor> reactor(new Reactor());
+  auto ring = Ring::create(options);
+  if (!ring) return std::unexpected(std::move(ring.error()));
+  reactor->ring_ = std::move(*ring);
+  auto mailbox = Mailbox::create(*reactor->ring_);
+  if (!mailbox) return std::unexpected(std::move(mailbox.error()));
+  reactor->mailbox_ = std::move(*mailbox);
+  reactor->timers_ = std::make_unique<TimerWheel>(reactor->now());
+  reactor->last_turn_.store(reactor->now().time_since_epoch().count(), std::memory_order_relaxed);
+  return reactor;
+}
+
+Reactor::~Reactor() {
+  CHECK(!in_turn_);
+  if (mailbox_ == nullptr) return;  // create failed half-way
+  mailbox_->stop();
+  // Owners have cancelled their operations before; the bound is for one that forgot to.
+  constexpr Duration patience = std::chrono::seconds(2);
+  const Instant give_up = now() + patience;
+  while (ring_->in_flight() > 0 && now() < give_up) ring_->turn(give_up);
+  CHECK_EQ(ring_->in_flight(), std::size_t{0});
+  mailbox_.reset();
+  timers_.reset();
+}
+
+void Reactor::at_turn_end(TurnEnd& work, Phase phase) {
+  if (work.linked()) return;
+  const auto index = static_cast<std::size_t>(phase);
+  const bool ran = in_turn_ && work.ran_in_turn_ == turn_number_;
+  (ran ? next_turn_ : turn_end_)[index].push_back(work);
+}
+
+bool Reactor::work_waits() const {
+  for (const List<TurnEnd>& list : turn_end_) {
+    if (!list.empty()) return true;
+  }
+  return false;
+}
+
+void Reactor::run_phase(Phase phase) {
+  List<TurnEnd>& list = turn_end_[static_cast<std::size_t>(phase)];
+  while (TurnEnd* work = list.pop_front()) {
+    work->ran_in_turn_ = turn_number_;
+    // It may destroy itself or register itself again.
+    work->callback_(work->owner_);
+  }
+}
+
+void Reactor::turn(bool wait) {
+  CHECK(!in_turn_);
+  in_turn_ = true;
+  ++turn_number_;
+
+  if (wait && !work_waits() && mailbox_->prepare_to_wait()) {
+    ring_->turn(timers_->next_deadline());
+    mailbox_->finished_waiting();
+  } else {
+    ring_->turn(now());
+  }
+  last_turn_.store(now().time_since_epoch().count(), std::memory_order_relaxed);
+  mailbox_->run();
+  timers_->run(now(), timers_per_turn);
+  run_phase(Phase::handshakes);
+  run_phase(Phase::flush);
+  run_phase(Phase::reap);
+  for (std::size_t i = 0; i < phases; ++i) turn_end_[i].splice_back(next_turn_[i]);
+
+  in_turn_ = false;
+}
+
+void Reactor::run_until(const std::function<bool()>& done) {
+  while (!done()) turn();
+}
+
+}  // namespace sluice::io
