@@ -75,7 +75,7 @@ int Picker::compare(const Load& a, const Load& b, RequestClass request) const {
     if (a.watches != b.watches) return a.watches < b.watches ? -1 : 1;
   }
   const std::uint32_t larger = std::max(a.work, b.work);
-  if (larger - std::min(a.work, b.work) > larger / 4) return a.work < b.work ? -1 : 1;
+  if (larger - std::min(a.work, b.work) > larger / 5) return a.work < b.work ? -1 : 1;
   const auto kind = static_cast<std::size_t>(assignment_kind(request));
   if (a.recent[kind] < b.recent[kind]) return -1;
   return b.recent[kind] < a.recent[kind] ? 1 : 0;

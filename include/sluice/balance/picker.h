@@ -6,7 +6,7 @@
 // - Short requests: the one with less work in flight; open watches do not count.
 // - Watches: a hot backend loses to one that is not; then fewer open watches; then less work.
 // - A tie: fewer assignments of the same kind lately (decayed); then a coin.
-// Work that differs by a quarter or less is a tie: among a few requests in flight such a difference
+// Work that differs by a fifth or less is a tie: among a few requests in flight such a difference
 // is chance, and following it lets the shares of equal backends drift apart.
 #pragma once
 

@@ -273,7 +273,7 @@ TEST(PickerBalanceTest, MixedRequestsComeOutEvenByCountAndByKind) {
   EXPECT_LT(max_over_mean(lists), 1.10);
 }
 
-TEST(PickerTest, WorkThatDiffersByAQuarterIsATie) {
+TEST(PickerTest, WorkThatDiffersByAFifthIsATie) {
   Picker picker;
   const std::array near = {load(8, 0, 1.0), load(10)};
   EXPECT_EQ(histogram(picker, near, mask_of_first(2), RequestClass::read, 100),
