@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Reads the server name out of the first bytes of a connection, before any TLS object exists.
+#pragma once
+
+#include <string>
+
+#include "sluice/base/bytes.h"
+
+namespace sluice::tls {
+
+struct ClientHello {
+  enum class Status : std::uint8_t {
+    complete,    // server_name is valid; empty when the client sent none
+    incomplete,  // more bytes are needed
+    invalid,     // not a ClientHello, or a malformed one: close without an answer
+  };
+  Status status = Status::incomplete;
+  std::string server_name;  // lower case, without a trailing dot
+};
+
+// A ClientHello is at most this long; more is invalid.
+constexpr std::size_t client_hello_bytes_max = 16 * 1024;
+
+// `bytes`: everything received so far. Handles a hello that is spread over several records.
+ClientHello peek_client_hello(Bytes bytes);
+
+}  // namespace sluice::tls

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// TLS settings of one role: keys, certificates, trust. Immutable after creation; one per thread
+// (its reference count and certificate store have locks that threads must not share). Replaced,
+// never changed: connections keep the context they began with.
+//
+// No session cache, no tickets, TLS 1.2 (ECDHE with AEAD) and 1.3 only.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sluice/base/bytes.h"
+#include "sluice/base/error.h"
+#include "sluice/base/time.h"
+
+namespace sluice::tls {
+
+// Call once in the process before anything else here: allocator, library, and the self-test of
+// DESIGN: known-answer tests, and in release builds that AES-GCM runs on the processor's own
+// instructions (throughput over a floor, or the library says so). The error is one sentence.
+Result<void> initialize();
+
+struct LibraryInfo {
+  std::string version;            // "5.9.4"
+  bool cryptography_accelerated;  // AES-NI in use
+};
+LibraryInfo library_info();
+
+// Where certificates' validity and the keys' entropy come from, for runs that repeat exactly. Null
+// restores the system's. To be set before threads start; entropy after initialize().
+using WallClock = WallTime (*)();
+void set_wall_clock(WallClock clock);
+using Entropy = void (*)(MutableBytes);
+void set_entropy(Entropy source);
+
+struct ServerOptions {
+  std::string certificate_chain_pem;
+  std::string private_key_pem;
+  std::string client_ca_pem;  // empty: no client certificate is requested
+  // A client certificate that does not verify is answered by an alert instead of "no identity".
+  bool client_certificate_strict = false;
+  std::vector<std::string> alpn = {"h2"};  // in our order of preference
+};
+
+struct ClientOptions {
+  std::string ca_pem;                 // required: a backend is never unverified
+  std::string server_name;            // name or IP that the certificate must carry; SNI when a name
+  std::string certificate_chain_pem;  // empty: no client certificate
+  std::string private_key_pem;
+  std::vector<std::string> alpn = {"h2"};
+};
+
+class ServerContext {
+ public:
+  static Result<std::unique_ptr<ServerContext>> create(const ServerOptions& options);
+  ~ServerContext();
+  struct State;
+  State& state() { return *state_; }
+
+ private:
+  explicit ServerContext(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+class ClientContext {
+ public:
+  static Result<std::unique_ptr<ClientContext>> create(const ClientOptions& options);
+  ~ClientContext();
+  struct State;
+  State& state() { return *state_; }
+
+ private:
+  explicit ClientContext(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+// Facts about a PEM certificate (chain): for start-up checks, metrics and expiry.
+struct CertificateSummary {
+  std::vector<std::vector<std::uint8_t>> chain_der;  // leaf first
+  WallTime not_before{};
+  WallTime not_after{};  // of the leaf
+};
+Result<CertificateSummary> read_certificates(std::string_view pem);
+
+// Whether the leaf of `chain_der` (leaf first, intermediates after) verifies under `ca_pem` for
+// client authentication at `now`. Used per request when the trust has changed, and at start to
+// refuse a front-proxy certificate that is itself a user.
+Result<void> verify_chain(const std::vector<std::vector<std::uint8_t>>& chain_der,
+                          std::string_view ca_pem, WallTime now);
+
+// Overwrites a secret that is no longer needed, such as a private key's PEM after create().
+void wipe(std::string& secret);
+
+// SHA-256, for credential ids and for keyed hashes of tokens (key may be empty: plain digest).
+std::array<std::uint8_t, 32> sha256(Bytes data);
+
+}  // namespace sluice::tls

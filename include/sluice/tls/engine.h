@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// One TLS connection without a socket: encrypted bytes in, plain bytes out, and the reverse. The
+// caller moves the bytes. Not thread-safe; a context must outlive its engines.
+//
+// Order of use: feed() what arrived; handshake() until it says `done`; then read() until it says
+// `need_input`. write() encrypts one record a call. Whatever the engine wants to send on its own
+// (handshake flights, alerts, key updates) lies in pending() until take_pending().
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "sluice/base/bytes.h"
+#include "sluice/base/error.h"
+#include "sluice/tls/context.h"
+
+namespace sluice::tls {
+
+// Room for one batch of records: a piece of memory that fills from the front.
+struct RecordBuffer {
+  std::uint8_t* data = nullptr;
+  std::size_t size = 0;
+  std::size_t capacity = 0;
+  std::size_t room() const { return capacity - size; }
+};
+
+constexpr std::size_t plain_record_bytes_max = 16384;
+// What one record of `plain_record_bytes_max` can take once encrypted (RFC 8446 section 5.2).
+constexpr std::size_t encrypted_record_bytes_max = plain_record_bytes_max + 5 + 256;
+
+// What the verify callback saw of the client's certificate.
+struct PeerCertificate {
+  bool presented = false;  // the peer sent a certificate and proved possession of its key
+  bool verified = false;   // leaf verified and no error at any depth
+  std::string error;       // why not, for the log
+  WallTime not_after{};    // when verified: the earliest on the path, the trusted CA's included
+  std::vector<std::vector<std::uint8_t>> chain_der;  // leaf first, as sent; kept when presented
+};
+
+class Engine {
+ public:
+  static Result<std::unique_ptr<Engine>> server(ServerContext& context);
+  static Result<std::unique_ptr<Engine>> client(ClientContext& context);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Gives the engine bytes to work on. It only keeps the view: the bytes must stay valid until
+  // need_input was returned (all consumed), or until keep_input().
+  void feed(Bytes encrypted);
+  // Copies what is not consumed yet, so that the caller's memory may go. Bounded by what was fed.
+  void keep_input();
+  // False once need_input was the answer to all that was fed: nothing happens without more bytes.
+  bool has_input() const;
+
+  enum class Status : std::uint8_t { done, need_input, closed, failed };
+
+  // `done` when the handshake is complete. A client's server certificate is verified here, chain
+  // and name; a failure is `failed` with an alert pending.
+  Status handshake();
+
+  struct ReadResult {
+    Status status;  // done: `bytes` > 0 plain bytes were produced
+    std::size_t bytes;
+  };
+  // At most one record's worth; `plain` should have plain_record_bytes_max bytes.
+  // `closed` is the peer's close_notify.
+  ReadResult read(MutableBytes plain);
+
+  // Encrypts `plain` (at most plain_record_bytes_max) as one record to the end of `out`, which must
+  // have encrypted_record_bytes_max of room (or plain.size() + 277 for smaller ones). False:
+  // failed.
+  bool write(Bytes plain, RecordBuffer& out);
+
+  // Appends a close_notify to pending().
+  void close_notify();
+
+  // Bytes the engine wants to be sent before anything else.
+  std::size_t pending_bytes() const;
+  // Moves as much of pending() as fits to the end of `out`.
+  void take_pending(RecordBuffer& out);
+
+  bool established() const;
+  std::string_view alpn() const;     // empty when none was agreed
+  std::string_view version() const;  // "TLSv1.3"
+  std::string_view cipher() const;
+  std::string_view group() const;  // key exchange group
+  // The peer's certificate as seen by the verify callback (server side).
+  const PeerCertificate& peer_certificate() const;
+  // Why `failed` was returned; never contains secrets.
+  const Error& error() const;
+
+ private:
+  friend struct EngineCallbacks;
+  struct State;
+  explicit Engine(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace sluice::tls

@@ -1,0 +1,521 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Which client certificates make an identity. The client is another library that presents whatever
+// it is told to; every case runs over TLS 1.2 and 1.3, lenient and strict.
+#include <fmt/format.h>
+
+#include "foreign_peer.h"
+#include "pair.h"
+
+namespace sluice::tls::testing {
+namespace {
+
+using test::Certificate;
+using test::Key;
+using test::Specification;
+
+Specification client(std::string_view common_name = "alice") {
+  Specification specification;
+  specification.subject = test::name(common_name, {"dev"});
+  specification.extended_usages = {std::string(test::usage_client_auth)};
+  return specification;
+}
+
+Specification intermediate(std::string_view common_name) {
+  Specification specification;
+  specification.subject = test::name(common_name);
+  specification.ca = true;
+  specification.key_usage = test::key_usage_certificate_sign;
+  return specification;
+}
+
+struct Outcome {
+  bool established = false;
+  PeerCertificate peer;
+  std::string alert;  // what the client was told
+  std::string error;
+};
+
+class ClientCertificateTest : public ::testing::TestWithParam<int> {
+ protected:
+  void SetUp() override { set_up_library(); }
+
+  Outcome present(const std::vector<Certificate>& chain, bool strict = false) {
+    ServerOptions options = server_options();
+    options.client_ca_pem = ca_pem;
+    options.client_certificate_strict = strict;
+    const auto context = make_server(options);
+    return present(*context, chain);
+  }
+
+  Outcome present(ServerContext& context, const std::vector<Certificate>& chain) {
+    ForeignPeer::Options peer;
+    peer.version_max = GetParam();
+    peer.chain = chain;
+    peer.weak = true;
+    ForeignPeer foreign(peer);
+    auto ours = std::move(Engine::server(context).value());
+    Outcome outcome;
+    outcome.established = shake_hands(*ours, foreign);
+    outcome.peer = ours->peer_certificate();
+    outcome.alert = foreign.alert();
+    outcome.error = ours->error().context;
+    return outcome;
+  }
+
+  void expect_identity(const std::vector<Certificate>& chain) {
+    for (const bool strict : {false, true}) {
+      const Outcome outcome = present(chain, strict);
+      EXPECT_TRUE(outcome.established) << outcome.error << outcome.alert;
+      EXPECT_TRUE(outcome.peer.presented);
+      EXPECT_TRUE(outcome.peer.verified) << outcome.peer.error;
+      ASSERT_EQ(outcome.peer.chain_der.size(), chain.size());
+      for (std::size_t i = 0; i < chain.size(); ++i)
+        EXPECT_EQ(outcome.peer.chain_der[i], chain[i].der);
+    }
+  }
+
+  // No identity, the connection goes on; strict: an alert.
+  void expect_no_identity(const std::vector<Certificate>& chain) {
+    const Outcome outcome = present(chain);
+    EXPECT_TRUE(outcome.established) << outcome.error << outcome.alert;
+    EXPECT_TRUE(outcome.peer.presented);
+    EXPECT_FALSE(outcome.peer.verified);
+    EXPECT_FALSE(outcome.peer.error.empty());
+    const Outcome strict = present(chain, true);
+    EXPECT_FALSE(strict.established);
+    EXPECT_FALSE(strict.peer.presented);
+    EXPECT_FALSE(strict.peer.verified);
+    EXPECT_FALSE(strict.alert.empty());
+  }
+
+  const Certificate& ca = authority().ca;
+  std::string ca_pem = authority().ca.pem();
+};
+
+INSTANTIATE_TEST_SUITE_P(Versions, ClientCertificateTest, ::testing::Values(0x0303, 0x0304),
+                         [](const auto& version) {
+                           return version.param == 0x0303 ? "Tls12" : "Tls13";
+                         });
+
+TEST_P(ClientCertificateTest, AGoodOneMakesAnIdentity) {
+  expect_identity({test::issue(ca, client())});
+}
+
+TEST_P(ClientCertificateTest, NoneIsFine) {
+  for (const bool strict : {false, true}) {
+    const Outcome outcome = present({}, strict);
+    EXPECT_TRUE(outcome.established) << outcome.error;
+    EXPECT_FALSE(outcome.peer.presented);
+    EXPECT_FALSE(outcome.peer.verified);
+    EXPECT_TRUE(outcome.peer.chain_der.empty());
+  }
+}
+
+TEST_P(ClientCertificateTest, IsNotAskedForWithoutAClientCa) {
+  ServerOptions options = server_options();
+  options.client_ca_pem = {};
+  const auto context = make_server(options);
+  const Outcome outcome = present(*context, {authority().client});
+  EXPECT_TRUE(outcome.established);
+  EXPECT_FALSE(outcome.peer.presented);
+  EXPECT_FALSE(outcome.peer.verified);
+}
+
+TEST_P(ClientCertificateTest, RsaKeysAndCasMakeAnIdentity) {
+  const Certificate rsa_ca = test::make_ca("rsa-ca", test::KeyType::rsa2048);
+  ca_pem = rsa_ca.pem();
+  Specification specification = client();
+  specification.key_type = test::KeyType::rsa2048;
+  expect_identity({test::issue(rsa_ca, specification)});
+}
+
+TEST_P(ClientCertificateTest, P384MakesAnIdentity) {
+  Specification specification = client();
+  specification.key_type = test::KeyType::p384;
+  expect_identity({test::issue(ca, specification)});
+}
+
+TEST_P(ClientCertificateTest, ValidityIsChecked) {
+  Specification expired = client();
+  expired.not_after = now - std::chrono::seconds{1};
+  expect_no_identity({test::issue(ca, expired)});
+  Specification early = client();
+  early.not_before = now + std::chrono::seconds{1};
+  expect_no_identity({test::issue(ca, early)});
+  Specification last_second = client();
+  last_second.not_after = now;
+  expect_identity({test::issue(ca, last_second)});
+  Specification first_second = client();
+  first_second.not_before = now;
+  expect_identity({test::issue(ca, first_second)});
+}
+
+TEST_P(ClientCertificateTest, TheClockOfTheHookDecides) {
+  Specification specification = client();
+  specification.not_after = now + std::chrono::hours{1};
+  const Certificate leaf = test::issue(ca, specification);
+  expect_identity({leaf});
+  set_clock(now + std::chrono::hours{2});
+  expect_no_identity({leaf});
+}
+
+TEST_P(ClientCertificateTest, ReportsTheEarliestEndOfThePath) {
+  Specification specification = client();
+  specification.not_after = future;
+  EXPECT_EQ(present({test::issue(ca, specification)}).peer.not_after, future);
+  Specification ending_ca = intermediate("ending");
+  ending_ca.not_after = now + std::chrono::hours{5};
+  const Certificate ending = test::make_ca(ending_ca);
+  ca_pem = ending.pem();
+  EXPECT_EQ(present({test::issue(ending, specification)}).peer.not_after,
+            now + std::chrono::hours{5});
+}
+
+TEST_P(ClientCertificateTest, AnotherCaIsNotTrusted) {
+  const Certificate foreign_ca = test::make_ca("foreign-ca");
+  expect_no_identity({test::issue(foreign_ca, client())});
+  expect_no_identity({test::issue(foreign_ca, client()), foreign_ca});
+}
+
+TEST_P(ClientCertificateTest, AnotherCaOfTheSameNameIsNotTrusted) {
+  for (const bool identifiers : {true, false}) {
+    Specification same_name = intermediate("cluster-ca");
+    same_name.key_identifiers = identifiers;
+    const Certificate foreign_ca = test::make_ca(same_name);
+    Specification specification = client();
+    specification.key_identifiers = identifiers;
+    expect_no_identity({test::issue(foreign_ca, specification)});
+    expect_no_identity({test::issue(foreign_ca, specification), foreign_ca});
+  }
+}
+
+TEST_P(ClientCertificateTest, ACopyOfTheCaWithAnotherKeyIsNobody) {
+  const Certificate clone = test::clone_with_other_key(ca, Key::generate());
+  expect_no_identity({clone});
+  expect_no_identity({clone, ca});
+}
+
+TEST_P(ClientCertificateTest, ALeafUnderACopyOfTheCaIsNobody) {
+  const Certificate clone = test::clone_with_other_key(ca, Key::generate());
+  const Certificate leaf = test::issue(clone, client("admin"));
+  expect_no_identity({leaf, clone});
+  expect_no_identity({leaf, clone, ca});
+  expect_no_identity({leaf});
+  Specification with_identifier = client("admin");
+  with_identifier.key_identifiers = false;
+  expect_no_identity({test::issue(clone, with_identifier), clone});
+}
+
+TEST_P(ClientCertificateTest, ACopyOfALeafWithAnotherKeyIsNobody) {
+  expect_no_identity({test::clone_with_other_key(authority().client, Key::generate())});
+}
+
+TEST_P(ClientCertificateTest, ALeafSignedByALeafIsNobody) {
+  const Certificate leaf = test::issue(ca, client());
+  expect_no_identity({test::issue(leaf, client("admin")), leaf});
+  Specification not_ca = client();
+  not_ca.ca = false;
+  const Certificate marked = test::issue(ca, not_ca);
+  expect_no_identity({test::issue(marked, client("admin")), marked});
+}
+
+TEST_P(ClientCertificateTest, SelfSignedIsNobody) {
+  expect_no_identity({test::self_sign(client("admin"), Key::generate())});
+}
+
+// What one connection presents must not be believed of the next.
+TEST_P(ClientCertificateTest, AForgedCaDoesNotStayInTheStore) {
+  const auto context = make_server(server_options());
+  const Certificate evil = test::make_ca("evil-ca");
+  const Certificate leaf = test::issue(evil, client("admin"));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_FALSE(present(*context, {leaf, evil}).peer.verified);
+    EXPECT_FALSE(present(*context, {leaf}).peer.verified);
+    EXPECT_TRUE(present(*context, {authority().client}).peer.verified);
+  }
+}
+
+TEST_P(ClientCertificateTest, AGenuineIntermediateDoesNotStayInTheStoreEither) {
+  const auto context = make_server(server_options());
+  const Certificate middle = test::issue(ca, intermediate("middle"));
+  const Certificate leaf = test::issue(middle, client());
+  EXPECT_TRUE(present(*context, {leaf, middle}).peer.verified);
+  EXPECT_FALSE(present(*context, {leaf}).peer.verified);
+}
+
+// The store's own copy of the CA must survive whatever is presented beside it.
+TEST_P(ClientCertificateTest, NothingPresentedRemovesTheCa) {
+  const auto context = make_server(server_options());
+  const Certificate wrong = test::clone_with_other_key(authority().client, Key::generate());
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_FALSE(present(*context, {wrong, ca}).peer.verified);
+    EXPECT_FALSE(present(*context, {ca}).peer.verified);
+    EXPECT_TRUE(present(*context, {authority().client, ca}).peer.verified);
+    EXPECT_TRUE(present(*context, {authority().client}).peer.verified);
+  }
+}
+
+TEST_P(ClientCertificateTest, IntermediatesLeadToTheCa) {
+  const Certificate one = test::issue(ca, intermediate("one"));
+  const Certificate two = test::issue(one, intermediate("two"));
+  const Certificate three = test::issue(two, intermediate("three"));
+  expect_identity({test::issue(one, client()), one});
+  expect_identity({test::issue(two, client()), two, one});
+  expect_identity({test::issue(three, client()), three, two, one});
+  // As servers in Go do it: order and superfluous certificates do not matter.
+  expect_identity({test::issue(two, client()), one, two});
+  expect_identity({test::issue(ca, client()), ca});
+  expect_identity({test::issue(one, client()), one, ca});
+  expect_identity({test::issue(ca, client()), test::make_ca("unrelated")});
+  // A missing link.
+  expect_no_identity({test::issue(two, client()), two});
+  expect_no_identity({test::issue(two, client()), one});
+}
+
+TEST_P(ClientCertificateTest, AnIntermediateMayBeTheTrustedOne) {
+  const Certificate middle = test::issue(ca, intermediate("middle"));
+  ca_pem = middle.pem();
+  expect_identity({test::issue(middle, client())});
+  expect_no_identity({test::issue(ca, client())});
+}
+
+TEST_P(ClientCertificateTest, IntermediatesAreCheckedAsCas) {
+  Specification expired = intermediate("expired");
+  expired.not_after = past;
+  Specification no_constraints = intermediate("no-constraints");
+  no_constraints.ca.reset();
+  Specification not_ca = intermediate("not-ca");
+  not_ca.ca = false;
+  Specification no_sign = intermediate("no-sign");
+  no_sign.key_usage = test::key_usage_digital_signature;
+  Specification server_only = intermediate("server-only");
+  server_only.extended_usages = {std::string(test::usage_server_auth)};
+  Specification version_1;
+  version_1.subject = test::name("version-1");
+  version_1.version = 1;
+  for (const Specification& specification :
+       {expired, no_constraints, not_ca, no_sign, server_only, version_1}) {
+    const Certificate middle = test::issue(ca, specification);
+    const std::vector<Certificate> chain = {test::issue(middle, client()), middle};
+    const Outcome outcome = present(chain);
+    EXPECT_FALSE(outcome.peer.verified) << specification.subject[0][0].value;
+    EXPECT_FALSE(present(chain, true).established);
+  }
+}
+
+TEST_P(ClientCertificateTest, PathLengthsAreChecked) {
+  Specification short_ca = intermediate("short-ca");
+  short_ca.path_length = 0;
+  const Certificate root = test::make_ca(short_ca);
+  ca_pem = root.pem();
+  const Certificate middle = test::issue(root, intermediate("middle"));
+  expect_identity({test::issue(root, client())});
+  EXPECT_FALSE(present({test::issue(middle, client()), middle}).peer.verified);
+  Specification one_more = intermediate("one-more");
+  one_more.path_length = 1;
+  const Certificate longer = test::make_ca(one_more);
+  ca_pem = longer.pem();
+  const Certificate a = test::issue(longer, intermediate("a"));
+  const Certificate b = test::issue(a, intermediate("b"));
+  expect_identity({test::issue(a, client()), a});
+  EXPECT_FALSE(present({test::issue(b, client()), b, a}).peer.verified);
+}
+
+TEST_P(ClientCertificateTest, LongPathsAndLoopsEnd) {
+  std::vector<Certificate> signers = {ca};
+  for (int i = 0; i < 6; ++i) {
+    signers.push_back(test::issue(signers.back(), intermediate("level-" + std::to_string(i))));
+  }
+  std::vector<Certificate> chain = {test::issue(signers.back(), client())};
+  for (std::size_t i = signers.size() - 1; i > 0; --i) chain.push_back(signers[i]);
+  EXPECT_FALSE(present(chain).peer.verified);
+  // All of one name, all signed by each other.
+  const Key key = Key::generate();
+  std::vector<Certificate> loop = {
+      test::issue(test::self_sign(intermediate("loop"), key), client())};
+  for (int i = 0; i < 8; ++i) loop.push_back(test::self_sign(intermediate("loop"), key));
+  EXPECT_FALSE(present(loop).peer.verified);
+  // As many ways to the CA as there are certificates, none of them good.
+  std::vector<Certificate> ways = {test::clone_with_other_key(
+      test::issue(test::self_sign(intermediate("way"), key), client()), Key::generate())};
+  for (int i = 0; i < 8; ++i) ways.push_back(test::issue(ca, intermediate("way"), key));
+  EXPECT_FALSE(present(ways).peer.verified);
+}
+
+TEST_P(ClientCertificateTest, TwoCasMayShareAName) {
+  const Certificate old_ca = test::make_ca("rotated");
+  const Certificate new_ca = test::make_ca("rotated");
+  for (const bool identifiers : {true, false}) {
+    Specification specification = client();
+    specification.key_identifiers = identifiers;
+    for (const auto& pem : {old_ca.pem() + new_ca.pem(), new_ca.pem() + old_ca.pem()}) {
+      ca_pem = pem;
+      expect_identity({test::issue(old_ca, specification)});
+      expect_identity({test::issue(new_ca, specification)});
+    }
+  }
+}
+
+TEST_P(ClientCertificateTest, AnExpiredCaDoesNotStartNorTrust) {
+  Specification expired = intermediate("old-ca");
+  expired.not_after = past;
+  const Certificate old_ca = test::make_ca(expired);
+  ca_pem = old_ca.pem() + ca.pem();
+  expect_identity({test::issue(ca, client())});
+  expect_no_identity({test::issue(old_ca, client())});
+}
+
+TEST_P(ClientCertificateTest, TheExtendedUsageMustAllowClients) {
+  for (const std::string_view usage : {test::usage_server_auth, test::usage_code_signing}) {
+    Specification specification = client();
+    specification.extended_usages = {std::string(usage)};
+    expect_no_identity({test::issue(ca, specification)});
+  }
+  Specification any = client();
+  any.extended_usages = {std::string(test::usage_any)};
+  expect_identity({test::issue(ca, any)});
+  Specification absent = client();
+  absent.extended_usages = {};
+  expect_identity({test::issue(ca, absent)});
+  Specification both = client();
+  both.extended_usages = {std::string(test::usage_server_auth),
+                          std::string(test::usage_client_auth)};
+  expect_identity({test::issue(ca, both)});
+}
+
+TEST_P(ClientCertificateTest, TheCasExtendedUsageCounts) {
+  Specification server_only = intermediate("server-only-ca");
+  server_only.extended_usages = {std::string(test::usage_server_auth)};
+  const Certificate root = test::make_ca(server_only);
+  ca_pem = root.pem();
+  expect_no_identity({test::issue(root, client())});
+}
+
+TEST_P(ClientCertificateTest, ACaCertificateIsNoClient) {
+  Specification marked = client("admin");
+  marked.ca = true;
+  expect_no_identity({test::issue(ca, marked)});
+  expect_no_identity({ca});
+  Specification not_ca = client();
+  not_ca.ca = false;
+  expect_identity({test::issue(ca, not_ca)});
+}
+
+TEST_P(ClientCertificateTest, Version1IsNobody) {
+  Specification specification;
+  specification.subject = test::name("alice");
+  specification.version = 1;
+  expect_no_identity({test::issue(ca, specification)});
+}
+
+TEST_P(ClientCertificateTest, AnUnknownCriticalExtensionIsNobody) {
+  Specification specification = client();
+  specification.extensions.push_back({"1.2.3.4.5", true, {0x05, 0x00}});
+  const Outcome outcome = present({test::issue(ca, specification)});
+  EXPECT_FALSE(outcome.peer.verified);
+  Specification harmless = client();
+  harmless.extensions.push_back({"1.2.3.4.5", false, {0x05, 0x00}});
+  expect_identity({test::issue(ca, harmless)});
+}
+
+TEST_P(ClientCertificateTest, AKeyUsageWithoutSignatureIsFineAsItIsInGo) {
+  Specification specification = client();
+  specification.key_usage = test::key_usage_key_encipherment;
+  expect_identity({test::issue(ca, specification)});
+}
+
+TEST_P(ClientCertificateTest, ManyGroupsAreFine) {
+  for (const int count : {14, 15, 16, 17, 40, 64, 200}) {
+    std::vector<std::string> groups;
+    for (int i = 0; i < count; ++i) groups.push_back("group-" + std::to_string(i));
+    Specification specification = client();
+    specification.subject = test::name("alice", groups);
+    const Outcome outcome = present({test::issue(ca, specification)});
+    EXPECT_TRUE(outcome.peer.verified) << count << outcome.peer.error << outcome.error;
+  }
+}
+
+TEST_P(ClientCertificateTest, OddSubjectsDoNotDisturbVerification) {
+  using test::Attribute;
+  using test::StringType;
+  const std::string cn(test::oid_common_name);
+  const std::string o(test::oid_organization);
+  const test::RelativeName alice = {Attribute{cn, "alice"}};
+  const std::vector<test::Name> subjects = {
+      {{Attribute{cn, std::string("admin\0.evil", 11)}}},
+      {{Attribute{cn, "bob\r\nX-Remote-Group: system:masters"}}},
+      {{Attribute{cn, "bob"}}, {Attribute{cn, "admin"}}},
+      {{Attribute{std::string(test::oid_kubernetes_uid), "1234"}}, alice},
+      {{Attribute{"2.5.4.11", "unit"}}, alice},
+      {{Attribute{"1.2.3.4", "whatever"}}, alice},
+      {{Attribute{cn, std::string("\0a\0b", 4), StringType::bmp}}},
+      {{Attribute{cn, "alice", StringType::printable}}},
+      {{Attribute{cn, "alice", StringType::ia5}}},
+      {{Attribute{cn, "alice", StringType::t61}}},
+      {{Attribute{cn, std::string("\0\0\0a", 4), StringType::universal}}},
+      {{Attribute{cn, " alice "}}},
+      {{Attribute{o, "only a group"}}},
+  };
+  for (std::size_t i = 0; i < subjects.size(); ++i) {
+    Specification odd = client();
+    odd.subject = subjects[i];
+    const Certificate leaf = test::issue(ca, odd);
+    const auto verified = verify_chain({leaf.der}, ca.pem(), now);
+    EXPECT_TRUE(verified.has_value()) << i << verified.error().context;
+    if (!ForeignPeer::can_present(leaf)) continue;
+    const Outcome outcome = present({leaf});
+    EXPECT_TRUE(outcome.peer.verified) << i << outcome.peer.error << outcome.error << outcome.alert;
+  }
+  Specification empty = client();
+  empty.subject = {};
+  EXPECT_TRUE(present({test::issue(ca, empty)}).established);
+  Specification long_name = client();
+  long_name.subject = test::name(std::string(300, 'x'));
+  EXPECT_TRUE(present({test::issue(ca, long_name)}).established);
+}
+
+// Without the certificate's key nobody gets in, whether or not the certificate would verify.
+TEST_P(ClientCertificateTest, PossessionOfTheKeyIsAlwaysProved) {
+  const Key thief = Key::generate();
+  std::vector<Certificate> stolen = {authority().client};
+  Specification expired = client();
+  expired.not_after = past;
+  stolen.push_back(test::issue(ca, expired));
+  stolen.push_back(test::issue(test::make_ca("foreign"), client()));
+  Specification critical = client();
+  critical.extensions.push_back({"1.2.3.4.5", true, {0x05, 0x00}});
+  stolen.push_back(test::issue(ca, critical));
+  for (Certificate& certificate : stolen) {
+    certificate.key = thief.posing_as(certificate.key);
+    const Outcome outcome = present({certificate});
+    EXPECT_FALSE(outcome.established);
+    EXPECT_FALSE(outcome.peer.presented);
+  }
+}
+
+// Whatever byte of a certificate is changed, it is nobody: its signature does not fit, or it is not
+// even one. And nothing of it crashes.
+TEST_P(ClientCertificateTest, NoChangedByteMakesAnIdentity) {
+  const auto context = make_server(server_options());
+  const Certificate good = authority().client;
+  int presented = 0;
+  const bool all_bits = GetParam() == 0x0304;  // the version makes no difference to verify_chain()
+  for (std::size_t i = 0; i < good.der.size(); ++i) {
+    for (unsigned bit = 0; bit < 8; ++bit) {
+      if (!all_bits && (i + bit) % 16 != 0) continue;
+      Certificate changed = good;
+      changed.der[i] ^= static_cast<std::uint8_t>(1U << bit);
+      EXPECT_FALSE(verify_chain({changed.der}, ca.pem(), now).has_value())
+          << "bit " << bit << " of byte " << i << " of " << good.der.size();
+      // The foreign library presents only what it can read itself and what fits its key.
+      if ((i + bit) % 16 != 0 || !ForeignPeer::can_present(changed)) continue;
+      ++presented;
+      EXPECT_FALSE(present(*context, {changed}).peer.verified) << i;
+    }
+  }
+  EXPECT_GT(presented, 50);
+  EXPECT_TRUE(present(*context, {good}).peer.verified);
+}
+
+}  // namespace
+}  // namespace sluice::tls::testing
