@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The budgets alone.
+#include "http2/abuse_limits.h"
+
+#include <gtest/gtest.h>
+
+namespace sluice::http2 {
+namespace {
+
+constexpr Instant start{};
+constexpr Duration young = std::chrono::milliseconds(999);
+constexpr Duration old = std::chrono::seconds(1);
+
+FrameHeader frame(FrameType type, std::uint32_t length = 8, std::uint8_t flags = 0) {
+  return {length, type, flags, 1};
+}
+
+TEST(TokenBucketTest, GivesItsBurstThenItsRate) {
+  TokenBucket bucket(3, 2, start);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(bucket.take(start));
+  EXPECT_FALSE(bucket.take(start));
+  EXPECT_FALSE(bucket.take(start + std::chrono::milliseconds(400)));
+  EXPECT_TRUE(bucket.take(start + std::chrono::milliseconds(500)));
+  EXPECT_FALSE(bucket.take(start + std::chrono::milliseconds(500)));
+}
+
+TEST(TokenBucketTest, NeverHoldsMoreThanItsBurst) {
+  TokenBucket bucket(3, 2, start);
+  const Instant later = start + std::chrono::hours(1);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(bucket.take(later));
+  EXPECT_FALSE(bucket.take(later));
+}
+
+TEST(TokenBucketTest, ATimeInThePastGivesNothing) {
+  TokenBucket bucket(1, 1000, start + std::chrono::seconds(10));
+  EXPECT_TRUE(bucket.take(start + std::chrono::seconds(10)));
+  EXPECT_FALSE(bucket.take(start));
+}
+
+TEST(AbuseLimitsTest, OnlyPrematureResetsCost) {
+  SessionOptions options;
+  options.resets_burst = 1;
+  AbuseLimits limits(options, start);
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_TRUE(limits.on_reset_received(old, false, start));
+    EXPECT_TRUE(limits.on_reset_received(young, true, start));
+  }
+  EXPECT_TRUE(limits.on_reset_received(young, false, start));
+  EXPECT_FALSE(limits.on_reset_received(young, false, start));
+  EXPECT_EQ(limits.exceeded(), AbuseKind::resets);
+}
+
+TEST(AbuseLimitsTest, ResetsAndStreamErrorsShareOneBudget) {
+  SessionOptions options;
+  options.resets_burst = 2;
+  AbuseLimits limits(options, start);
+  EXPECT_TRUE(limits.on_stream_error(start));
+  EXPECT_TRUE(limits.on_reset_received(young, false, start));
+  EXPECT_FALSE(limits.on_stream_error(start));
+}
+
+TEST(AbuseLimitsTest, ABackendsResetsAreOurOwnRequests) {
+  SessionOptions options;
+  options.server = false;
+  options.resets_burst = 1;
+  AbuseLimits limits(options, start);
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_TRUE(limits.on_reset_received(young, false, start));
+    EXPECT_TRUE(limits.on_stream_error(start));
+    EXPECT_TRUE(limits.on_late_reset_received(start));
+  }
+}
+
+TEST(AbuseLimitsTest, ALateResetIsFreeOncePerFinishedStream) {
+  SessionOptions options;
+  options.resets_burst = 1;
+  AbuseLimits limits(options, start);
+  limits.on_stream_finished();
+  limits.on_stream_finished();
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(limits.on_late_reset_received(start));
+  EXPECT_FALSE(limits.on_late_reset_received(start));
+}
+
+TEST(AbuseLimitsTest, FramesThatCarrySomethingAreFree) {
+  SessionOptions options;
+  options.control_frames_burst = 1;
+  options.control_frames_per_second = 0;
+  AbuseLimits limits(options, start);
+  for (int i = 0; i < 1000; ++i) {
+    EXPECT_TRUE(limits.on_frame(frame(FrameType::headers), start));
+    EXPECT_TRUE(limits.on_frame(frame(FrameType::data), start));
+    EXPECT_TRUE(limits.on_frame(frame(FrameType::data, 0, frame_flag::end_stream), start));
+    EXPECT_TRUE(limits.on_frame(frame(FrameType::continuation, 10), start));
+    EXPECT_TRUE(limits.on_frame(frame(FrameType::rst_stream), start));
+  }
+  EXPECT_EQ(limits.exceeded(), AbuseKind::none);
+}
+
+TEST(AbuseLimitsTest, HeaderBlocksAreBoundedInBytes) {
+  SessionOptions options;
+  options.header_list_bytes_max = 100'000;
+  AbuseLimits limits(options, start);
+  EXPECT_TRUE(limits.on_frame(frame(FrameType::headers, 16384), start));
+  int continuations = 0;
+  while (limits.on_frame(frame(FrameType::continuation, 16384), start)) ++continuations;
+  EXPECT_EQ(continuations, (2 * 100'000 + 65536) / 16384 - 1);
+  EXPECT_EQ(limits.exceeded(), AbuseKind::header_block);
+}
+
+TEST(AbuseLimitsTest, WindowUpdatesAreEarnedByData) {
+  SessionOptions options;
+  options.control_frames_burst = 1;
+  options.control_frames_per_second = 0;
+  AbuseLimits limits(options, start);
+  const auto count = [&] {
+    int n = 0;
+    for (AbuseLimits probe = limits; probe.on_frame(frame(FrameType::window_update, 4), start);)
+      ++n;
+    return n;
+  };
+  const int at_start = count();
+  limits.on_data_sent(16 * 1024, false);
+  EXPECT_EQ(count(), at_start + 2 + 16);
+  limits.on_data_sent(1, true);  // the peer's window allowed one byte
+  EXPECT_EQ(count(), at_start + 2 + 16);
+  limits.on_data_sent(1, false);  // there was only one byte
+  EXPECT_EQ(count(), at_start + 2 + 16 + 2);
+}
+
+TEST(AbuseLimitsTest, AnswersAreFreeOncePerQuestion) {
+  SessionOptions options;
+  options.control_frames_burst = 0;
+  AbuseLimits limits(options, start);
+  EXPECT_TRUE(limits.on_frame(frame(FrameType::settings, 0, frame_flag::ack), start));
+  limits.on_ping_sent();
+  EXPECT_TRUE(limits.on_frame(frame(FrameType::ping, 8, frame_flag::ack), start));
+  EXPECT_FALSE(limits.on_frame(frame(FrameType::ping, 8, frame_flag::ack), start));
+}
+
+TEST(AbuseLimitsTest, TheFirstBreachNamesTheReason) {
+  SessionOptions options;
+  options.control_frames_burst = 0;
+  options.resets_burst = 0;
+  AbuseLimits limits(options, start);
+  EXPECT_FALSE(limits.on_frame(frame(FrameType::ping), start));
+  EXPECT_FALSE(limits.on_stream_error(start));
+  EXPECT_EQ(limits.exceeded(), AbuseKind::control_frames);
+}
+
+}  // namespace
+}  // namespace sluice::http2
