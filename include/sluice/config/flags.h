@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The command line. One table (src/config/flags.cc) gives each flag's name, type, bounds, unit,
+// help and field; its default is what Config{} says. `--flag=value` and `--flag value`; a switch
+// may stand alone; every mistake is found in one go.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sluice/base/error.h"
+#include "sluice/base/time.h"
+#include "sluice/config/config.h"
+
+namespace sluice::config {
+
+struct CommandLine {
+  enum class Action : std::uint8_t { run, check, help, version };
+  Action action = Action::run;
+  Config config;
+  std::vector<std::string> mistakes;  // one sentence each: flag, value, remedy
+};
+
+// `arguments` without the program's name.
+CommandLine parse(std::span<const char* const> arguments);
+CommandLine parse(std::span<const std::string_view> arguments);
+
+// What --help prints: grouped, with types and defaults, at most 100 columns.
+std::string help_text();
+
+// Every flag with its value, one `--name=value` a line: for logs and --check. Holds no secret.
+std::vector<std::string> describe(const Config& config);
+
+// "10s", "1m30s", "500ms", "1.5h", "0": as kube-apiserver takes them.
+Result<Duration> parse_duration(std::string_view text);
+std::string format_duration(Duration duration);
+
+// "65536", "64KiB", "1.5MiB", "1GiB"; KiB is 1024. "64K" and "64kB" are errors that say so.
+Result<std::uint64_t> parse_size(std::string_view text);
+std::string format_size(std::uint64_t bytes);
+
+}  // namespace sluice::config

@@ -1,0 +1,638 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The one table of flags. The parser is our own: a user who made three mistakes should hear of
+// three, in our words, and it is short.
+#include "sluice/config/flags.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <limits>
+#include <optional>
+#include <set>
+#include <variant>
+
+#include "quote.h"
+#include "sluice/base/check.h"
+
+namespace sluice::config {
+
+namespace {
+
+// What a flag sets; the type of the field decides how its value is written.
+using Field =
+    std::variant<bool Config::*, std::string Config::*, std::vector<std::string> Config::*,
+                 Duration Config::*, std::uint32_t Config::*, std::uint64_t Config::*,
+                 balance::Policy Config::*, log::Level Config::*>;
+
+// Smallest and largest value; nanoseconds for durations.
+struct Bounds {
+  std::uint64_t low = 0;
+  std::uint64_t high = std::numeric_limits<std::uint64_t>::max();
+};
+
+struct Flag {
+  std::string_view name;
+  std::string_view value;  // how --help names it; empty: a switch
+  Field field;
+  std::string_view help;
+  Bounds bounds{};
+};
+
+struct Group {
+  std::string_view title;
+  std::vector<Flag> flags;
+};
+
+constexpr std::uint64_t count(Duration duration) {
+  return static_cast<std::uint64_t>(duration.count());
+}
+constexpr Bounds between(Duration low, Duration high) { return {count(low), count(high)}; }
+
+using std::chrono::hours;
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+constexpr std::uint64_t KiB = 1024;
+constexpr std::uint64_t MiB = 1024 * KiB;
+constexpr std::uint64_t GiB = 1024 * MiB;
+constexpr Bounds any_timeout = between(milliseconds(1), hours(24));
+constexpr Bounds any_window = {16 * KiB, 0x7fffffff};  // RFC 9113 section 6.9.1
+
+const std::vector<Group>& table() {
+  static const std::vector<Group> groups = {
+      {"Clients",
+       {
+           {"listen", "ADDR:PORT", &Config::listen,
+            "Accept clients here. Repeatable; [::]:6443 takes IPv6 and, by the system's default, "
+            "IPv4."},
+           {"tls-cert-file", "FILE", &Config::tls_cert_file,
+            "PEM certificate that clients see, intermediates after it. Required."},
+           {"tls-private-key-file", "FILE", &Config::tls_private_key_file,
+            "PEM private key of --tls-cert-file. Required."},
+           {"client-ca-file", "FILE", &Config::client_ca_file,
+            "PEM certificates of the authorities whose client certificates name users; the same "
+            "file as the "
+            "API servers'. Without it, clients are not asked for certificates."},
+           {"client-cert-strict", "", &Config::client_cert_strict,
+            "Answer a client certificate that does not verify with a TLS alert, instead of "
+            "treating the client "
+            "as one without a certificate."},
+           {"client-connections-max",
+            "N",
+            &Config::client_connections_max,
+            "Client connections at any moment, in all. 0: as many as the descriptor limit allows.",
+            {0, 16'000'000}},
+           {"client-idle-timeout", "DURATION", &Config::client_idle_timeout,
+            "Close a client connection that has had no stream for this long.", any_timeout},
+           {"client-stall-timeout", "DURATION", &Config::client_stall_timeout,
+            "Close a connection that takes none of the bytes waiting for it for this long.",
+            any_timeout},
+           {"tls-handshake-timeout", "DURATION", &Config::tls_handshake_timeout,
+            "From accepting (or connecting) to the end of the TLS handshake; clients and backends.",
+            any_timeout},
+           {"request-head-timeout", "DURATION", &Config::request_head_timeout,
+            "From the first to the last byte of a request's head.", any_timeout},
+           {"request-head-fields-max",
+            "N",
+            &Config::request_head_fields_max,
+            "Fields in a request's head; more are answered with 431.",
+            {16, 65536}},
+           {"request-head-bytes-max",
+            "SIZE",
+            &Config::request_head_bytes_max,
+            "Size of a request's head, as HTTP/2 counts it; more is answered with 431. The API "
+            "servers' own "
+            "limit is 1MiB.",
+            {4 * KiB, MiB - 1}},
+           {"http2-max-streams-per-connection",
+            "N",
+            &Config::http2_max_streams_per_connection,
+            "Requests that a client may have open on one connection.",
+            {1, 100'000}},
+           {"http2-stream-window-bytes", "SIZE", &Config::http2_stream_window_bytes,
+            "Flow-control window of one stream, that is what a sender may be ahead of the "
+            "receiver.",
+            any_window},
+           {"http2-connection-window-bytes", "SIZE", &Config::http2_connection_window_bytes,
+            "Flow-control window of a connection; not below the stream's.", any_window},
+       }},
+      {"Backends",
+       {
+           {"backend", "ADDR:PORT", &Config::backends,
+            "An API server. Repeatable, up to 64; at least one. Addresses only, for now."},
+           {"backend-ca-file", "FILE", &Config::backend_ca_file,
+            "PEM certificates of the authorities that sign the API servers' certificates. "
+            "Required: a backend "
+            "is never used unverified."},
+           {"backend-server-name", "NAME", &Config::backend_server_name,
+            "Name (or IP address) that the API servers' certificates must carry, for example "
+            "kubernetes.default.svc. Default: the address of each backend."},
+           {"backend-readiness-path", "PATH", &Config::backend_readiness_path,
+            "What is asked to learn whether a backend is ready."},
+           {"backend-connect-timeout", "DURATION", &Config::backend_connect_timeout,
+            "From opening a connection to a backend until it is open.", any_timeout},
+           {"backend-idle-timeout", "DURATION", &Config::backend_idle_timeout,
+            "Close a backend connection that has had no stream for this long; below the API "
+            "servers' 90s.",
+            any_timeout},
+           {"backend-ping-interval", "DURATION", &Config::backend_ping_interval,
+            "How often a backend connection that carries streams is asked for a sign of life.",
+            between(milliseconds(100), hours(1))},
+           {"backend-ping-timeout", "DURATION", &Config::backend_ping_timeout,
+            "A backend connection that does not answer for this long is lost.",
+            between(milliseconds(100), hours(1))},
+           {"backend-backoff-max", "DURATION", &Config::backend_backoff_max,
+            "Longest wait between two attempts to connect to a backend.",
+            between(milliseconds(50), minutes(10))},
+           {"backend-connection-age-max", "DURATION", &Config::backend_connection_age_max,
+            "Replace a backend connection that is older, without ending a stream.",
+            between(seconds(10), hours(24 * 30))},
+           {"backend-streams-per-connection",
+            "N",
+            &Config::backend_streams_per_connection,
+            "Streams on one backend connection, or fewer if the backend says so. API servers allow "
+            "100.",
+            {1, 10'000}},
+           {"backend-connections-max",
+            "N",
+            &Config::backend_connections_max,
+            "Connections for each worker, backend and kind of credential.",
+            {1, 65536}},
+           {"backend-draining-connections-max",
+            "N",
+            &Config::backend_draining_connections_max,
+            "Connections that a backend has asked to leave and that still carry streams, counted "
+            "alike. Above "
+            "it the watches of the oldest are ended cleanly.",
+            {1, 4096}},
+           {"probe-interval", "DURATION", &Config::probe_interval,
+            "How often a backend's readiness is asked.", between(milliseconds(50), minutes(5))},
+           {"probe-timeout", "DURATION", &Config::probe_timeout,
+            "A probe without an answer has failed.", between(milliseconds(10), minutes(5))},
+           {"probe-failures",
+            "N",
+            &Config::probe_failures,
+            "Unclear failures in a row that take a backend out of use. A clear one does so alone.",
+            {1, 100}},
+           {"probe-successes",
+            "N",
+            &Config::probe_successes,
+            "Good answers in a row that bring it back.",
+            {1, 100}},
+       }},
+      {"Identity",
+       {
+           {"proxy-client-cert-file", "FILE", &Config::proxy_client_cert_file,
+            "PEM front-proxy certificate, as the API servers' --requestheader-client-ca-file "
+            "trusts it. "
+            "Together with --client-ca-file it lets users keep their certificates' names."},
+           {"proxy-client-key-file", "FILE", &Config::proxy_client_key_file,
+            "PEM private key of --proxy-client-cert-file."},
+           {"requestheader-username-headers", "NAMES", &Config::requestheader_username_headers,
+            "As the API servers' flag: the first is sent, all are taken from clients' requests."},
+           {"requestheader-group-headers", "NAMES", &Config::requestheader_group_headers,
+            "As the API servers' flag: the first is sent, all are taken from clients' requests."},
+           {"requestheader-extra-headers-prefix", "NAMES",
+            &Config::requestheader_extra_headers_prefix,
+            "As the API servers' flag: the first is sent, all are taken from clients' requests."},
+           {"requestheader-uid-headers", "NAMES", &Config::requestheader_uid_headers,
+            "As the API servers' flag: the first is sent, all are taken from clients' requests."},
+           {"proven-tokens-max",
+            "N",
+            &Config::proven_tokens_max,
+            "Bearer tokens for each worker that are remembered, by a keyed hash, as accepted by a "
+            "backend.",
+            {16, 16'000'000}},
+           {"suspect-streams-per-connection",
+            "N",
+            &Config::suspect_streams_per_connection,
+            "Streams on a backend connection that carries requests without a proven credential.",
+            {1, 100}},
+           {"suspect-connect-interval", "DURATION", &Config::suspect_connect_interval,
+            "Least time between two such connections, for each worker and backend.",
+            between(Duration::zero(), seconds(10))},
+       }},
+      {"Balancing, deadlines, replay",
+       {
+           {"balance", "POLICY", &Config::balance,
+            "power-of-two, least, random or round-robin. The latter are there to be compared "
+            "with."},
+           {"request-timeout", "DURATION", &Config::request_timeout,
+            "Deadline of a request that is not long-running (watch, log follow, exec, proxy ...). "
+            "The API "
+            "servers' own is 60s.",
+            any_timeout},
+           {"replay-body-bytes",
+            "SIZE",
+            &Config::replay_body_bytes,
+            "How much of a request's body is kept, so that it can be sent to another backend.",
+            {0, GiB}},
+           {"replay-body-bytes-per-worker",
+            "SIZE",
+            &Config::replay_body_bytes_per_worker,
+            "The same for all requests of a worker.",
+            {0, 64 * GiB}},
+           {"replay-budget-percent",
+            "N",
+            &Config::replay_budget_percent,
+            "Replays for each hundred requests; 0 turns replay off.",
+            {0, 100}},
+           {"replay-tries", "N", &Config::replay_tries, "Replays of one request.", {0, 10}},
+       }},
+      {"Process",
+       {
+           {"workers",
+            "N",
+            &Config::workers,
+            "Threads that serve. 0: one for each CPU that we may use.",
+            {0, 1024}},
+           {"receive-buffer-bytes",
+            "SIZE",
+            &Config::receive_buffer_bytes,
+            "Size of one receive buffer; a power of two.",
+            {4 * KiB, 256 * KiB}},
+           {"receive-buffers",
+            "N",
+            &Config::receive_buffers,
+            "Receive buffers of each worker; a power of two.",
+            {8, 32768}},
+           {"send-buffer-bytes",
+            "SIZE",
+            &Config::send_buffer_bytes,
+            "What one send carries at most; a connection that sends holds one.",
+            {20 * KiB, 4 * MiB}},
+           {"body-bytes-per-worker",
+            "SIZE",
+            &Config::body_bytes_per_worker,
+            "Body bytes on their way through a worker; above it no request is admitted.",
+            {MiB, std::uint64_t{1} << 44}},
+           {"shutdown-delay-duration", "DURATION", &Config::shutdown_delay_duration,
+            "After SIGTERM: how long to serve on as not ready, until balancers have noticed.",
+            between(Duration::zero(), hours(1))},
+           {"drain-timeout", "DURATION", &Config::drain_timeout,
+            "After that: how long running requests may take. Watches end spread over it.",
+            between(Duration::zero(), hours(24))},
+           {"admin-listen", "ADDR:PORT", &Config::admin_listen,
+            "/metrics, /livez, /readyz and /backends, without TLS. Empty: none."},
+           {"log-level", "LEVEL", &Config::log_level, "error, warning, info or debug."},
+           {"access-log", "FILE", &Config::access_log,
+            "One JSON line for each request; - is standard output. Empty: none."},
+       }},
+  };
+  return groups;
+}
+
+const Flag* find(std::string_view name) {
+  for (const Group& group : table()) {
+    for (const Flag& flag : group.flags) {
+      if (flag.name == name) return &flag;
+    }
+  }
+  return nullptr;
+}
+
+// Commas separate, as in kube-apiserver's lists.
+Result<std::vector<std::string>> parse_list(std::string_view text) {
+  std::vector<std::string> list;
+  if (text.empty()) return list;
+  while (true) {
+    const std::size_t comma = text.find(',');
+    const std::string_view element = text.substr(0, comma);
+    if (element.empty())
+      return fail(ErrorKind::invalid_argument, "an element of the list is empty");
+    list.emplace_back(element);
+    if (comma == std::string_view::npos) return list;
+    text.remove_prefix(comma + 1);
+  }
+}
+
+Result<std::uint64_t> parse_count(std::string_view text) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) {
+    return fail(ErrorKind::invalid_argument, "write a whole number");
+  }
+  return value;
+}
+
+Result<void> check_bounds(std::uint64_t value, const Bounds& bounds,
+                          std::string (*print)(std::uint64_t)) {
+  if (value >= bounds.low && value <= bounds.high) return {};
+  return fail(ErrorKind::invalid_argument,
+              fmt::format("it must be from {} to {}", print(bounds.low), print(bounds.high)));
+}
+
+std::string print_count(std::uint64_t value) { return fmt::format("{}", value); }
+std::string print_duration(std::uint64_t value) {
+  return format_duration(Duration(static_cast<Duration::rep>(value)));
+}
+
+// Puts a flag's value into the configuration; the error is the remedy.
+class Setter {
+ public:
+  Setter(Config& config, const Flag& flag, std::string_view text, bool first)
+      : config_(config), flag_(flag), text_(text), first_(first) {}
+
+  Result<void> operator()(bool Config::* field) const {
+    if (text_ != "true" && text_ != "false") {
+      return fail(ErrorKind::invalid_argument, "it is a switch: write true, false or nothing");
+    }
+    config_.*field = text_ == "true";
+    return {};
+  }
+  Result<void> operator()(std::string Config::* field) const {
+    if (text_.find('\0') != std::string_view::npos) {
+      return fail(ErrorKind::invalid_argument, "it contains a NUL byte");
+    }
+    config_.*field = text_;
+    return {};
+  }
+  Result<void> operator()(std::vector<std::string> Config::* field) const {
+    auto list = parse_list(text_);
+    if (!list) return std::unexpected(list.error());
+    // The first one replaces the default.
+    if (first_) (config_.*field).clear();
+    for (std::string& element : *list) (config_.*field).push_back(std::move(element));
+    return {};
+  }
+  Result<void> operator()(Duration Config::* field) const {
+    const auto duration = parse_duration(text_);
+    if (!duration) return std::unexpected(duration.error());
+    config_.*field = *duration;
+    return check_bounds(count(*duration), flag_.bounds, print_duration);
+  }
+  Result<void> operator()(std::uint32_t Config::* field) const {
+    const auto number = parse_count(text_);
+    if (!number) return std::unexpected(number.error());
+    DCHECK(flag_.bounds.high <= UINT32_MAX);
+    config_.*field = static_cast<std::uint32_t>(*number);
+    return check_bounds(*number, flag_.bounds, print_count);
+  }
+  Result<void> operator()(std::uint64_t Config::* field) const {
+    const auto size = parse_size(text_);
+    if (!size) return std::unexpected(size.error());
+    config_.*field = *size;
+    return check_bounds(*size, flag_.bounds, format_size);
+  }
+  Result<void> operator()(balance::Policy Config::* field) const {
+    const auto policy = balance::policy_from(text_);
+    if (!policy) {
+      return fail(ErrorKind::invalid_argument, "write power-of-two, least, random or round-robin");
+    }
+    config_.*field = *policy;
+    return {};
+  }
+  Result<void> operator()(log::Level Config::* field) const {
+    const auto level = log::level_from(text_);
+    if (!level) return fail(ErrorKind::invalid_argument, "write error, warning, info or debug");
+    config_.*field = *level;
+    return {};
+  }
+
+ private:
+  Config& config_;
+  const Flag& flag_;
+  std::string_view text_;
+  bool first_;
+};
+
+std::string join(const std::vector<std::string>& list) {
+  std::string text;
+  for (const std::string& element : list) {
+    if (!text.empty()) text += ',';
+    text += element;
+  }
+  return text;
+}
+
+struct Printer {
+  const Config& config;
+  std::string operator()(bool Config::* field) const { return config.*field ? "true" : "false"; }
+  std::string operator()(std::string Config::* field) const { return config.*field; }
+  std::string operator()(std::vector<std::string> Config::* field) const {
+    return join(config.*field);
+  }
+  std::string operator()(Duration Config::* field) const { return format_duration(config.*field); }
+  std::string operator()(std::uint32_t Config::* field) const { return print_count(config.*field); }
+  std::string operator()(std::uint64_t Config::* field) const { return format_size(config.*field); }
+  std::string operator()(balance::Policy Config::* field) const {
+    return std::string(balance::to_string(config.*field));
+  }
+  std::string operator()(log::Level Config::* field) const {
+    return std::string(log::to_string(config.*field));
+  }
+};
+
+// Steps from one word to another: letters added, left out, exchanged.
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i);
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t exchanged = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, exchanged});
+    }
+  }
+  return row[b.size()];
+}
+
+std::string nearest_flag(std::string_view name) {
+  if (name.size() > 64) return "";
+  std::string_view best;
+  std::size_t best_distance = 4;
+  for (const Group& group : table()) {
+    for (const Flag& flag : group.flags) {
+      const std::size_t steps = distance(name, flag.name);
+      if (steps < best_distance) {
+        best = flag.name;
+        best_distance = steps;
+      }
+    }
+  }
+  return std::string(best);
+}
+
+class Parser {
+ public:
+  explicit Parser(std::span<const std::string_view> arguments) : arguments_(arguments) {}
+
+  CommandLine parse() {
+    while (next_ < arguments_.size()) argument(arguments_[next_++]);
+    return std::move(result_);
+  }
+
+ private:
+  void argument(std::string_view text) {
+    if (text == "-h") return act(CommandLine::Action::help);
+    if (!text.starts_with("--") || text == "--") {
+      return mistake(
+          fmt::format("{} is not a flag: write --NAME=VALUE, and see --help.", quote(text)));
+    }
+    text.remove_prefix(2);
+    const std::size_t equals = text.find('=');
+    const std::string_view name = text.substr(0, equals);
+    std::optional<std::string_view> value;
+    if (equals != std::string_view::npos) value = text.substr(equals + 1);
+    if (action(name, value)) return;
+    const Flag* flag = find(name);
+    if (flag == nullptr) return unknown(name, value.has_value());
+    if (!value) value = separate_value(*flag);
+    if (!value)
+      return mistake(fmt::format("--{} needs a value: write --{}={}.", name, name, flag->value));
+    set(*flag, *value);
+  }
+
+  // --help, --version and --check are what to do, not what to be.
+  bool action(std::string_view name, std::optional<std::string_view> value) {
+    CommandLine::Action what{};
+    if (name == "help") {
+      what = CommandLine::Action::help;
+    } else if (name == "version") {
+      what = CommandLine::Action::version;
+    } else if (name == "check") {
+      what = CommandLine::Action::check;
+    } else {
+      return false;
+    }
+    if (value) {
+      mistake(fmt::format("--{} takes no value: write --{} alone.", name, name));
+    } else {
+      act(what);
+    }
+    return true;
+  }
+
+  // Help wins over version, version over check.
+  void act(CommandLine::Action what) {
+    const auto rank = [](CommandLine::Action action) {
+      switch (action) {
+        case CommandLine::Action::run: return 0;
+        case CommandLine::Action::check: return 1;
+        case CommandLine::Action::version: return 2;
+        case CommandLine::Action::help: return 3;
+      }
+      return 0;
+    };
+    if (rank(what) > rank(result_.action)) result_.action = what;
+  }
+
+  std::optional<std::string_view> separate_value(const Flag& flag) {
+    if (flag.value.empty()) return "true";
+    if (next_ == arguments_.size() || arguments_[next_].starts_with("--")) return std::nullopt;
+    return arguments_[next_++];
+  }
+
+  void unknown(std::string_view name, bool has_value) {
+    const std::string near = nearest_flag(name);
+    mistake(
+        fmt::format("{} is not a flag of sluice: {}", quote("--" + std::string(name)),
+                    near.empty() ? "see --help for all of them." : "did you mean --" + near + "?"));
+    // Its value is no second mistake.
+    const bool value_follows =
+        !has_value && next_ < arguments_.size() && !arguments_[next_].starts_with("-");
+    if (value_follows) ++next_;
+  }
+
+  void set(const Flag& flag, std::string_view value) {
+    const bool first = seen_.insert(flag.name).second;
+    const bool list = std::holds_alternative<std::vector<std::string> Config::*>(flag.field);
+    if (!first && !list) {
+      return mistake(fmt::format("--{} is given twice, the second time as {}: keep one of them.",
+                                 flag.name, quote(value)));
+    }
+    const auto done = std::visit(Setter(result_.config, flag, value, first), flag.field);
+    if (!done) mistake(fmt::format("--{}={}: {}.", flag.name, quote(value), done.error().context));
+  }
+
+  void mistake(std::string sentence) { result_.mistakes.push_back(std::move(sentence)); }
+
+  std::span<const std::string_view> arguments_;
+  std::size_t next_ = 0;
+  std::set<std::string_view> seen_;
+  CommandLine result_;
+};
+
+// Appends `text` in lines of at most 100 columns, each behind `indent` blanks.
+void append_wrapped(std::string& out, std::string_view text, std::size_t indent) {
+  constexpr std::size_t columns = 100;
+  std::size_t column = 0;
+  while (!text.empty()) {
+    const std::size_t blank = std::min(text.find(' '), text.size());
+    const std::string_view word = text.substr(0, blank);
+    if (column != 0 && column + 1 + word.size() > columns) {
+      out += '\n';
+      column = 0;
+    }
+    if (column == 0) {
+      out.append(indent, ' ');
+      column = indent;
+    } else {
+      out += ' ';
+      ++column;
+    }
+    out += word;
+    column += word.size();
+    text.remove_prefix(std::min(blank + 1, text.size()));
+  }
+  out += '\n';
+}
+
+}  // namespace
+
+CommandLine parse(std::span<const std::string_view> arguments) { return Parser(arguments).parse(); }
+
+CommandLine parse(std::span<const char* const> arguments) {
+  const std::vector<std::string_view> views(arguments.begin(), arguments.end());
+  return parse(std::span<const std::string_view>(views));
+}
+
+std::string help_text() {
+  std::string out =
+      "sluice stands in front of the API servers of a Kubernetes cluster and gives every HTTP/2 "
+      "stream\n"
+      "a backend of its own.\n\n"
+      "  sluice --tls-cert-file=FILE --tls-private-key-file=FILE \\\n"
+      "         --backend=ADDR:PORT [--backend=ADDR:PORT ...] --backend-ca-file=FILE [flags]\n\n"
+      "Durations are written like 1m30s or 500ms, sizes like 65536 or 64KiB, lists with commas or "
+      "by\n"
+      "repeating the flag.\n";
+  const Config defaults;
+  for (const Group& group : table()) {
+    fmt::format_to(std::back_inserter(out), "\n{}:\n", group.title);
+    for (const Flag& flag : group.flags) {
+      fmt::format_to(std::back_inserter(out), "  --{}{}{}", flag.name,
+                     flag.value.empty() ? "" : " ", flag.value);
+      const std::string value = std::visit(Printer{defaults}, flag.field);
+      if (!flag.value.empty() && !value.empty()) {
+        fmt::format_to(std::back_inserter(out), "  (default {})", value);
+      }
+      out += '\n';
+      append_wrapped(out, flag.help, 6);
+    }
+  }
+  out +=
+      "\nWhat to do:\n"
+      "  --check\n      Check everything, files included, say what is wrong, and end: 0 when it is "
+      "valid, else 2.\n"
+      "  --version\n      Versions of sluice and its libraries, and whether cryptography is "
+      "accelerated.\n"
+      "  --help, -h\n      This text.\n";
+  return out;
+}
+
+std::vector<std::string> describe(const Config& config) {
+  std::vector<std::string> lines;
+  for (const Group& group : table()) {
+    for (const Flag& flag : group.flags) {
+      lines.push_back(fmt::format("--{}={}", flag.name, std::visit(Printer{config}, flag.field)));
+    }
+  }
+  return lines;
+}
+
+}  // namespace sluice::config

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A user's value inside of a sentence: in quotation marks, bounded, without anything that would
+// disturb a terminal.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace sluice::config {
+
+inline std::string quote(std::string_view text) {
+  constexpr std::size_t shown_max = 100;
+  std::string out = "\"";
+  for (const char c : text.substr(0, shown_max)) {
+    const auto byte = static_cast<unsigned char>(c);
+    out += byte < 0x20 || byte == 0x7f ? '?' : c;
+  }
+  out += text.size() > shown_max ? "...\"" : "\"";
+  return out;
+}
+
+}  // namespace sluice::config
