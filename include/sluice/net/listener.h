@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Accepts connections on one address for one worker, with admission: a process-wide budget of
+// client connections with hysteresis, a back-off when descriptors run out, and a pause while the
+// handshake queue is full. Running out costs no spin: a paused listener only looks again on a timer.
+//
+// A multishot accept takes whatever the backlog holds before anybody can stop it; it is used only
+// while there is room for a whole backlog. Nearer to the limit the listener is polled and connections
+// are taken one by one.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+
+#include "sluice/io/operation.h"
+#include "sluice/io/reactor.h"
+#include "sluice/net/transport.h"
+
+namespace sluice::net {
+
+// Shared by all workers; descriptors that clients may take.
+struct AdmissionBudget {
+  explicit AdmissionBudget(std::size_t max) : connections_max(max) {}
+  const std::size_t connections_max;
+  std::atomic<std::size_t> connections{0};
+  // Accept again below this.
+  std::size_t resume_below() const { return connections_max - connections_max / 16 - 1; }
+};
+
+struct ListenerCounters {
+  std::uint64_t accepted = 0;
+  std::uint64_t paused = 0;         // times that admission stopped accepting
+  std::uint64_t accept_errors = 0;  // EMFILE and kin
+};
+
+class Listener {
+ public:
+  using Accepted = std::function<void(int descriptor)>;
+
+  // Takes over a listening descriptor.
+  Listener(Transport& transport, int descriptor, AdmissionBudget& budget, Accepted accepted);
+  ~Listener();  // CHECKs stopped()
+
+  void start();
+  // Takes what is left in the backlog, then closes the descriptor; stopped() once nothing is in
+  // flight. (A closed reuseport listener loses its queued connections otherwise.)
+  void stop();
+  bool stopped() const {
+    return descriptor_ < 0 && !accept_.in_flight() && !knock_.in_flight();
+  }
+
+  const ListenerCounters& counters() const { return counters_; }
+
+ private:
+  void accepted(const io::Completion& completion);
+  void knocked(const io::Completion& completion);
+  void admit(int descriptor);
+  void accept_some();
+  std::size_t room() const;
+  bool may_accept() const { return room() > 0 && !transport_.handshake_queue_full(); }
+  void pause(Duration retry);
+  void retry();
+  void finish_stop();
+
+  Transport& transport_;
+  int descriptor_;
+  AdmissionBudget& budget_;
+  Accepted accepted_;
+  ListenerCounters counters_;
+  io::Operation accept_;
+  io::Operation knock_;
+  io::Timer retry_;
+  bool stopping_ = false;
+};
+
+}  // namespace sluice::net

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What all connections of one thread share: the reactor, pooled send buffers, scratch memory for
+// plain bytes, the list of connections to flush at the end of the turn, and the queue of handshakes.
+//
+// Handshakes cost about 150 us each; they are served from a queue at the end of a turn, at most
+// `handshake_time_per_turn`, after established traffic. A full queue is a reason not to accept.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "sluice/base/bytes.h"
+#include "sluice/base/list.h"
+#include "sluice/io/reactor.h"
+
+namespace sluice::net {
+
+class Connection;
+
+struct TransportOptions {
+  std::size_t send_buffer_bytes = 64 * 1024;  // records of one send, for each connection that sends
+  Duration handshake_time_per_turn = std::chrono::milliseconds(2);
+  std::size_t handshake_queue_max = 1024;
+  Duration handshake_timeout = std::chrono::seconds(10);  // from accept or connect to established
+  Duration connect_timeout = std::chrono::seconds(3);
+  Duration send_stall_timeout = std::chrono::seconds(60);  // a send that makes no progress
+  Duration close_linger = std::chrono::seconds(2);         // discard until end of stream, at most
+  bool one_shot_receive = false;
+};
+
+// Read by any thread, written by the owner's only.
+struct TransportCounters {
+  std::uint64_t handshakes_finished = 0;
+  std::uint64_t handshakes_failed = 0;
+  std::uint64_t sends = 0;
+  std::uint64_t short_sends = 0;
+  std::uint64_t records = 0;
+  std::uint64_t bytes_sent = 0;      // encrypted
+  std::uint64_t bytes_received = 0;  // encrypted
+};
+
+// Pool of equal pieces of memory, grown on demand, kept for reuse up to a bound.
+class BufferPool {
+ public:
+  explicit BufferPool(std::size_t buffer_bytes, std::size_t keep_max);
+  std::unique_ptr<std::uint8_t[]> lease();
+  void give_back(std::unique_ptr<std::uint8_t[]> buffer);
+  std::size_t buffer_bytes() const { return buffer_bytes_; }
+  std::size_t leased() const { return leased_; }
+
+ private:
+  std::size_t buffer_bytes_;
+  std::size_t keep_max_;
+  std::size_t leased_ = 0;
+  std::vector<std::unique_ptr<std::uint8_t[]>> free_;
+};
+
+struct FlushTag;
+struct HandshakeTag;
+struct ReapTag;
+
+class Transport {
+ public:
+  Transport(io::Reactor& reactor, const TransportOptions& options);
+  ~Transport();  // CHECKs that no connection is left
+
+  io::Reactor& reactor() { return reactor_; }
+  const TransportOptions& options() const { return options_; }
+  const TransportCounters& counters() const { return counters_; }
+  std::size_t connections() const { return connections_; }
+  bool handshake_queue_full() const { return handshakes_waiting_ >= options_.handshake_queue_max; }
+
+ private:
+  friend class Connection;
+  void flush();
+  void handshake();
+  void reap();
+
+  io::Reactor& reactor_;
+  TransportOptions options_;
+  TransportCounters counters_;
+  BufferPool send_buffers_;
+  std::vector<std::uint8_t> plain_in_;   // one decrypted record
+  std::vector<std::uint8_t> plain_out_;  // one record to encrypt
+  List<Connection, FlushTag> to_flush_;
+  List<Connection, HandshakeTag> to_handshake_;
+  List<Connection, ReapTag> to_reap_;
+  std::size_t handshakes_waiting_ = 0;
+  std::size_t connections_ = 0;
+  io::TurnEnd flush_;
+  io::TurnEnd handshake_;
+  io::TurnEnd reap_;
+};
+
+}  // namespace sluice::net

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Accepting with admission.
+#include "sluice/net/listener.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "sluice/base/check.h"
+#include "sluice/io/socket.h"
+
+namespace sluice::net {
+namespace {
+// How often a paused listener looks whether it may accept again.
+constexpr Duration admission_retry = std::chrono::milliseconds(50);
+constexpr Duration descriptor_retry = std::chrono::milliseconds(200);
+// A whole backlog (io::ListenOptions) may arrive before a multishot accept can be stopped.
+constexpr std::size_t multishot_room = 4096;
+}  // namespace
+
+Listener::Listener(Transport& transport, int descriptor, AdmissionBudget& budget, Accepted accepted)
+    : transport_(transport),
+      descriptor_(descriptor),
+      budget_(budget),
+      accepted_(std::move(accepted)),
+      accept_(io::Operation::bind<&Listener::accepted>(this)),
+      knock_(io::Operation::bind<&Listener::knocked>(this)),
+      retry_(io::Timer::bind<&Listener::retry>(this)) {}
+
+Listener::~Listener() { CHECK(stopped()); }
+
+std::size_t Listener::room() const {
+  const std::size_t taken = budget_.connections.load(std::memory_order_relaxed);
+  return taken < budget_.connections_max ? budget_.connections_max - taken : 0;
+}
+
+void Listener::start() {
+  CHECK(descriptor_ >= 0);
+  io::Ring& ring = transport_.reactor().ring();
+  if (room() > multishot_room) return ring.accept(accept_, descriptor_);
+  // Armed first: what arrives while the backlog is emptied is announced.
+  ring.poll_readable(knock_, descriptor_);
+  accept_some();
+}
+
+void Listener::admit(int descriptor) {
+  budget_.connections.fetch_add(1, std::memory_order_relaxed);
+  ++counters_.accepted;
+  accepted_(descriptor);
+}
+
+void Listener::accept_some() {
+  while (may_accept()) {
+    const int descriptor = io::accept_now(descriptor_);
+    if (descriptor >= 0) {
+      admit(descriptor);
+      continue;
+    }
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return;  // the backlog is empty
+    if (errno == ECONNABORTED || errno == EINTR || errno == EPROTO) continue;
+    ++counters_.accept_errors;
+    pause(descriptor_retry);
+    break;
+  }
+  if (!retry_.armed()) pause(admission_retry);
+  transport_.reactor().ring().cancel(knock_);
+}
+
+void Listener::knocked(const io::Completion& completion) {
+  if (stopping_) {
+    if (completion.last && !accept_.in_flight()) finish_stop();
+    return;
+  }
+  if (completion.result >= 0) accept_some();
+  if (completion.last && !retry_.armed()) pause(admission_retry);
+}
+
+void Listener::accepted(const io::Completion& completion) {
+  if (completion.result >= 0) admit(completion.result);
+  if (stopping_) {
+    if (completion.last && !knock_.in_flight()) finish_stop();
+    return;
+  }
+  if (!completion.last) {
+    if (!may_accept() || room() <= multishot_room) transport_.reactor().ring().cancel(accept_);
+    return;
+  }
+  // The accept has ended: cancelled by admission, or the kernel ran out of something.
+  if (completion.result < 0 && completion.result != -ECANCELED) {
+    ++counters_.accept_errors;
+    return pause(descriptor_retry);
+  }
+  if (!may_accept()) return pause(admission_retry);
+  start();
+}
+
+void Listener::pause(Duration retry) {
+  ++counters_.paused;
+  io::Reactor& reactor = transport_.reactor();
+  reactor.timers().set(retry_, reactor.now(), retry);
+}
+
+void Listener::retry() {
+  if (stopping_ || descriptor_ < 0 || accept_.in_flight()) return;
+  if (knock_.in_flight()) return pause(admission_retry);
+  io::Reactor& reactor = transport_.reactor();
+  if (budget_.connections.load(std::memory_order_relaxed) > budget_.resume_below() ||
+      transport_.handshake_queue_full()) {
+    reactor.timers().set(retry_, reactor.now(), admission_retry);
+    return;
+  }
+  start();
+}
+
+void Listener::stop() {
+  if (stopping_ || descriptor_ < 0) return;
+  stopping_ = true;
+  retry_.cancel();
+  if (!accept_.in_flight() && !knock_.in_flight()) return finish_stop();
+  transport_.reactor().ring().cancel(accept_);
+  transport_.reactor().ring().cancel(knock_);
+}
+
+void Listener::finish_stop() {
+  while (may_accept()) {
+    const int descriptor = io::accept_now(descriptor_);
+    if (descriptor < 0) break;
+    admit(descriptor);
+  }
+  io::close_socket(descriptor_);
+  descriptor_ = -1;
+}
+
+}  // namespace sluice::net

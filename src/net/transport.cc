@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What connections of one thread share, and the work at the end of a turn.
+#include "sluice/net/transport.h"
+
+#include "sluice/base/check.h"
+#include "sluice/net/connection.h"
+
+namespace sluice::net {
+
+BufferPool::BufferPool(std::size_t buffer_bytes, std::size_t keep_max)
+    : buffer_bytes_(buffer_bytes), keep_max_(keep_max) {}
+
+std::unique_ptr<std::uint8_t[]> BufferPool::lease() {
+  ++leased_;
+  if (free_.empty()) return std::make_unique_for_overwrite<std::uint8_t[]>(buffer_bytes_);
+  auto buffer = std::move(free_.back());
+  free_.pop_back();
+  return buffer;
+}
+
+void BufferPool::give_back(std::unique_ptr<std::uint8_t[]> buffer) {
+  CHECK_GT(leased_, std::size_t{0});
+  --leased_;
+  if (free_.size() < keep_max_) free_.push_back(std::move(buffer));
+}
+
+Transport::Transport(io::Reactor& reactor, const TransportOptions& options)
+    : reactor_(reactor),
+      options_(options),
+      send_buffers_(options.send_buffer_bytes, 64),
+      plain_in_(tls::plain_record_bytes_max),
+      plain_out_(tls::plain_record_bytes_max),
+      flush_(io::TurnEnd::bind<&Transport::flush>(this)),
+      handshake_(io::TurnEnd::bind<&Transport::handshake>(this)),
+      reap_(io::TurnEnd::bind<&Transport::reap>(this)) {
+  CHECK_GE(options.send_buffer_bytes, 2 * tls::encrypted_record_bytes_max);
+}
+
+Transport::~Transport() { CHECK_EQ(connections_, std::size_t{0}); }
+
+void Transport::flush() {
+  // A flush may make other connections dirty (a body that moved on): they follow in this turn. Each
+  // connection has at most one send in flight, so this ends.
+  while (Connection* connection = to_flush_.pop_front()) connection->flush();
+}
+
+void Transport::handshake() {
+  const auto begin = std::chrono::steady_clock::now();
+  while (Connection* connection = to_handshake_.pop_front()) {
+    --handshakes_waiting_;
+    connection->continue_handshake();
+    if (std::chrono::steady_clock::now() - begin >= options_.handshake_time_per_turn) break;
+  }
+  if (!to_handshake_.empty()) {
+    // The rest goes on in the next turn, after established traffic.
+    reactor_.at_turn_end(handshake_, io::Reactor::Phase::handshakes);
+  }
+}
+
+void Transport::reap() {
+  List<Connection, ReapTag> ended;
+  ended.splice_back(to_reap_);
+  while (Connection* connection = ended.pop_front()) connection->finish_close();
+}
+
+}  // namespace sluice::net
