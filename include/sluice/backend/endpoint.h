@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Where a backend is reached: a value.
+#pragma once
+
+#include <string>
+
+#include "sluice/io/address.h"
+
+namespace sluice::backend {
+
+struct Endpoint {
+  io::Address address;
+  std::string name;  // as configured; the label in logs and metrics
+};
+
+}  // namespace sluice::backend

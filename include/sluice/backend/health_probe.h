@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Asks each backend whether it is ready, about once a second on a connection of its own, and
+// whether it takes our front-proxy identity for exactly what we say. Runs on the control thread; the
+// verdicts lie in BackendStatus, which workers read.
+//
+// Readiness (k8s.io/apiserver pkg/server/genericapiserver.go: /readyz turns 500 as soon as a
+// shutdown begins): 200 is ready. A 5xx or a refused connection takes a backend out at once, silence
+// after two tries; two good answers bring it back. 401, 403 and 404 say that the server lives and
+// the probe is misconfigured: it stays in use, with a warning.
+//
+// Identity: a SelfSubjectReview through a connection with the front-proxy certificate must name
+// exactly the user that we claim, and one without X-Remote-User must not be allowed.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sluice/backend/backend_set.h"
+#include "sluice/base/random.h"
+#include "sluice/http/fields.h"
+#include "sluice/io/timer_wheel.h"
+
+namespace sluice::backend {
+
+struct ProbeOptions {
+  std::string readiness_path = "/readyz";
+  Duration interval = std::chrono::seconds(1);
+  Duration timeout = std::chrono::seconds(1);
+  Duration identity_interval = std::chrono::seconds(60);
+  std::uint32_t failures = 2;
+  std::uint32_t successes = 2;
+};
+
+// Adds the fields that claim `user` in `groups` to a probe (the header names are options).
+using ClaimIdentity = std::function<void(std::string_view user, http::Fields& fields)>;
+
+class HealthProbe {
+ public:
+  // Called when a backend's health or trust has changed; `text` says why.
+  using OnChange = std::function<void(std::size_t backend, const std::string& text)>;
+
+  // `contexts` (one per backend) must outlive this; `claim` is null without a front-proxy pair.
+  HealthProbe(net::Transport& transport, Cluster& cluster, std::vector<BackendContexts>& contexts,
+              const ProbeOptions& options, ClaimIdentity claim, std::uint64_t seed,
+              OnChange on_change);
+  ~HealthProbe();
+
+  void start();
+  // A worker saw something: probe this backend now.
+  void probe_now(std::size_t backend);
+  // A request showed that this backend refuses our identity: check the trust now.
+  void check_identity_now(std::size_t backend);
+  // Whether each backend has been asked at least once.
+  bool first_round_done() const;
+
+  void terminate();
+  bool terminated() const;
+
+  struct Counters {
+    std::uint64_t probes = 0;
+    std::uint64_t failures = 0;
+  };
+  const Counters& counters(std::size_t backend) const;
+
+ private:
+  class Target;
+  const ProbeOptions options_;
+  ClaimIdentity claim_;
+  OnChange on_change_;
+  std::vector<std::unique_ptr<Target>> targets_;
+};
+
+}  // namespace sluice::backend

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Readiness and identity probes.
+#include "sluice/backend/health_probe.h"
+
+#include <algorithm>
+
+#include "probe_connection.h"
+#include "sluice/base/check.h"
+
+namespace sluice::backend {
+namespace {
+
+// Before trust is known good, ask more often than once a minute.
+constexpr Duration identity_retry = std::chrono::seconds(2);
+
+constexpr std::string_view review_path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+constexpr std::string_view review_body =
+    R"({"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1","metadata":{}})";
+
+}  // namespace
+
+class HealthProbe::Target {
+ public:
+  Target(net::Transport& transport, BackendStatus& status, std::size_t index,
+         BackendContexts& contexts, const ProbeOptions& options, ClaimIdentity& claim,
+         std::uint64_t seed, OnChange& on_change)
+      : transport_(transport),
+        status_(status),
+        index_(index),
+        options_(options),
+        claim_(claim),
+        on_change_(on_change),
+        random_(seed),
+        // A name that nobody else has: an answer with it can only come from our own claim.
+        user_("sluice:probe:" + std::to_string(random_.next())),
+        readiness_(transport, status.endpoint.address,
+                   contexts.identity ? *contexts.identity : *contexts.plain),
+        timer_(io::Timer::bind<&Target::probe_readiness>(this)) {
+    if (contexts.identity) {
+      identity_ = std::make_unique<ProbeConnection>(transport, status.endpoint.address,
+                                                    *contexts.identity);
+      // Trust is earned by the first probe.
+      status_.trusts_identity.store(false, std::memory_order_relaxed);
+    }
+  }
+
+  void probe_readiness() {
+    if (stopping_ || readiness_.busy()) return;
+    ++counters_.probes;
+    http::RequestHead head = request_head("GET", options_.readiness_path);
+    if (identity_) claim_(user_, head.fields);
+    readiness_.request(std::move(head), {}, options_.timeout,
+                       [this](Result<ProbeAnswer> answer) { readiness_answered(answer); });
+  }
+
+  void probe_now() {
+    if (stopping_ || readiness_.busy()) return;
+    timer_.cancel();
+    probe_readiness();
+  }
+
+  void check_identity_now() {
+    next_identity_probe_ = {};
+    probe_now();
+  }
+
+  void terminate() {
+    stopping_ = true;
+    timer_.cancel();
+    readiness_.terminate();
+    if (identity_) identity_->terminate();
+  }
+
+  bool terminated() const {
+    return readiness_.terminated() && (!identity_ || identity_->terminated());
+  }
+  bool asked() const { return asked_; }
+  const Counters& counters() const { return counters_; }
+
+ private:
+  http::RequestHead request_head(std::string_view method, std::string_view path) const {
+    http::RequestHead head;
+    head.method = method;
+    head.scheme = "https";
+    head.authority = status_.endpoint.address.to_string();
+    head.path = path;
+    head.fields.add("user-agent", "sluice-probe");
+    head.fields.add("accept", "application/json");
+    return head;
+  }
+
+  void readiness_answered(const Result<ProbeAnswer>& answer) {
+    if (!answer) {
+      const bool clear = answer.error().kind == ErrorKind::refused;
+      bad(clear, answer.error().context);
+    } else if (answer->status == 200) {
+      good();
+    } else if (answer->status >= 500) {
+      bad(true, options_.readiness_path + " answers " + std::to_string(answer->status));
+    } else {
+      if (!warned_) {
+        warned_ = true;
+        on_change_(index_, options_.readiness_path + " answers " + std::to_string(answer->status) +
+                               ": the server lives, but the probe may not ask it; it stays in use");
+      }
+      good();
+    }
+    io::Reactor& reactor = transport_.reactor();
+    const Duration jitter = random_.between(Duration::zero(), options_.interval / 10 + Duration(1));
+    if (!stopping_) reactor.timers().set(timer_, reactor.now(), options_.interval + jitter);
+  }
+
+  void good() {
+    failures_ = 0;
+    ++successes_;
+    const Health health = status_.health.load(std::memory_order_relaxed);
+    if (identity_ && !identity_->busy() && transport_.reactor().now() >= next_identity_probe_) {
+      probe_identity();
+    }
+    if (!identity_ || identity_known_) asked_ = true;
+    if (health == Health::ready) return;
+    if (health == Health::not_ready && successes_ < options_.successes) return;
+    if (identity_ && !identity_known_) return;  // first the trust, then the traffic
+    status_.health.store(Health::ready, std::memory_order_relaxed);
+    on_change_(index_, "ready");
+  }
+
+  void bad(bool clear, const std::string& why) {
+    asked_ = true;
+    successes_ = 0;
+    ++failures_;
+    ++counters_.failures;
+    if (!clear && failures_ < options_.failures) return;
+    if (status_.health.exchange(Health::not_ready, std::memory_order_relaxed) ==
+        Health::not_ready) {
+      return;
+    }
+    // A restarted server may trust others.
+    next_identity_probe_ = {};
+    on_change_(index_, why);
+  }
+
+  // First with a claim, which must be believed; then without, which must not be allowed.
+  void probe_identity() {
+    next_identity_probe_ = transport_.reactor().now() + options_.identity_interval;
+    http::RequestHead head = request_head("POST", review_path);
+    head.fields.add("content-type", "application/json");
+    head.fields.add("content-length", std::to_string(review_body.size()));
+    claim_(user_, head.fields);
+    identity_->request(std::move(head), std::string(review_body), options_.timeout * 2,
+                       [this](Result<ProbeAnswer> answer) { claim_answered(answer); });
+  }
+
+  void claim_answered(const Result<ProbeAnswer>& answer) {
+    if (!answer) return identity_unclear(answer.error().context);
+    if (answer->status == 401) {
+      return set_trust(false, "it answers 401 to the front-proxy certificate: its "
+                              "--requestheader-client-ca-file or --requestheader-allowed-names do "
+                              "not fit");
+    }
+    if (answer->status != 200 && answer->status != 201) {
+      if (answer->status >= 500 || answer->status == 429) {
+        return identity_unclear("SelfSubjectReview answers " + std::to_string(answer->status));
+      }
+      // A server without this API: the claim was at least not refused as unauthenticated.
+      return set_trust(true, "SelfSubjectReview answers " + std::to_string(answer->status) +
+                                 ": the identity could not be checked");
+    }
+    if (answer->body.find("\"" + user_ + "\"") == std::string::npos) {
+      return set_trust(false, "it takes the front-proxy certificate for a user of its own and "
+                              "ignores X-Remote-User: check --requestheader-* there");
+    }
+    http::RequestHead head = request_head("POST", review_path);
+    head.fields.add("content-type", "application/json");
+    head.fields.add("content-length", std::to_string(review_body.size()));
+    identity_->close_after();  // a 401 ends the connection there anyway
+    identity_->request(std::move(head), std::string(review_body), options_.timeout * 2,
+                       [this](Result<ProbeAnswer> bare) { bare_answered(bare); });
+  }
+
+  void bare_answered(const Result<ProbeAnswer>& answer) {
+    if (!answer) return identity_unclear(answer.error().context);
+    if (answer->status == 200 || answer->status == 201) {
+      return set_trust(false,
+                       "it takes the front-proxy certificate for a user's: that certificate must "
+                       "not be signed by an authority of its --client-ca-file");
+    }
+    if (answer->status >= 500 || answer->status == 429) {
+      return identity_unclear("SelfSubjectReview answers " + std::to_string(answer->status));
+    }
+    set_trust(true, "");
+  }
+
+  void identity_unclear(const std::string& why) {
+    next_identity_probe_ = transport_.reactor().now() + identity_retry;
+    if (!identity_known_ && !unclear_reported_) {
+      unclear_reported_ = true;
+      on_change_(index_, "the identity probe got no answer: " + why);
+    }
+  }
+
+  void set_trust(bool trusts, const std::string& why) {
+    const bool first = !identity_known_;
+    identity_known_ = true;
+    asked_ = true;
+    unclear_reported_ = false;
+    if (!trusts) next_identity_probe_ = transport_.reactor().now() + identity_retry;
+    if (status_.trusts_identity.exchange(trusts, std::memory_order_relaxed) != trusts || first) {
+      if (!why.empty()) on_change_(index_, why);
+      else on_change_(index_, "takes the identities that we vouch for");
+    }
+    if (first) good();
+  }
+
+  net::Transport& transport_;
+  BackendStatus& status_;
+  std::size_t index_;
+  const ProbeOptions& options_;
+  ClaimIdentity& claim_;
+  OnChange& on_change_;
+  Random random_;
+  std::string user_;
+  ProbeConnection readiness_;
+  std::unique_ptr<ProbeConnection> identity_;
+  io::Timer timer_;
+  Counters counters_;
+  std::uint32_t failures_ = 0;
+  std::uint32_t successes_ = 0;
+  bool asked_ = false;
+  bool identity_known_ = false;
+  bool unclear_reported_ = false;
+  bool warned_ = false;
+  bool stopping_ = false;
+  Instant next_identity_probe_{};
+};
+
+HealthProbe::HealthProbe(net::Transport& transport, Cluster& cluster,
+                         std::vector<BackendContexts>& contexts, const ProbeOptions& options,
+                         ClaimIdentity claim, std::uint64_t seed, OnChange on_change)
+    : options_(options), claim_(std::move(claim)), on_change_(std::move(on_change)) {
+  CHECK_EQ(contexts.size(), cluster.backends.size());
+  Random random(seed);
+  for (std::size_t i = 0; i < contexts.size(); ++i) {
+    targets_.push_back(std::make_unique<Target>(transport, *cluster.backends[i], i, contexts[i],
+                                                options_, claim_, random.next(), on_change_));
+  }
+}
+
+HealthProbe::~HealthProbe() { CHECK(terminated()); }
+
+void HealthProbe::start() {
+  for (const auto& target : targets_) target->probe_readiness();
+}
+
+void HealthProbe::probe_now(std::size_t backend) { targets_[backend]->probe_now(); }
+
+void HealthProbe::check_identity_now(std::size_t backend) {
+  targets_[backend]->check_identity_now();
+}
+
+bool HealthProbe::first_round_done() const {
+  return std::ranges::all_of(targets_, [](const auto& target) { return target->asked(); });
+}
+
+void HealthProbe::terminate() {
+  for (const auto& target : targets_) target->terminate();
+}
+
+bool HealthProbe::terminated() const {
+  return std::ranges::all_of(targets_, [](const auto& target) { return target->terminated(); });
+}
+
+const HealthProbe::Counters& HealthProbe::counters(std::size_t backend) const {
+  return targets_[backend]->counters();
+}
+
+}  // namespace sluice::backend
