@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The only place that turns a failure into an answer of our own: a Kubernetes Status with the code,
+// the reason and the Retry-After that client-go reacts to in the right way.
+//
+// client-go repeats a request of any method when an answer of 429 or 5xx carries Retry-After
+// (k8s.io/client-go rest/with_retry.go); so it never accompanies a write whose outcome is unknown.
+// A watch that cannot start gets 429: any other failure makes a reflector list everything again
+// (tools/cache/reflector.go isWatchErrorRetriable).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "sluice/base/error.h"
+#include "sluice/base/random.h"
+#include "sluice/http/message.h"
+#include "sluice/kubernetes/long_running.h"
+
+namespace sluice::proxy {
+
+// Why a reply is ours: one label in metrics and in the access log.
+enum class ReplyReason : std::uint8_t {
+  bad_path,
+  bad_method,
+  head_too_large,
+  unauthenticated,
+  misdirected,
+  no_backend,        // nothing was sent
+  backend_lost,      // the connection ended before an answer
+  backend_reset,     // the stream was reset before an answer
+  identity_refused,  // no backend takes the identity that we vouch for
+  timeout,
+  overloaded,        // a budget of ours is used up
+};
+constexpr std::size_t reply_reasons = 11;
+std::string_view to_string(ReplyReason reason);
+
+struct LocalReply {
+  http::ResponseHead head;
+  std::string body;
+};
+
+LocalReply make_local_reply(int code, std::string_view message, int retry_after_seconds);
+
+// What to answer when no backend answered: by what is known of the request's execution.
+LocalReply make_unanswered_reply(kubernetes::RequestClass request_class, ReplyReason reason,
+                                 Retry retry, std::string_view message, Random& random);
+
+}  // namespace sluice::proxy

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Answers of our own.
+#include "sluice/proxy/local_reply.h"
+
+#include "sluice/kubernetes/status.h"
+
+namespace sluice::proxy {
+
+using kubernetes::RequestClass;
+
+std::string_view to_string(ReplyReason reason) {
+  switch (reason) {
+    case ReplyReason::bad_path: return "bad_path";
+    case ReplyReason::bad_method: return "bad_method";
+    case ReplyReason::head_too_large: return "head_too_large";
+    case ReplyReason::unauthenticated: return "unauthenticated";
+    case ReplyReason::misdirected: return "misdirected";
+    case ReplyReason::no_backend: return "no_backend";
+    case ReplyReason::backend_lost: return "backend_lost";
+    case ReplyReason::backend_reset: return "backend_reset";
+    case ReplyReason::identity_refused: return "identity_refused";
+    case ReplyReason::timeout: return "timeout";
+    case ReplyReason::overloaded: return "overloaded";
+  }
+  return "unknown";
+}
+
+LocalReply make_local_reply(int code, std::string_view message, int retry_after_seconds) {
+  LocalReply reply;
+  reply.body = kubernetes::status_json(
+      {.code = code, .message = message, .retry_after_seconds = retry_after_seconds, .reason = {}});
+  reply.head.status = code;
+  reply.head.fields.add("content-type", kubernetes::status_content_type);
+  reply.head.fields.add("content-length", std::to_string(reply.body.size()));
+  reply.head.fields.add("cache-control", "no-cache, private");
+  if (retry_after_seconds > 0) {
+    reply.head.fields.add("retry-after", std::to_string(retry_after_seconds));
+  }
+  return reply;
+}
+
+LocalReply make_unanswered_reply(RequestClass request_class, ReplyReason reason, Retry retry,
+                                 std::string_view message, Random& random) {
+  const int soon = 1 + static_cast<int>(random.below(2));
+  const int spread = 1 + static_cast<int>(random.below(5));
+  const bool not_executed = retry == Retry::not_executed;
+  switch (request_class) {
+    case RequestClass::watch: return make_local_reply(429, message, soon);
+    // A query that may have killed one backend must not be handed to the next at once.
+    case RequestClass::watch_list:
+    case RequestClass::list: return make_local_reply(429, message, spread);
+    case RequestClass::short_read:
+      return make_local_reply(reason == ReplyReason::timeout ? 504 : 503, message, soon);
+    case RequestClass::short_write:
+    case RequestClass::long_running_other: break;
+  }
+  if (not_executed) return make_local_reply(503, message, soon);
+  return make_local_reply(reason == ReplyReason::timeout ? 504 : 502,
+                          std::string(message) + "; whether the request was executed is unknown",
+                          0);
+}
+
+}  // namespace sluice::proxy
