@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// Every stream of one connection finds its own server, and work is balanced, not requests.
+
+package kubernetes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"sluice/tests/kubernetes/harness"
+)
+
+// countDials makes a configuration that tells how many connections its client has opened. Clients
+// of different configurations never share one.
+func countDials(config *rest.Config) *atomic.Int64 {
+	var dials atomic.Int64
+	config.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		dials.Add(1)
+		var dialer net.Dialer
+		return dialer.DialContext(ctx, network, address)
+	}
+	return &dials
+}
+
+// oneItem is the life of one object in six requests.
+const requestsPerItem = 6
+
+func oneItem(ctx context.Context, client *kubernetes.Clientset, namespace, name string) error {
+	objects := client.CoreV1().ConfigMaps(namespace)
+	object := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"item": name}},
+		Data:       map[string]string{"value": "1"},
+	}
+	object, err := objects.Create(ctx, object, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("create: %w", err)
+	}
+	if _, err = objects.Get(ctx, name, metav1.GetOptions{}); err != nil {
+		return fmt.Errorf("get: %w", err)
+	}
+	object.Data["value"] = "2"
+	if _, err = objects.Update(ctx, object, metav1.UpdateOptions{}); err != nil {
+		return fmt.Errorf("update: %w", err)
+	}
+	if _, err = objects.Patch(ctx, name, types.MergePatchType, []byte(`{"data":{"value":"3"}}`), metav1.PatchOptions{}); err != nil {
+		return fmt.Errorf("patch: %w", err)
+	}
+	list, err := objects.List(ctx, metav1.ListOptions{LabelSelector: "item=" + name})
+	if err != nil {
+		return fmt.Errorf("list: %w", err)
+	}
+	if len(list.Items) != 1 || list.Items[0].Data["value"] != "3" {
+		return fmt.Errorf("list: the answer does not hold the object as it was written: %+v", list.Items)
+	}
+	if err = objects.Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+		return fmt.Errorf("delete: %w", err)
+	}
+	return nil
+}
+
+func TestStreamsOfOneConnectionAreSpreadEvenly(t *testing.T) {
+	cluster := sharedCluster(t)
+	proxy := startProxy(t, cluster, harness.ProxyOptions{})
+	certificate := testerCertificate(t, cluster)
+	for _, identity := range []struct {
+		name   string
+		config func() *rest.Config
+	}{
+		{"token", func() *rest.Config { return proxy.Config(harness.TesterToken, nil) }},
+		{"certificate", func() *rest.Config { return proxy.Config("", certificate) }},
+	} {
+		for _, concurrency := range []int{1, 16} {
+			t.Run(fmt.Sprintf("%s/concurrency=%d", identity.name, concurrency), func(t *testing.T) {
+				spreadEvenly(t, cluster, identity.config(), concurrency)
+			})
+		}
+	}
+}
+
+func spreadEvenly(t *testing.T, cluster *harness.Cluster, config *rest.Config, concurrency int) {
+	const items = 500
+	const requests = items * requestsPerItem
+	ctx := within(t, 3*time.Minute)
+	namespace := strings.ToLower(strings.NewReplacer("/", "-", "=", "-").Replace(t.Name()))
+	namespace = "spread" + namespace[strings.LastIndex(namespace, "evenly")+len("evenly"):]
+	makeNamespace(ctx, t, cluster, namespace)
+
+	dials := countDials(config)
+	config.UserAgent = namespace
+	client := clientset(t, config)
+	// The first request opens the connection; it is outside the count, being no request for an object.
+	if _, err := client.Discovery().ServerVersion(); err != nil {
+		t.Fatal(err)
+	}
+
+	var next, failed atomic.Int64
+	started := time.Now()
+	var working sync.WaitGroup
+	for range concurrency {
+		working.Go(func() {
+			for {
+				item := next.Add(1)
+				if item > items {
+					return
+				}
+				if err := oneItem(ctx, client, namespace, fmt.Sprintf("item-%d", item)); err != nil {
+					if failed.Add(1) <= 5 {
+						t.Errorf("item %d: %v", item, err)
+					}
+				}
+			}
+		})
+	}
+	working.Wait()
+	elapsed := time.Since(started)
+
+	shares := countShares(t, cluster, func(event *harness.AuditEvent) bool {
+		return event.UserAgent == namespace && event.ObjectRef.Namespace == namespace && event.Stage == harness.StageComplete
+	}, requests)
+	total, ratio := maxToMean(shares)
+	figure(t, "%d requests in %.1f s, %d failed, seen by the servers %d as %v, max/mean %.3f, connections %d",
+		requests, elapsed.Seconds(), failed.Load(), int(total), shares, ratio, dials.Load())
+	if int(total) != requests {
+		t.Errorf("the audit logs hold %d requests instead of %d", int(total), requests)
+	}
+	if ratio > 1.05 {
+		t.Errorf("max/mean of the shares is %.3f, above 1.05", ratio)
+	}
+	if failed.Load() > 0 {
+		t.Errorf("%d items failed", failed.Load())
+	}
+	if dials.Load() != 1 {
+		t.Errorf("the client needed %d connections", dials.Load())
+	}
+}
+
+// countShares counts events by server. A server writes an event after its answer, so the last ones
+// may be a moment late; any above the expected number would show after the pause.
+func countShares(t *testing.T, cluster *harness.Cluster, keep func(*harness.AuditEvent) bool, expected int) []float64 {
+	t.Helper()
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		time.Sleep(200 * time.Millisecond)
+		events := must[[][]harness.AuditEvent](t)(cluster.ReadAudit(keep))
+		shares, total := make([]float64, len(events)), 0
+		for i := range events {
+			shares[i] = float64(len(events[i]))
+			total += len(events[i])
+		}
+		if total >= expected || time.Now().After(deadline) {
+			return shares
+		}
+	}
+}
+
+func maxToMean(values []float64) (sum, ratio float64) {
+	largest := 0.0
+	for _, value := range values {
+		sum += value
+		largest = max(largest, value)
+	}
+	if sum == 0 {
+		return 0, 0
+	}
+	return sum, largest * float64(len(values)) / sum
+}
+
+func TestSlowServerGetsNoMoreWorkInFlightThanTheOthers(t *testing.T) {
+	cluster := sharedCluster(t)
+	ctx := within(t, 2*time.Minute)
+	relay := must[*harness.DelayRelay](t)(harness.StartDelayRelay(cluster.Servers[0].Address, 20*time.Millisecond))
+	t.Cleanup(relay.Close)
+	backends := cluster.Addresses()
+	backends[0] = relay.Address
+
+	measure := func(name string, flags ...string) float64 {
+		proxy, err := cluster.StartProxy(sluiceBinary(t), harness.ProxyOptions{Backends: backends, Flags: flags})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer proxy.Close()
+		inFlight, shares := inFlightByServer(ctx, t, cluster, proxy.Config(harness.TesterToken, nil), name)
+		_, ratio := maxToMean(inFlight)
+		figure(t, "%s: requests by server %v, mean in flight %.2f, max/mean %.2f", name, shares, inFlight, ratio)
+		return ratio
+	}
+	if ratio := measure("power-of-two"); ratio > 1.5 {
+		t.Errorf("power of two choices: in-flight max/mean is %.2f, above 1.5", ratio)
+	}
+	if ratio := measure("random", "--balance", "random"); ratio <= 1.5 {
+		t.Errorf("random: in-flight max/mean is %.2f: the slow server does not show, so this test cannot tell", ratio)
+	}
+}
+
+// inFlightByServer sends GETs, ten at a time, and tells how many were under way at each server on
+// average: the sum of their durations over the time of the whole (Little's law). The audit logs tell
+// which server had which request. Ten at a time leave the processors some room: where everything waits
+// for them, no server looks slow.
+func inFlightByServer(ctx context.Context, t *testing.T, cluster *harness.Cluster, config *rest.Config, name string) (inFlight, shares []float64) {
+	t.Helper()
+	const requests, concurrency = 3000, 10
+	var mutex sync.Mutex
+	durations := map[string]time.Duration{}
+	config.UserAgent = "in-flight-" + name
+	countDials(config)
+	transport := must[http.RoundTripper](t)(rest.TransportFor(config))
+	get := func(id string) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, config.Host+"/api/v1/namespaces/default", nil)
+		if err != nil {
+			return err
+		}
+		request.Header.Set("Audit-ID", id)
+		started := time.Now()
+		response, err := transport.RoundTrip(request)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if _, err = io.Copy(io.Discard, response.Body); err != nil {
+			return err
+		}
+		if response.StatusCode != http.StatusOK {
+			return errors.New(response.Status)
+		}
+		mutex.Lock()
+		defer mutex.Unlock()
+		durations[id] = time.Since(started)
+		return nil
+	}
+	// The token earns its place, and connections to all servers get their time to open.
+	for i := range 50 {
+		if err := get(fmt.Sprintf("%s-warm-%d", name, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clear(durations)
+	var next atomic.Int64
+	started := time.Now()
+	var working sync.WaitGroup
+	for range concurrency {
+		working.Go(func() {
+			for {
+				i := next.Add(1)
+				if i > requests {
+					return
+				}
+				if err := get(fmt.Sprintf("%s-%d", name, i)); err != nil {
+					t.Errorf("request %d: %v", i, err)
+					return
+				}
+			}
+		})
+	}
+	working.Wait()
+	elapsed := time.Since(started)
+
+	measured := func(event *harness.AuditEvent) bool { _, found := durations[event.AuditID]; return found }
+	shares = countShares(t, cluster, measured, requests)
+	inFlight = make([]float64, len(cluster.Servers))
+	for i, events := range must[[][]harness.AuditEvent](t)(cluster.ReadAudit(measured)) {
+		for _, event := range events {
+			inFlight[i] += durations[event.AuditID].Seconds() / elapsed.Seconds()
+		}
+	}
+	return inFlight, shares
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// Real kubectl through the proxy, with a kubeconfig as a user has it.
+
+package kubernetes
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"sluice/tests/kubernetes/harness"
+)
+
+const kubectlNamespace = "kubectl"
+
+// clearRefusal tells a user of exec that the protocol is what is missing, and not the pod or the right.
+var clearRefusal = regexp.MustCompile(`(?i)no application protocol|http/1\.1|upgrades?.* not|not supported`)
+
+type kubectl struct {
+	program, config, home string
+}
+
+// newKubectl writes a kubeconfig for a certificate's user and a token's user.
+func newKubectl(t *testing.T, cluster *harness.Cluster, address string) *kubectl {
+	t.Helper()
+	certificate := testerCertificate(t, cluster)
+	encoded := base64.StdEncoding.EncodeToString
+	home := t.TempDir()
+	k := &kubectl{program: filepath.Join(programsDir(t), "kubectl"), config: filepath.Join(home, "config"), home: home}
+	content := fmt.Sprintf(`apiVersion: v1
+kind: Config
+current-context: certificate
+clusters:
+- name: proxy
+  cluster: {server: "https://%s", certificate-authority-data: %s}
+users:
+- name: certificate
+  user: {client-certificate-data: %s, client-key-data: %s}
+- name: token
+  user: {token: %s}
+contexts:
+- name: certificate
+  context: {cluster: proxy, user: certificate, namespace: %s}
+- name: token
+  context: {cluster: proxy, user: token, namespace: %s}
+`, address, encoded(cluster.CA.PEM), encoded(certificate.PEM), encoded(certificate.KeyPEM), harness.TesterToken, kubectlNamespace, kubectlNamespace)
+	if err := os.WriteFile(k.config, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func (k *kubectl) command(ctx context.Context, arguments ...string) *exec.Cmd {
+	command := exec.CommandContext(ctx, k.program, arguments...)
+	command.Env = append(os.Environ(), "KUBECONFIG="+k.config, "HOME="+k.home)
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return command
+}
+
+func (k *kubectl) run(ctx context.Context, t *testing.T, input string, arguments ...string) string {
+	t.Helper()
+	command := k.command(ctx, arguments...)
+	command.Stdin = strings.NewReader(input)
+	output, err := command.CombinedOutput()
+	if err != nil {
+		t.Fatalf("kubectl %s: %v\n%s", strings.Join(arguments, " "), err, output)
+	}
+	return string(output)
+}
+
+func expectText(t *testing.T, what, output string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(output, part) {
+			t.Errorf("%s does not say %q:\n%s", what, part, output)
+		}
+	}
+}
+
+func TestKubectlWorksThroughTheProxy(t *testing.T) {
+	ctx := within(t, 2*time.Minute)
+	cluster := sharedCluster(t)
+	proxy := startProxy(t, cluster, harness.ProxyOptions{})
+	makeNamespace(ctx, t, cluster, kubectlNamespace)
+	k := newKubectl(t, cluster, proxy.Address)
+
+	for user, want := range map[string][]string{
+		"certificate": {"certificate-tester", harness.TesterGroup, "system:authenticated", "X509SHA256="},
+		"token":       {"tester", harness.TesterGroup, "system:authenticated"},
+	} {
+		t.Run("auth whoami by "+user, func(t *testing.T) {
+			output := k.run(ctx, t, "", "auth", "whoami", "--context="+user)
+			expectText(t, "whoami", output, want...)
+		})
+	}
+
+	t.Run("apply, get, get -w, patch, delete", func(t *testing.T) {
+		const manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one}\ndata: {k: %s}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: two}\ndata: {k: v}\n"
+		expectText(t, "apply", k.run(ctx, t, fmt.Sprintf(manifest, "v"), "apply", "-f", "-"), "configmap/one created", "configmap/two created")
+
+		watching, stop := context.WithCancel(ctx)
+		defer stop()
+		watch := k.command(watching, "get", "configmaps", "--watch", "--output-watch-events", "--no-headers")
+		pipe, err := watch.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := watch.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := make(chan string, 100)
+		go func() {
+			defer close(lines)
+			for scanner := bufio.NewScanner(pipe); scanner.Scan(); {
+				lines <- strings.Join(strings.Fields(scanner.Text()), " ")
+			}
+		}()
+		awaitLine(t, lines, "ADDED two")
+
+		expectText(t, "apply", k.run(ctx, t, fmt.Sprintf(manifest, "w"), "apply", "-f", "-"), "configmap/one configured", "configmap/two unchanged")
+		awaitLine(t, lines, "MODIFIED one")
+		expectText(t, "server-side apply", k.run(ctx, t, fmt.Sprintf(manifest, "w"), "apply", "--server-side", "--force-conflicts", "-f", "-"), "serverside-applied")
+		expectText(t, "get", k.run(ctx, t, "", "get", "configmap", "one", "-o", "jsonpath={.data.k}"), "w")
+		expectText(t, "get -A", k.run(ctx, t, "", "get", "configmaps", "-A"), kubectlNamespace, "kube-system")
+		expectText(t, "describe", k.run(ctx, t, "", "describe", "configmap", "two"), "Name:", "two")
+		k.run(ctx, t, "", "label", "configmap", "two", "a=b")
+		expectText(t, "delete", k.run(ctx, t, "", "delete", "configmap", "one", "two"), `"one" deleted`, `"two" deleted`)
+		awaitLine(t, lines, "DELETED two")
+		stop()
+		_ = watch.Wait()
+		expectText(t, "api-resources", k.run(ctx, t, "", "api-resources"), "configmaps", "deployments")
+		expectText(t, "can-i", k.run(ctx, t, "", "auth", "can-i", "delete", "pods"), "yes")
+	})
+
+	t.Run("exec is refused clearly", func(t *testing.T) {
+		k.run(ctx, t, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"pod"},"spec":{"containers":[{"name":"c","image":"none"}]}}`, "create", "-f", "-")
+		limited, cancel := context.WithTimeout(ctx, 20*time.Second)
+		defer cancel()
+		started := time.Now()
+		output, err := k.command(limited, "exec", "pod", "--", "true").CombinedOutput()
+		said := strings.TrimSpace(string(output))
+		figure(t, "after %.1f s: %s", time.Since(started).Seconds(), said)
+		if err == nil || limited.Err() != nil {
+			t.Errorf("exec ended with %v", err)
+		}
+		if !clearRefusal.MatchString(said) {
+			t.Errorf("the refusal does not say what is not spoken here: %s", said)
+		}
+	})
+}
+
+func awaitLine(t *testing.T, lines <-chan string, start string) {
+	t.Helper()
+	limit := time.After(10 * time.Second)
+	for {
+		select {
+		case line, open := <-lines:
+			if strings.HasPrefix(line, start) {
+				return
+			}
+			if !open {
+				t.Fatalf("the watch ended before %q", start)
+			}
+		case <-limit:
+			t.Fatalf("the watch did not show %q", start)
+		}
+	}
+}
