@@ -164,7 +164,15 @@ void Session::on_receive(Bytes plain) {
   close_if_unused();
 }
 
-std::size_t Session::on_collect(MutableBytes batch) { return http2_.collect(batch); }
+std::size_t Session::on_collect(MutableBytes batch) {
+  const std::size_t bytes = http2_.collect(batch);
+  if (bytes == 0 && http2_.finished() && state_ != State::ended) {
+    // The codec has given the connection up, with a GOAWAY that has just been collected.
+    connection_.close();
+    on_end({ErrorKind::protocol, Side::backend, Retry::never, pool_.endpoint_.name + " broke HTTP/2"});
+  }
+  return bytes;
+}
 
 void Session::on_settings() {
   if (state_ != State::connecting) return;

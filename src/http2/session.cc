@@ -493,6 +493,8 @@ std::uint32_t Session::peer_max_concurrent_streams() const {
                                              NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 }
 
+bool Session::receiving_head() const { return state_->building != nullptr; }
+
 bool Session::settings_received() const { return state_->settings_received; }
 
 std::size_t Session::open_streams() const { return state_->streams.size(); }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
 #include "sluice/base/check.h"
 #include "sluice/http/connection_fields.h"
@@ -111,6 +112,8 @@ void Exchange::start(ClientSide& client, http2::StreamId stream, http::RequestHe
   client_stream_ = stream;
   head_ = std::move(head);
   request_complete_ = end_of_stream;
+  head_bytes_ = head_.fields.list_bytes();
+  proxy_.head_bytes_ += head_bytes_;
   started_ = last_forwarded_ = now();
   if (proxy_.parts_.access_log != nullptr) {
     wall_started_ = std::chrono::system_clock::now();
@@ -149,9 +152,9 @@ bool Exchange::admit() {
   if (kubernetes::is_watch(class_)) client_->set_urgent(client_stream_);
   // Only a watch that asks for it gets the bookmark that ends its initial events.
   initial_events_ = info_.is_watch() && info_.send_initial_events == true;
-  if (proxy_.blocks_.leased() * BlockPool::block_bytes > proxy_.options_.body_bytes_per_worker) {
+  if (proxy_.held_bytes() > proxy_.options_.body_bytes_per_worker) {
     unanswered(ReplyReason::overloaded, Retry::not_executed,
-               "the proxy holds too many bytes of unread answers");
+               "the proxy holds too many bytes for its clients");
     return false;
   }
   return true;
@@ -604,6 +607,7 @@ void Exchange::finish(EndedBy ended_by) {
     proxy_.retained_bytes_ -= request_body_.appended();
     request_body_.release();
   }
+  proxy_.head_bytes_ -= std::exchange(head_bytes_, 0);
   const ProxyParts& parts = proxy_.parts_;
   parts.cells.add(parts.metrics.request_body_bytes, bytes_in_);
   parts.cells.add(parts.metrics.response_body_bytes, bytes_out_);

@@ -154,7 +154,20 @@ void ClientConnection::on_receive(Bytes plain) {
     return connection_.close();  // what is left, a GOAWAY, goes out first
   }
   if (http2_->wants_output()) connection_.mark_dirty();
+  watch_head();
   close_if_unused();
+}
+
+// A head must be whole within its time, whatever else the connection does meanwhile.
+void ClientConnection::watch_head() {
+  if (!http2_->receiving_head()) {
+    head_since_.reset();
+  } else if (!head_since_) {
+    head_since_ = now();
+    if (!timer_.armed() || timer_.deadline() > now() + options_.head_timeout) {
+      set_deadline(options_.head_timeout);
+    }
+  }
 }
 
 std::size_t ClientConnection::on_collect(MutableBytes batch) {
@@ -289,10 +302,12 @@ void ClientConnection::deadline_passed() {
   switch (state_) {
     case State::refusing: return connection_.close();
     case State::serving:
-      if (!http2_->settings_received()) {
+      if (!http2_->settings_received() ||
+          (head_since_ && now() - *head_since_ >= options_.head_timeout)) {
         cells_.add(metrics_.ended.at(EndReason::timeout));
         return connection_.terminate();
       }
+      if (head_since_) return set_deadline(*head_since_ + options_.head_timeout - now());
       if (streams_ > 0) return;  // armed again when the last stream ends
       if (const Duration rest = idle_since_ + options_.idle_timeout - now(); rest > Duration::zero()) {
         return set_deadline(rest);

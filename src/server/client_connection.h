@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -91,6 +92,7 @@ class ClientConnection final : public net::ConnectionHandler,
   void abandon_streams();
   void refuse_http1();
   void close_if_unused();
+  void watch_head();
   void deadline_passed();
   Instant now() { return connection_.transport().reactor().now(); }
   void set_deadline(Duration timeout);
@@ -106,6 +108,7 @@ class ClientConnection final : public net::ConnectionHandler,
   proxy::ClientFacts facts_;
   std::size_t streams_ = 0;
   Instant idle_since_{};
+  std::optional<Instant> head_since_;  // a request's head has begun to arrive
   std::string refusal_;  // HTTP/1.1 answer, as far as it is not sent
   io::Timer timer_;
 };

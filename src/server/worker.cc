@@ -164,6 +164,8 @@ Result<void> Worker::prepare() {
     }
     contexts.push_back(std::move(pair));
   }
+  options_.client.session.memory = &codec_memory_;
+  options_.backends.pool.session.memory = &codec_memory_;
   Random random(seed_);
   backends_ = std::make_unique<backend::BackendSet>(
       *transport_, parts_.cluster, std::move(contexts), options_.backends, random.next(),

@@ -16,6 +16,7 @@
 
 #include "client_connection.h"
 #include "sluice/backend/backend_set.h"
+#include "sluice/http2/codec_memory.h"
 #include "sluice/net/listener.h"
 #include "sluice/proxy/proxy.h"
 #include "sluice/tls/context.h"
@@ -136,6 +137,7 @@ class Worker final : private proxy::ProxyEvents {
   std::unique_ptr<io::Reactor> reactor_;
   std::unique_ptr<metrics::Cells> cells_;
   std::unique_ptr<net::Transport> transport_;
+  http2::CodecMemory codec_memory_;
   std::unique_ptr<tls::ServerContext> server_context_;
   std::unique_ptr<backend::BackendSet> backends_;
   std::unique_ptr<proxy::Proxy> proxy_;

@@ -33,8 +33,15 @@ std::unexpected<Error> invalid(std::string context) {
   return fail(ErrorKind::invalid_argument, std::move(context));
 }
 
-Result<void> set_up(WOLFSSL_CTX* context) {
+// Nothing works before the self-test has passed, whoever forgot to call it.
+Result<WOLFSSL_CTX*> new_context(WOLFSSL_METHOD* (*method)()) {
+  if (auto started = initialize(); !started) return std::unexpected(started.error());
+  WOLFSSL_CTX* context = wolfSSL_CTX_new(method());
   if (context == nullptr) return fail(ErrorKind::tls, "wolfSSL gives no context");
+  return context;
+}
+
+Result<void> set_up(WOLFSSL_CTX* context) {
   std::vector<int> group_list(std::begin(groups), std::end(groups));
   bool good = wolfSSL_CTX_SetMinVersion(context, WOLFSSL_TLSV1_2) == WOLFSSL_SUCCESS &&
               wolfSSL_CTX_set_cipher_list(context, cipher_suites) == WOLFSSL_SUCCESS &&
@@ -98,7 +105,9 @@ ServerContext::~ServerContext() = default;
 
 Result<std::unique_ptr<ServerContext>> ServerContext::create(const ServerOptions& options) {
   auto state = std::make_unique<State>();
-  WOLFSSL_CTX* context = state->library.handle = wolfSSL_CTX_new(wolfTLS_server_method());
+  const auto created = new_context(wolfTLS_server_method);
+  if (!created) return std::unexpected(created.error());
+  WOLFSSL_CTX* context = state->library.handle = *created;
   if (auto good = set_up(context); !good) return std::unexpected(good.error());
   if (auto good = check_alpn(options.alpn); !good) return std::unexpected(good.error());
   if (auto good = load_key_pair(context, options.certificate_chain_pem, options.private_key_pem);
@@ -129,7 +138,9 @@ ClientContext::~ClientContext() = default;
 
 Result<std::unique_ptr<ClientContext>> ClientContext::create(const ClientOptions& options) {
   auto state = std::make_unique<State>();
-  WOLFSSL_CTX* context = state->library.handle = wolfSSL_CTX_new(wolfTLS_client_method());
+  const auto created = new_context(wolfTLS_client_method);
+  if (!created) return std::unexpected(created.error());
+  WOLFSSL_CTX* context = state->library.handle = *created;
   if (auto good = set_up(context); !good) return std::unexpected(good.error());
   if (auto good = check_alpn(options.alpn); !good) return std::unexpected(good.error());
   auto trust = Trust::create(options.ca_pem);

@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "library.h"
 #include "sluice/base/check.h"
+#include "sluice/tls/context.h"
 
 namespace sluice::tls {
 
@@ -88,6 +89,7 @@ Trust::~Trust() = default;
 std::size_t Trust::size() const { return anchors_.size(); }
 
 Result<Trust> Trust::create(std::string_view ca_pem) {
+  if (auto started = initialize(); !started) return std::unexpected(started.error());
   auto certificates = certificates_of_pem(ca_pem);
   if (!certificates) return std::unexpected(certificates.error());
   Trust trust;

@@ -181,6 +181,8 @@ class Session {
   // Streams that the peer allows us to have open (role client); 100 until its SETTINGS arrived.
   std::uint32_t peer_max_concurrent_streams() const;
   bool settings_received() const;
+  // A header block has begun and not ended: a deadline for the head applies.
+  bool receiving_head() const;
   std::size_t open_streams() const;
   bool goaway_received() const;
   // Whether bytes of this request have left through collect(), so that the backend may have seen

@@ -101,6 +101,7 @@ class Exchange final : public backend::StreamHandler {
   balance::LoadLease load_;
 
   http::RequestHead head_;
+  std::size_t head_bytes_ = 0;  // as charged to the worker's budget
   kubernetes::RequestInfo info_;
   kubernetes::RequestClass class_ = kubernetes::RequestClass::short_read;
   backend::PoolKind kind_ = backend::PoolKind::suspect;

@@ -115,6 +115,10 @@ class Proxy {
   void reap();
   // Suspects have a budget of their own: wrong tokens must not use up that of honest requests.
   bool take_replay_token(bool suspect);
+  // What requests in progress make us hold.
+  std::size_t held_bytes() const {
+    return blocks_.leased() * BlockPool::block_bytes + head_bytes_;
+  }
   Instant now() const { return parts_.reactor.now(); }
 
   ProxyParts parts_;
@@ -129,7 +133,8 @@ class Proxy {
   std::vector<SlotId> finished_;
   std::vector<std::unique_ptr<Exchange>> spare_;  // for reuse: their memory is warm
   std::array<double, 2> replay_tokens_{50, 50};  // of honest requests, of suspects
-  std::size_t retained_bytes_ = 0;
+  std::size_t retained_bytes_ = 0;  // of request bodies that could be replayed
+  std::size_t head_bytes_ = 0;      // of request heads
   io::TurnEnd reap_;
 };
 

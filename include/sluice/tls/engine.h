@@ -34,7 +34,7 @@ constexpr std::size_t encrypted_record_bytes_max = plain_record_bytes_max + 5 + 
 // What the verify callback saw of the client's certificate.
 struct PeerCertificate {
   bool presented = false;  // the peer sent a certificate and proved possession of its key
-  bool verified = false;   // leaf verified and no error at any depth
+  bool verified = false;   // each link of a path from the leaf to a trusted CA was verified
   std::string error;       // why not, for the log
   WallTime not_after{};    // when verified: the earliest on the path, the trusted CA's included
   std::vector<std::vector<std::uint8_t>> chain_der;  // leaf first, as sent; kept when presented
