@@ -116,20 +116,13 @@ void ClientConnection::establish_identity() {
   }
   facts_.why_not = kubernetes::NoIdentity::not_verified;
   if (peer.verified) {
-    std::int64_t not_after = INT64_MAX;
-    bool readable = true;
-    for (const auto& der : peer.chain_der) {
-      const auto certificate = kubernetes::read_certificate(der);
-      readable = readable && certificate.has_value();
-      if (certificate) not_after = std::min(not_after, certificate->not_after);
-    }
     const Bytes leaf(peer.chain_der.front());
     auto identity = kubernetes::identity_of_certificate(leaf, tls::sha256(leaf));
-    if (identity && readable) {
+    if (identity) {
       facts_.identity = std::move(*identity);
-      facts_.identity_not_after = WallTime(std::chrono::seconds(not_after));
+      facts_.identity_not_after = peer.not_after;  // of the whole path that was verified
     } else {
-      facts_.why_not = identity ? kubernetes::NoIdentity::malformed : identity.error();
+      facts_.why_not = identity.error();
     }
   }
   cells_.add(metrics_.certificates.at(facts_.identity ? CertificateResult::identity
