@@ -37,11 +37,15 @@ void Session::set_state(State state) {
 
 std::size_t Session::free_places() {
   if (state_ != State::ready || !http2_.can_open_stream()) return 0;
+  // An answer of 401 ends the connection, and with it whatever was opened behind it: of suspects
+  // only one at a time waits for its answer.
+  if (is_suspect(pool_.kind_) && unanswered_ > 0) return 0;
   while (!cancelled_until_.empty() && cancelled_until_.front() <= now()) cancelled_until_.pop_front();
   const std::size_t limit =
       std::min(pool_.options_.streams_per_connection_max, http2_.peer_max_concurrent_streams());
   const std::size_t taken = stream_count_ + cancelled_until_.size();
-  return taken < limit ? limit - taken : 0;
+  if (taken >= limit) return 0;
+  return is_suspect(pool_.kind_) ? 1 : limit - taken;
 }
 
 bool Session::open(Stream& stream) {
@@ -59,6 +63,7 @@ bool Session::open(Stream& stream) {
   stream.state_ = Stream::State::open;
   streams_.push_back(stream);
   ++stream_count_;
+  ++unanswered_;
   ++pool_.counters_.streams;
   connection_.mark_dirty();
   if (stream.ends_connection_) drain();
@@ -68,6 +73,7 @@ bool Session::open(Stream& stream) {
 void Session::detach(Stream& stream) {
   static_cast<ListNode<OpenTag>&>(stream).unlink();
   --stream_count_;
+  if (!stream.answered_) --unanswered_;
   pool_.streams_.take(stream.slot_);
   stream.reset_to_idle();
   if (stream_count_ == 0) unused_since_ = now();
@@ -224,10 +230,14 @@ Stream* Session::find(http2::StreamRef ref) {
 void Session::on_response(http2::StreamRef ref, http::ResponseHead&& head, bool end_of_stream) {
   Stream* stream = find(ref);
   if (stream == nullptr) return;
-  if (head.status >= 200) stream->answered_ = true;
+  if (head.status >= 200 && !stream->answered_) {
+    stream->answered_ = true;
+    --unanswered_;
+  }
   // GOAWAY follows; a stream that is opened before it is read would be refused.
   if (head.status == 401 && is_suspect(pool_.kind_)) drain();
   stream->handler_.on_response(std::move(head), end_of_stream);
+  if (is_suspect(pool_.kind_)) pool_.serve_waiting();
 }
 
 void Session::on_data(http2::StreamRef ref, Bytes bytes) {

@@ -74,6 +74,7 @@ class Session final : public net::ConnectionHandler, public http2::SessionHandle
   http2::Session http2_;
   List<Stream, OpenTag> streams_;
   std::size_t stream_count_ = 0;
+  std::size_t unanswered_ = 0;  // of them, without a final head
   std::deque<Instant> cancelled_until_;
   bool established_ = false;
   bool ping_outstanding_ = false;

@@ -132,7 +132,7 @@ void SessionPool::provide_places() {
     if (session->state() == Session::State::ready) ++ready;
     free_places += session->free_places();
   }
-  const std::size_t per_connection = options_.streams_per_connection_max;
+  const std::size_t per_connection = is_suspect(kind_) ? 1 : options_.streams_per_connection_max;
   const std::size_t margin = ready + connecting == 0 ? 1 : std::max<std::size_t>(1, per_connection / 10);
   if (free_places + connecting * per_connection >= waiting_count_ + margin) return;
   if (connecting >= options_.connecting_max || sessions_.size() >= options_.connections_max) return;
