@@ -41,8 +41,7 @@ std::string Answer::describe() const {
          " bytes: " + body.substr(0, 300);
 }
 
-// --- loop
-// -----------------------------------------------------------------------------------------
+// --- loop ------------------------------------------------------------------------------------
 
 ClientLoop::ClientLoop() {
   // Once for the process; again is harmless.
@@ -80,8 +79,7 @@ void ClientLoop::run_for(Duration duration) {
   run_until([] { return false; }, duration);
 }
 
-// --- client
-// ---------------------------------------------------------------------------------------
+// --- client ----------------------------------------------------------------------------------
 
 Http2Client::Http2Client(ClientLoop& loop, const io::Address& address, tls::ClientContext& tls,
                          const ClientOptions& options)
@@ -276,8 +274,7 @@ void Http2Client::on_output_ready() {
   if (!ended_) connection_.mark_dirty();
 }
 
-// --- load
-// -----------------------------------------------------------------------------------------
+// --- load ------------------------------------------------------------------------------------
 
 std::size_t run(const std::vector<Http2Client*>& clients, const Load& load, Duration timeout) {
   CHECK(!clients.empty());
@@ -306,8 +303,7 @@ std::size_t run(const std::vector<Http2Client*>& clients, const Load& load, Dura
   return seen;
 }
 
-// --- raw
-// ------------------------------------------------------------------------------------------
+// --- raw -------------------------------------------------------------------------------------
 
 RawClient::RawClient(const io::Address& address, tls::ClientContext* tls, bool handshake) {
   CHECK(tls::initialize().has_value());

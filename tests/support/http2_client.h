@@ -184,8 +184,7 @@ struct Load {
 std::size_t run(const std::vector<Http2Client*>& clients, const Load& load,
                 Duration timeout = patience * 4);
 
-// --- raw
-// ------------------------------------------------------------------------------------------
+// --- raw -------------------------------------------------------------------------------------
 
 class RawClient {
  public:

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Clients that abuse HTTP/2: their connection ends or their request is refused, the counter of that
+// limit says so, and a bystander on the same backend connections sees nothing of it.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "harness.h"
+
+namespace sluice::test {
+namespace {
+
+class LimitsTest : public IntegrationTest {
+ protected:
+  void begin(const Flags& flags = {}) {
+    start(flags, {"--pods=10"});
+    bystander = connect(&credentials.bob);
+    watches = open_watches(*bystander, 6);
+    for (int i = 0; i < 9; ++i)
+      EXPECT_EQ(bystander->fetch({.path = std::string(object_path)}).status, 200);
+    backend_connections = apisim->total({"connections", "front-proxy"});
+    attacker = connect_raw(&credentials.alice);
+    ASSERT_TRUE(attacker->begin_http2());
+  }
+
+  double exceeded(std::string_view limit) const {
+    return sluice->metric("sluice_client_limit_exceeded_total",
+                          {fmt::format("limit=\"{}\"", limit)});
+  }
+
+  // The attacker's connection has ended, with a word that says why; everybody else goes on.
+  void expect_ended(const std::vector<std::string>& limits) {
+    EXPECT_TRUE(attacker->wait_end(10s));
+    if (attacker->end() != RawClient::End::reset) {
+      const Frame* goaway = attacker->find(frame::goaway);
+      ASSERT_NE(goaway, nullptr);
+      EXPECT_NE(goaway->number(4), 0U);
+    }
+    EXPECT_TRUE(eventually(
+        [&] {
+          return std::ranges::any_of(limits,
+                                     [&](const std::string& limit) { return exceeded(limit) > 0; });
+        },
+        5s))
+        << "no counter of " << limits[0] << "\n"
+        << sluice->page("/metrics").body;
+    expect_unharmed();
+    EXPECT_TRUE(eventually([&] { return sluice->metric("sluice_client_connections") == 1; }, 10s));
+    EXPECT_TRUE(eventually([&] { return sluice->metric("sluice_exchanges") == 6; }, 10s));
+  }
+
+  void expect_unharmed() {
+    for (int i = 0; i < 20; ++i) {
+      const Answer& answer = bystander->fetch({.path = std::string(object_path)});
+      EXPECT_EQ(answer.status, 200) << answer.describe();
+      EXPECT_LE(answer.ended_at - answer.asked, 2s);
+    }
+    for (const Http2Client::Id id : watches) EXPECT_FALSE(bystander->answer(id).over);
+    // No backend connection was lost for it.
+    EXPECT_EQ(sluice->metric("sluice_backend_connections_lost_total"), 0.0);
+  }
+
+  std::unique_ptr<Http2Client> bystander;
+  std::vector<Http2Client::Id> watches;
+  std::uint64_t backend_connections = 0;
+  std::unique_ptr<RawClient> attacker;
+};
+
+TEST_F(LimitsTest, RapidResetEndsTheConnectionAndReachesBackendsHardly) {
+  begin();
+  const std::uint64_t before = apisim->total({"requests_total"});
+  FrameWriter writer;
+  for (std::uint32_t i = 0; i < 5000; ++i) {
+    writer.headers(1 + 2 * i, hpack_get(object_path)).rst_stream(1 + 2 * i, 8);
+  }
+  attacker->send(writer.text());
+  expect_ended({"resets"});
+  // 29 of them are the bystander's.
+  EXPECT_LE(apisim->total({"requests", "configmaps", "get"}), 9U + 20U + 400U);
+  EXPECT_LE(apisim->total({"requests_total"}) - before, 1000U);
+}
+
+TEST_F(LimitsTest, ResetsThatWeAreMadeToSendCountAlike) {
+  begin();
+  FrameWriter writer;
+  for (std::uint32_t i = 0; i < 5000; ++i) {
+    // A content-length that is not kept: the stream's error, not the connection's.
+    writer
+        .headers(1 + 2 * i,
+                 hpack_post("/api/v1/namespaces/default/configmaps") +
+                     hpack_literal("content-length", "5"),
+                 false)
+        .data(1 + 2 * i, "123456789", true);
+  }
+  attacker->send(writer.text());
+  expect_ended({"resets", "protocol"});
+}
+
+TEST_F(LimitsTest, MalformedHeadsCountAlike) {
+  begin();
+  FrameWriter writer;
+  for (std::uint32_t i = 0; i < 5000; ++i) {
+    writer.headers(1 + 2 * i, hpack_get(object_path) + hpack_literal("connection", "close"));
+  }
+  attacker->send(writer.text());
+  expect_ended({"resets", "protocol"});
+}
+
+TEST_F(LimitsTest, WindowUpdatesOfZeroEndTheConnection) {
+  begin();
+  attacker->send(FrameWriter()
+                     .headers(1, hpack_post("/api/v1/namespaces/default/configmaps"), false)
+                     .window_update(1, 0)
+                     .text());
+  FrameWriter writer;
+  for (std::uint32_t i = 1; i < 2000; ++i) {
+    writer.headers(1 + 2 * i, hpack_post("/api/v1/namespaces/default/configmaps"), false)
+        .window_update(1 + 2 * i, 0);
+  }
+  attacker->send(writer.text());
+  expect_ended({"resets", "protocol"});
+}
+
+TEST_F(LimitsTest, PingFloodEndsTheConnectionWithoutMemory) {
+  begin();
+  const std::size_t before = sluice->child().resident_bytes();
+  FrameWriter writer;
+  for (std::uint64_t i = 0; i < 1000; ++i) writer.ping(i);
+  // Not read, so that every answer is owed.
+  for (int i = 0; i < 100 && attacker->send(writer.text(), 2s, false); ++i) {
+  }
+  EXPECT_LE(sluice->child().resident_bytes(), before + (8U << 20));
+  expect_ended({"control_frames", "outbound_queue"});
+}
+
+TEST_F(LimitsTest, SettingsFloodEndsTheConnection) {
+  begin();
+  FrameWriter writer;
+  for (std::uint32_t i = 0; i < 20'000; ++i) writer.settings({{frame::initial_window_size, i}});
+  attacker->send(writer.text());
+  expect_ended({"control_frames", "outbound_queue"});
+}
+
+TEST_F(LimitsTest, EmptyDataFloodEndsTheConnection) {
+  begin();
+  FrameWriter writer;
+  writer.headers(1, hpack_post("/api/v1/namespaces/default/configmaps"), false);
+  for (int i = 0; i < 20'000; ++i) writer.data(1, "");
+  attacker->send(writer.text());
+  expect_ended({"control_frames"});
+}
+
+TEST_F(LimitsTest, PriorityAndUnknownFramesEndTheConnection) {
+  begin();
+  FrameWriter writer;
+  for (std::uint32_t i = 0; i < 10'000; ++i)
+    writer.priority(1 + 2 * i).frame(frame::unknown, 0, 0, "12345678");
+  attacker->send(writer.text());
+  expect_ended({"control_frames", "protocol"});
+}
+
+TEST_F(LimitsTest, ContinuationFloodEndsTheConnectionEarly) {
+  begin();
+  const std::size_t before = sluice->child().resident_bytes();
+  std::string head = hpack_get(object_path);
+  attacker->send(FrameWriter().headers(1, head, true, false).text());
+  std::string fields;
+  for (int i = 0; i < 300; ++i)
+    fields += hpack_literal(fmt::format("x-field-{}", i), "0123456789012345678901234567890");
+  FrameWriter more;
+  more.continuation(1, std::string_view(fields).substr(0, 16'000), false);
+  std::size_t sent = 0;
+  while (sent < (std::size_t{64} << 20) && attacker->send(more.text(), 5s))
+    sent += more.text().size();
+  EXPECT_LE(sent, std::size_t{16} << 20);
+  EXPECT_LE(sluice->child().resident_bytes(), before + (8U << 20));
+  expect_ended({"header_block", "continuation", "protocol"});
+  for (const Apisim::Seen& seen : apisim->seen("kb-1")) EXPECT_EQ(seen.user, "bob");
+}
+
+TEST_F(LimitsTest, EmptyContinuationsEndTheConnection) {
+  begin();
+  FrameWriter writer;
+  writer.headers(1, hpack_get(object_path), true, false);
+  for (int i = 0; i < 20'000; ++i) writer.continuation(1, "", false);
+  attacker->send(writer.text());
+  expect_ended({"control_frames", "continuation", "header_block", "protocol"});
+}
+
+TEST_F(LimitsTest, TooManyFieldsAreA431AndTooManyTimesTheEnd) {
+  begin({"--request-head-fields-max=100"});
+  const auto client = connect(&credentials.alice);
+  Ask ask{.path = std::string(object_path)};
+  for (int i = 0; i < 90; ++i) ask.fields.emplace_back(fmt::format("x-field-{}", i), "value");
+  EXPECT_EQ(client->fetch(ask).status, 200);
+  for (int i = 0; i < 20; ++i) ask.fields.emplace_back(fmt::format("x-more-{}", i), "value");
+  const Answer& refused = client->fetch(ask);
+  EXPECT_EQ(refused.status, 431) << refused.describe();
+  EXPECT_TRUE(refused.body.contains(R"("kind":"Status")")) << refused.body;
+  EXPECT_GE(sluice->metric("sluice_local_replies_total", {"head_too_large"}), 1.0);
+  EXPECT_EQ(client->fetch({.path = std::string(object_path)}).status, 200);
+  int answered = 0;
+  while (answered < 500 && client->fetch(ask).status == 431) ++answered;
+  EXPECT_LT(answered, 500);
+  EXPECT_TRUE(client->ended());
+  EXPECT_GE(exceeded("header_block"), 1.0);
+  attacker.reset();
+  expect_unharmed();
+}
+
+TEST_F(LimitsTest, HeadsAreServedUpToTheirLimitAndBeyondItA431) {
+  begin();
+  const auto client = connect(&credentials.alice);
+  // Impersonation of somebody in thousands of groups is real.
+  Ask ask{.path = std::string(object_path), .fields = {{"impersonate-user", "bob"}}};
+  for (int i = 0; i < 3500; ++i)
+    ask.fields.emplace_back("impersonate-group", fmt::format("group-{:04}", i));
+  EXPECT_EQ(client->fetch(ask).status, 200) << client->answer(1).describe();
+  const std::vector<Apisim::Seen> seen = apisim->seen("kb-1", 1);
+  bool whole = false;
+  for (const Apisim::Seen& each : seen)
+    whole = whole || each.values("impersonate-group").size() == 3500;
+  EXPECT_TRUE(whole);
+  EXPECT_EQ(client
+                ->fetch({.path = std::string(object_path),
+                         .fields = {{"x-large", std::string(60'000, 'x')}}})
+                .status,
+            200);
+  Ask too_large{.path = std::string(object_path)};
+  for (int i = 0; i < 10; ++i) too_large.fields.emplace_back("x-large", std::string(30'000, 'x'));
+  EXPECT_EQ(client->fetch(too_large).status, 431);
+  EXPECT_EQ(client->fetch({.path = std::string(object_path)}).status, 200);
+  attacker.reset();
+  expect_unharmed();
+}
+
+TEST_F(LimitsTest, OneFieldBeyondWhatTheCodecTakesEndsThatConnectionAlone) {
+  begin();
+  const auto client = connect(&credentials.alice);
+  const Answer& answer = client->fetch(
+      {.path = std::string(object_path), .fields = {{"x-large", std::string(200'000, 'x')}}});
+  EXPECT_TRUE(answer.status == 431 || client->ended()) << answer.describe();
+  EXPECT_EQ(apisim->seen("kb-1", 100).size(), 9U);
+  attacker.reset();
+  expect_unharmed();
+}
+
+TEST_F(LimitsTest, ZeroWindowsHoldLittleMemoryAndHurtNobody) {
+  begin();
+  attacker = connect_raw(&credentials.alice);
+  ASSERT_TRUE(attacker->begin_http2({{frame::initial_window_size, 0}}));
+  const std::size_t before = sluice->child().resident_bytes();
+  FrameWriter writer;
+  for (std::uint32_t i = 0; i < 200; ++i)
+    writer.headers(1 + 2 * i, hpack_get("/api/v1/namespaces/bench-10m/configmaps"));
+  ASSERT_TRUE(attacker->send(writer.text()));
+  EXPECT_TRUE(attacker->read_until([&] { return attacker->count(frame::headers) == 200; }, 20s));
+  EXPECT_EQ(attacker->count(frame::data), 0U);
+  loop->run_for(500ms);
+  // 64 KB of each stream.
+  EXPECT_LE(sluice->child().resident_bytes(), before + (32U << 20));
+  expect_unharmed();
+  attacker.reset();
+  EXPECT_TRUE(eventually([&] { return sluice->metric("sluice_exchanges") == 6; }, 10s));
+}
+
+TEST_F(LimitsTest, MoreStreamsThanAdvertisedEndTheConnection) {
+  begin({"--http2-max-streams-per-connection=20"});
+  FrameWriter writer;
+  for (std::uint32_t i = 0; i < 30; ++i)
+    writer.headers(1 + 2 * i, hpack_get("/api/v1/pods?watch=1&resourceVersion=1"));
+  attacker->send(writer.text());
+  // RFC 9113 section 5.1.2: who exceeds a limit that it has acknowledged breaks the protocol.
+  expect_ended({"protocol"});
+  EXPECT_LE(apisim->total({"watches_started"}), 6U + 20U);
+}
+
+TEST_F(LimitsTest, HalfARequestHeadTimesOut) {
+  begin({"--request-head-timeout=1s"});
+  const Clock::time_point began = Clock::now();
+  attacker->send(FrameWriter().headers(1, hpack_get(object_path), true, false).text());
+  EXPECT_TRUE(attacker->wait_end(8s));
+  EXPECT_GE(Clock::now() - began, 800ms);
+  expect_unharmed();
+}
+
+TEST_F(LimitsTest, ConnectIsNotServedAndGarbageFramesEndTheConnection) {
+  begin();
+  const auto client = connect_raw(&credentials.alice);
+  ASSERT_TRUE(client->begin_http2());
+  client->send(
+      FrameWriter()
+          .headers(1, hpack_block({{":method", "CONNECT"}, {":authority", "example:443"}}), false)
+          .text());
+  EXPECT_TRUE(client->read_until([&] {
+    return client->find(frame::headers) != nullptr || client->find(frame::rst_stream) != nullptr;
+  }));
+  attacker->send(FrameWriter().frame(frame::data, 0, 0, "on stream zero").text());
+  EXPECT_TRUE(attacker->wait_end());
+  ASSERT_NE(attacker->find(frame::goaway), nullptr);
+  EXPECT_EQ(attacker->find(frame::goaway)->number(4), 1U);  // PROTOCOL_ERROR
+  EXPECT_TRUE(eventually([&] { return exceeded("protocol") > 0; }, 5s));
+  expect_unharmed();
+}
+
+}  // namespace
+}  // namespace sluice::test

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Clients that do not read cost memory within a budget and nobody else anything.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "harness.h"
+
+namespace sluice::test {
+namespace {
+
+using StalledClientTest = IntegrationTest;
+
+constexpr std::size_t mib = std::size_t{1} << 20;
+
+TEST_F(StalledClientTest, AHundredUnreadListsDoNotTouchABystanderOfTheSameConnections) {
+  start({}, {"--pods=10"});
+  const auto bystander = connect(&credentials.bob);
+  const auto watches = open_watches(*bystander, 6);
+  for (int i = 0; i < 30; ++i)
+    EXPECT_EQ(bystander->fetch({.path = std::string(object_path)}).status, 200);
+  const std::uint64_t connections_before = apisim->total({"connections", "front-proxy"});
+  const std::size_t before = sluice->child().resident_bytes();
+
+  const auto stalled = connect(&credentials.alice);
+  std::vector<Http2Client::Id> lists;
+  for (int i = 0; i < 100; ++i) {
+    lists.push_back(
+        stalled->ask({.path = "/api/v1/namespaces/bench-10m/configmaps", .reads = false}));
+  }
+  // Every one is in its body, and stuck.
+  EXPECT_TRUE(loop->run_until([&] {
+    return std::ranges::all_of(lists, [&](auto id) { return stalled->answer(id).bytes >= 60'000; });
+  }));
+  std::size_t most = 0;
+  Duration slowest{};
+  for (int i = 0; i < 400; ++i) {
+    const Answer& answer = bystander->fetch({.path = std::string(object_path)});
+    EXPECT_EQ(answer.status, 200) << answer.describe();
+    slowest = std::max<Duration>(slowest, answer.ended_at - answer.asked);
+    if (i % 20 == 0) most = std::max(most, sluice->child().resident_bytes());
+  }
+  EXPECT_LE(slowest, 1s);
+  apisim->post("/events?count=60");
+  EXPECT_TRUE(eventually(
+      [&] {
+        return std::ranges::all_of(watches,
+                                   [&](auto id) { return bystander->answer(id).bytes > 1000; });
+      },
+      5s));
+  for (const Http2Client::Id id : watches) EXPECT_FALSE(bystander->answer(id).over);
+  // A window of each stream on each side, and what it takes to hold them.
+  EXPECT_LE(most, before + 40 * mib) << (most - before) / 1024 << " KB more";
+  RecordProperty("resident_kilobytes_more", static_cast<int>((most - before) / 1024));
+  // They share connections with the bystander: a few more than there were.
+  EXPECT_LE(apisim->total({"connections", "front-proxy"}), connections_before + 9);
+
+  // Who reads after all gets everything.
+  for (std::size_t i = 0; i < 3; ++i) {
+    stalled->read(lists[i]);
+    const Answer& answer = stalled->wait(lists[i]);
+    EXPECT_TRUE(answer.whole()) << answer.describe();
+    EXPECT_EQ(answer.bytes, 10 * mib);
+  }
+  stalled->terminate();
+  EXPECT_TRUE(eventually([&] { return sluice->metric("sluice_exchanges") == 6; }, 10s));
+  EXPECT_TRUE(eventually([&] { return sluice->metric("sluice_body_bytes") < 1e6; }, 10s));
+}
+
+TEST_F(StalledClientTest, AboveItsBudgetTheProxyRefusesWithRetryAfterAndRecovers) {
+  start({"--body-bytes-per-worker=2MiB"});
+  const auto stalled = connect(&credentials.alice);
+  std::vector<Http2Client::Id> lists;
+  for (int i = 0; i < 60; ++i) {
+    lists.push_back(
+        stalled->ask({.path = "/api/v1/namespaces/bench-1m/configmaps", .reads = false}));
+  }
+  ASSERT_TRUE(loop->run_until([&] {
+    return std::ranges::all_of(lists, [&](auto id) { return stalled->answer(id).bytes > 0; });
+  }));
+  const auto other = connect(&credentials.bob);
+  std::optional<Answer> refused;
+  EXPECT_TRUE(eventually(
+      [&] {
+        const Answer& answer = other->fetch({.path = std::string(object_path)});
+        if (answer.status != 200) refused = answer;
+        return refused.has_value();
+      },
+      10s));
+  ASSERT_TRUE(refused.has_value());
+  EXPECT_EQ(refused->status, 503) << refused->describe();
+  EXPECT_NE(refused->field("retry-after"), "") << refused->describe();
+  EXPECT_GT(sluice->metric("sluice_local_replies_total", {"overloaded"}), 0.0);
+  stalled->terminate();
+  EXPECT_TRUE(eventually(
+      [&] { return other->fetch({.path = std::string(object_path)}).status == 200; }, 10s));
+}
+
+TEST_F(StalledClientTest, OneThatTakesNoBytesFromItsSocketIsClosed) {
+  start({"--client-stall-timeout=1s"});
+  const auto bystander = connect(&credentials.bob);
+  const auto client = connect_raw(&credentials.alice);
+  // Windows without end; the socket is not read.
+  ASSERT_TRUE(client->begin_http2({{frame::initial_window_size, 0x7fffffff}}));
+  FrameWriter writer;
+  writer.window_update(0, 0x7fff0000);
+  for (std::uint32_t i = 0; i < 8; ++i) {
+    writer.headers(1 + 2 * i, hpack_get("/api/v1/namespaces/bench-10m/configmaps"));
+  }
+  ASSERT_TRUE(client->send(writer.text(), 5s, false));
+  EXPECT_TRUE(eventually([&] { return sluice->metric("sluice_client_connections") == 1; }, 15s));
+  EXPECT_EQ(bystander->fetch({.path = std::string(object_path)}).status, 200);
+}
+
+TEST_F(StalledClientTest, AnUploadThatNobodyReadsStaysWithinItsWindow) {
+  start({}, {"--latency=0"});
+  const auto bystander = connect(&credentials.bob);
+  EXPECT_EQ(bystander->fetch({.path = std::string(object_path)}).status, 200);
+  for (int server = 0; server < 3; ++server)
+    apisim->post(fmt::format("/servers/{}/freeze", server));
+  const std::size_t before = sluice->child().resident_bytes();
+  const auto client = connect(&credentials.alice);
+  std::vector<Http2Client::Id> uploads;
+  for (int i = 0; i < 50; ++i) {
+    uploads.push_back(client->ask({.method = "POST",
+                                   .path = "/api/v1/namespaces/default/configmaps",
+                                   .body = std::string(2 * mib, 'x')}));
+  }
+  loop->run_for(2s);
+  EXPECT_LE(sluice->child().resident_bytes(), before + 40 * mib);
+  EXPECT_FALSE(client->ended());
+  for (int server = 0; server < 3; ++server) apisim->post(fmt::format("/servers/{}/thaw", server));
+}
+
+}  // namespace
+}  // namespace sluice::test
