@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 module sluice/tests/kubernetes/oracle
 
 go 1.26.0
