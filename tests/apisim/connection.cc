@@ -512,7 +512,9 @@ void ClientConnection::submit(Exchange& exchange, int status, std::string_view c
     exchange.truncate_after =
         exchange.text ? exchange.text->size() / 2 : 1 + server_.random().below(4096);
   }
-  const bool has_body = exchange.stream || !exchange.text->empty();
+  // The answer to HEAD has the length, but no body (RFC 9110 section 9.3.2).
+  const bool has_body =
+      exchange.head.method != "HEAD" && (exchange.stream || !exchange.text->empty());
   const http2::StreamId id = exchange.id;
   session_->submit_response(id, head, has_body);
   // Answered before the upload's end: what is still to come is not wanted (RFC 9113 section 8.1).

@@ -158,5 +158,25 @@ TEST_F(BalanceTest, BackendsPageTellsWhatEachBackendGot) {
   EXPECT_EQ(watches, 6U);
 }
 
+TEST_F(BalanceTest, ABackendsStreamLimitIsRespectedAndMoreConnectionsOpenInTime) {
+  start({}, {"--max-streams=10"});
+  const auto client = connect(&credentials.alice);
+  open_watches(*client, 60);
+  apisim->post("/servers/all/set?latency=50ms");
+  constexpr std::size_t requests = 1000;
+  std::size_t good = 0;
+  run({client.get()},
+      {.count = requests,
+       .at_once = 150,
+       .ask = [](std::size_t) { return Ask{.path = std::string(object_path)}; },
+       .check = [&](std::size_t, const Answer& answer) { good += answer.status == 200; }});
+  EXPECT_EQ(good, requests);
+  loop->run_for(600ms);  // counters of connections are published twice a second
+  EXPECT_EQ(sluice->metric("sluice_backend_streams_refused_total"), 0.0);
+  EXPECT_EQ(sluice->metric("sluice_backend_connections_lost_total"), 0.0);
+  EXPECT_EQ(apisim->total({"protocol_errors"}), 0U);
+  EXPECT_GE(apisim->total({"connections_open"}), 9U);
+}
+
 }  // namespace
 }  // namespace sluice::test

@@ -489,6 +489,14 @@ void IntegrationTest::TearDown() {
       ADD_FAILURE() << "a child ended with " << *code;
     }
   }
+  if (sluice && sanitized()) {
+    sluice->child().signal(SIGTERM);
+    sluice->child().wait_exit(std::chrono::seconds(10));
+    const std::string log = sluice->child().log();
+    for (const std::string_view mark : {"Sanitizer", "runtime error"}) {
+      if (log.contains(mark)) ADD_FAILURE() << log.substr(log.find(mark), 4000);
+    }
+  }
   if (!HasFailure()) return;
   if (sluice) {
     std::fprintf(stderr, "--- log of sluice\n%s\n", tail(sluice->child().log()).c_str());
@@ -553,6 +561,10 @@ bool IntegrationTest::eventually(const std::function<bool()>& done, Duration tim
   }
   return true;
 }
+
+bool sanitized() { return std::getenv("SLUICE_SANITIZED") != nullptr; }
+
+std::size_t allowance(std::size_t bytes) { return sanitized() ? 8 * bytes : bytes; }
 
 double max_over_mean(const std::vector<std::uint64_t>& counts) {
   const std::uint64_t sum = std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});

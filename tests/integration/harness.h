@@ -217,6 +217,12 @@ class IntegrationTest : public testing::Test {
       contexts_;
 };
 
+// Whether the programs under test were built with sanitizers (SLUICE_SANITIZED): they keep freed
+// memory for a while, and report at their end.
+bool sanitized();
+// How much more a process may hold after something than before it.
+std::size_t allowance(std::size_t bytes);
+
 constexpr std::string_view object_path = "/api/v1/namespaces/bench/configmaps/kb-1";
 constexpr std::string_view review_path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
 
