@@ -87,10 +87,9 @@ void Exchange::reuse() {
   response_.clear();
   trailers_.clear();
   response_body_.clear();
-  head_forwarded_ = answer_complete_ = answer_ended_on_backend_ = false;
+  head_forwarded_ = answer_complete_ = false;
   initial_events_ = false;
   marker_tail_.clear();
-  is_drain_suspect_ = false;
   bytes_in_ = bytes_out_ = 0;
   ended_by_ = EndedBy::completed;
   reason_.clear();
@@ -277,7 +276,6 @@ bool Exchange::replay(Retry retry, std::string_view why) {
   if (request_body_.retained()) request_body_.rewind();
   response_.clear();
   response_body_.clear();
-  is_drain_suspect_ = false;
   stream_.cancel(http2::ErrorCode::cancel);
   load_.release();
   log::debug("replaying a request", {{"why", why}, {"tries", tries_}});
@@ -345,7 +343,6 @@ void Exchange::on_response(http::ResponseHead&& head, bool) {
   learn_credential(head.status);
   response_ = std::move(head);
   if (kubernetes::may_be_drain_answer(response_, class_)) {
-    is_drain_suspect_ = true;
     set_state(State::judging);
     return;
   }
@@ -378,8 +375,7 @@ void Exchange::on_response_body(Bytes bytes) {
   if (state_ == State::judging) {
     response_body_.append(bytes);
     if (response_body_.pending() > kubernetes::drain_answer_bytes_max) {
-      is_drain_suspect_ = false;  // longer than any drain answer
-      forward_head();
+      forward_head();  // longer than any drain answer
       client_->resume_body(client_stream_);
     }
     return;
@@ -464,7 +460,6 @@ void Exchange::judge() {
                         "all API servers are shutting down");
     }
   }
-  is_drain_suspect_ = false;
   forward_head();
   response_body_.append(as_bytes(body));
   answer_complete();

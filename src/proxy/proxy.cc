@@ -153,14 +153,6 @@ bool Proxy::take_replay_token(bool suspect) {
   return true;
 }
 
-std::size_t Proxy::brief_exchanges() const {
-  std::size_t count = 0;
-  const_cast<Proxy*>(this)->exchanges_.for_each([&](SlotId, const auto& exchange) {
-    if (exchange->state() != Exchange::State::finished && !exchange->long_running()) ++count;
-  });
-  return count;
-}
-
 void Proxy::end_long_running(Instant until) {
   std::vector<SlotId> ids;
   exchanges_.for_each([&](SlotId id, const auto&) { ids.push_back(id); });

@@ -107,7 +107,6 @@ class SessionPool {
   std::size_t ready_connections() const;
   std::size_t connections() const { return sessions_.size(); }
   std::size_t open_streams() const;
-  std::size_t waiting_streams() const { return waiting_count_; }
 
  private:
   friend class Session;

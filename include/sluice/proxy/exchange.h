@@ -121,10 +121,8 @@ class Exchange final : public backend::StreamHandler {
   BodyQueue response_body_;
   bool head_forwarded_ = false;
   bool answer_complete_ = false;
-  bool answer_ended_on_backend_ = false;
   bool initial_events_ = false;  // a watch-list that may still be in its initial events
   std::string marker_tail_;      // end of the last bytes, in case the marker is split
-  bool is_drain_suspect_ = false;
   WatchEnd watch_end_ = WatchEnd::backend_ended;
 
   Instant started_{};

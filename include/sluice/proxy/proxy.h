@@ -101,8 +101,6 @@ class Proxy {
   // Null when it has ended.
   Exchange* find(SlotId id);
   std::size_t exchanges() const { return exchanges_.size(); }
-  // Exchanges other than watches and other long-running ones.
-  std::size_t brief_exchanges() const;
 
   // Ends watches, each at a random moment before `until`; other long-running requests end at
   // `until`. For our own stop.
