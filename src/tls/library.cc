@@ -82,6 +82,18 @@ Result<void> known_answers() {
   return {};
 }
 
+// The library chooses code for this processor at the first use of an algorithm, and notes its choice
+// without a lock: that must happen before there are threads.
+void choose_implementations() {
+  std::array<std::uint8_t, 64> digest{};
+  CHECK_EQ(wc_Sha384Hash(digest.data(), 1, digest.data()), 0);
+  CHECK_EQ(wc_Sha512Hash(digest.data(), 1, digest.data()), 0);
+  CHECK_EQ(wc_Sha3_256Hash(digest.data(), 1, digest.data()), 0);
+  MlKemKey key;
+  CHECK_EQ(wc_MlKemKey_Init(&key, WC_ML_KEM_768, nullptr, INVALID_DEVID), 0);
+  wc_MlKemKey_Free(&key);
+}
+
 // Bytes per second of AES-128-GCM over records, the best of a few rounds: others may be busy, too.
 [[maybe_unused]] double aes_gcm_speed() {
   using Clock = std::chrono::steady_clock;
@@ -111,6 +123,7 @@ Result<void> start() {
     return fail(ErrorKind::tls, "wolfSSL was built without its hooks for entropy and time");
   }
   if (auto good = known_answers(); !good) return good;
+  choose_implementations();
 #if defined(NDEBUG) && !SLUICE_SANITIZED
   if (!processor_has_aes()) {
     return fail(
