@@ -103,9 +103,8 @@ const std::vector<Group>& table() {
            {"request-head-bytes-max",
             "SIZE",
             &Config::request_head_bytes_max,
-            "Size of a request's head, as HTTP/2 counts it; more is answered with 431. The API "
-            "servers' own "
-            "limit is 1MiB.",
+            "Size of a request's head, as HTTP/2 counts it; more is answered with 431, as is a "
+            "single field of more than 256KiB. The API servers' own limit is 1MiB.",
             {4 * KiB, MiB - 1}},
            {"http2-max-streams-per-connection",
             "N",

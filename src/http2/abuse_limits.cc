@@ -10,6 +10,10 @@ namespace {
 
 constexpr Duration premature_reset_age = std::chrono::seconds(1);
 
+// An answer's head may come from behind the API server: what its Go client accepts (net/http
+// Transport.MaxResponseHeaderBytes, 10 MB), and something for the encoding.
+constexpr std::uint64_t backend_block_bytes_max = 16 * 1024 * 1024;
+
 constexpr double large_heads_burst = 20;
 constexpr double large_heads_per_second = 2;
 
@@ -27,6 +31,11 @@ constexpr std::uint32_t late_resets_saved_max = 1000;
 
 }  // namespace
 
+std::uint64_t header_block_bytes_max(const SessionOptions& options) {
+  return options.server ? 2 * std::uint64_t{options.header_list_bytes_max} + 65536
+                        : backend_block_bytes_max;
+}
+
 bool TokenBucket::take(Instant now, double cost) {
   if (now > last_) {
     tokens_ = std::min(burst_, tokens_ + to_seconds(now - last_) * per_second_);
@@ -39,7 +48,7 @@ bool TokenBucket::take(Instant now, double cost) {
 
 AbuseLimits::AbuseLimits(const SessionOptions& options, Instant now)
     : server_(options.server),
-      block_bytes_max_(2 * std::uint64_t{options.header_list_bytes_max} + 65536),
+      block_bytes_max_(header_block_bytes_max(options)),
       resets_(options.resets_burst, options.resets_per_second, now),
       control_frames_(options.control_frames_burst, options.control_frames_per_second, now),
       large_heads_(large_heads_burst, large_heads_per_second, now),

@@ -13,6 +13,11 @@
 
 namespace sluice::http2 {
 
+// How many bytes a header block may have on the wire. Above it the connection ends. A client's may
+// be somewhat larger than what is accepted, to be decoded to its end and answered with 431; a
+// backend's connection is shared, so that a head which is too large must cost its stream alone.
+std::uint64_t header_block_bytes_max(const SessionOptions& options);
+
 class TokenBucket {
  public:
   TokenBucket(double burst, double per_second, Instant now)

@@ -44,8 +44,9 @@ class Options {
     // An upper bound that the codec estimates before it packs; every field counts 12 bytes there.
     nghttp2_option_set_max_send_header_block_length(
         option_, 2 * list_bytes + 16 * std::size_t{options.header_fields_max});
-    // A list that is somewhat too large must be decoded to the end, to be answered with 431.
-    nghttp2_option_set_max_continuations(option_, list_bytes / record_bytes + 8);
+    // What AbuseLimits lets through must reach the codec.
+    nghttp2_option_set_max_continuations(option_,
+                                         header_block_bytes_max(options) / record_bytes + 8);
     nghttp2_option_set_max_outbound_ack(option_, options.outbound_queue_frames_max);
     nghttp2_option_set_stream_reset_rate_limit(option_, codec_resets_unlimited,
                                                codec_resets_unlimited);

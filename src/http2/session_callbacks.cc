@@ -12,6 +12,10 @@ namespace sluice::http2 {
 
 namespace {
 
+// Set by our patch of the codec, which then gives a placeholder: name or value was longer than
+// 256 KB on the wire (subprojects/packagefiles/nghttp2).
+constexpr std::uint8_t nv_flag_too_long = 0x80;
+
 std::string_view text_of(nghttp2_rcbuf* buffer) {
   const nghttp2_vec bytes = nghttp2_rcbuf_get_buf(buffer);
   return {reinterpret_cast<const char*>(bytes.base), bytes.len};
@@ -90,7 +94,9 @@ int Session::State::on_header(nghttp2_session*, const nghttp2_frame*, nghttp2_rc
   Stream* stream = s.building;
   if (stream == nullptr || stream->reset != Reset::none) return 0;
   const HeadBuilder::Added added =
-      s.builder.add(text_of(name), text_of(value), (flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0);
+      (flags & nv_flag_too_long) == 0
+          ? s.builder.add(text_of(name), text_of(value), (flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0)
+          : HeadBuilder::Added::too_large;
   if (added == HeadBuilder::Added::kept) [[likely]]
     return 0;
   if (!stream->head_too_large) {

@@ -372,6 +372,81 @@ TEST(SessionLimitsTest, ABackendsHeadThatIsTooLargeIsReset) {
   EXPECT_TRUE(client.saw("response 3 204 end"));
 }
 
+TEST(SessionLimitsTest, OneLongFieldIsTakenUpToTheLimitOfTheHead) {
+  Recorder server(server_options());
+  open_server(server);
+  const std::string value(200'000, 'v');
+  ASSERT_TRUE(server.feed(FrameWriter().long_headers(1, hpack_get() + hpack_literal("x", value))));
+  ASSERT_TRUE(server.saw("request 1 GET / end"));
+  EXPECT_EQ(server.requests.at(1).fields.find("x"), value);
+}
+
+// Longer than what the codec keeps of a string: it is decoded past, so that the client is answered.
+TEST(SessionLimitsTest, AStringBeyondTheCodecsLimitCostsItsRequestAlone) {
+  const std::string longest(300'000, 'v');
+  const std::string blocks[] = {
+      hpack_get() + hpack_literal("x", longest),
+      hpack_get() + hpack_literal("x", longest, Indexing::incremental),
+      hpack_get() + hpack_literal(longest, "x") + hpack_literal("y", "z"),
+      hpack_get("/" + longest),
+  };
+  for (const std::string& block : blocks) {
+    Recorder server(server_options());
+    open_server(server);
+    ASSERT_TRUE(server.feed(FrameWriter().long_headers(1, block)));
+    EXPECT_TRUE(server.saw("head_too_large 1"));
+    ASSERT_TRUE(server.feed(FrameWriter().headers(3, hpack_get())));
+    EXPECT_TRUE(server.saw("request 3 GET / end"));
+  }
+}
+
+// RFC 7541 section 4.4: an entry that is larger than the table empties it.
+TEST(SessionLimitsTest, AStringThatIsNotKeptEmptiesTheTableWhenItIsIndexed) {
+  const auto reference = [](std::uint8_t index) {
+    return hpack_get() + std::string(1, static_cast<char>(0x80 | index));
+  };
+  for (const Indexing indexing : {Indexing::without, Indexing::incremental}) {
+    Recorder server(server_options());
+    open_server(server);
+    ASSERT_TRUE(server.feed(
+        FrameWriter().headers(1, hpack_get() + hpack_literal("old", "1", Indexing::incremental))));
+    ASSERT_TRUE(server.feed(FrameWriter().long_headers(
+        3, hpack_get() + hpack_literal("x", std::string(300'000, 'v'), indexing))));
+    ASSERT_TRUE(server.feed(
+        FrameWriter().headers(5, hpack_get() + hpack_literal("new", "2", Indexing::incremental))));
+    ASSERT_TRUE(server.feed(FrameWriter().headers(7, reference(62))));
+    ASSERT_TRUE(server.saw("request 7 GET / end"));
+    EXPECT_EQ(server.requests.at(7).fields.find("new"), "2");
+    const bool kept = indexing == Indexing::without;
+    EXPECT_EQ(server.feed(FrameWriter().headers(9, reference(63))).has_value(), kept);
+    EXPECT_EQ(server.saw("request 9 GET / end"), kept);
+  }
+}
+
+// A pod behind the API server's proxy may answer with a head of any size (net/http lets 10 MB
+// through): the connection carries the streams of others.
+TEST(SessionLimitsTest, ABackendsConnectionSurvivesAHeadOfManyMegabytes) {
+  const std::string blocks[] = {
+      hpack_literal("x", std::string(10'000'000, 'v')),
+      hpack_literal("x", std::string(10'000'000, 'v'), Indexing::incremental),
+      hpack_literal(std::string(10'000'000, 'n'), "v"),
+  };
+  for (const std::string& block : blocks) {
+    Recorder client(client_options());
+    ASSERT_TRUE(client.feed(FrameWriter().settings()));
+    ASSERT_TRUE(client.session.submit_request(get(), false, 0));
+    ASSERT_TRUE(client.session.submit_request(get(), false, 0));
+    client.collect_all();
+    ASSERT_TRUE(client.feed(
+        FrameWriter().long_headers(1, hpack_block({{":status", "200"}}) + block, false)));
+    EXPECT_EQ(client.count("response"), 0u);
+    client.collect_all();
+    EXPECT_EQ(client.events.back(), "closed 1 11");
+    ASSERT_TRUE(client.feed(FrameWriter().headers(3, hpack_block({{":status", "204"}}))));
+    EXPECT_TRUE(client.saw("response 3 204 end"));
+  }
+}
+
 // CVE-2016-6581 and its heirs: one byte on the wire stands for four kilobytes.
 TEST(SessionLimitsTest, AnHpackBombIsNotStored) {
   SessionOptions options;
