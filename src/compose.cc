@@ -117,9 +117,13 @@ server::ServerOptions compose(const config::Validation& valid, std::string versi
   options.probe.successes = config.probe_successes;
 
   options.proxy.request_timeout = config.request_timeout;
+  options.proxy.client_stall_timeout = config.client_stall_timeout;
   options.proxy.replay_body_bytes = config.replay_body_bytes;
   options.proxy.replay_body_bytes_per_worker = config.replay_body_bytes_per_worker;
   options.proxy.body_bytes_per_worker = config.body_bytes_per_worker;
+  options.proxy.stream_window_bytes = session.stream_window_bytes;
+  options.proxy.stream_window_bytes_max =
+      static_cast<std::uint32_t>(config.http2_stream_window_bytes_max);
   options.proxy.replay_budget_percent = config.replay_budget_percent;
   options.proxy.tries_max = config.replay_tries + 1;
   options.proxy.proven_tokens_max = config.proven_tokens_max;

@@ -103,6 +103,11 @@ void Session::consume(Stream& stream, std::size_t bytes) {
   if (http2_.wants_output()) connection_.mark_dirty();
 }
 
+void Session::grow_window(Stream& stream, std::uint32_t bytes) {
+  http2_.grow_stream_window(stream.id_, bytes);
+  if (http2_.wants_output()) connection_.mark_dirty();
+}
+
 void Session::resume_body(Stream& stream) {
   http2_.resume_body(stream.id_);
   connection_.mark_dirty();

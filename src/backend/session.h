@@ -31,6 +31,7 @@ class Session final : public net::ConnectionHandler, public http2::SessionHandle
   bool open(Stream& stream);
   void cancel(Stream& stream, http2::ErrorCode code);
   void consume(Stream& stream, std::size_t bytes);
+  void grow_window(Stream& stream, std::uint32_t bytes);
   void resume_body(Stream& stream);
 
   // No new streams; closed when the last one has ended.

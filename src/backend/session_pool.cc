@@ -52,6 +52,10 @@ void Stream::consume(std::size_t bytes) {
   if (state_ == State::open) session_->consume(*this, bytes);
 }
 
+void Stream::grow_window(std::uint32_t bytes) {
+  if (state_ == State::open) session_->grow_window(*this, bytes);
+}
+
 void Stream::resume_body() {
   if (state_ == State::open) session_->resume_body(*this);
 }

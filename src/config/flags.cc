@@ -88,7 +88,9 @@ const std::vector<Group>& table() {
            {"client-idle-timeout", "DURATION", &Config::client_idle_timeout,
             "Close a client connection that has had no stream for this long.", any_timeout},
            {"client-stall-timeout", "DURATION", &Config::client_stall_timeout,
-            "Close a connection that takes none of the bytes waiting for it for this long.",
+            "Close a connection that takes none of the bytes waiting for it for this long, and "
+            "reset a stream that takes less than 1KiB. A watch or another long-running request is "
+            "reset only when memory is short.",
             any_timeout},
            {"tls-handshake-timeout", "DURATION", &Config::tls_handshake_timeout,
             "From accepting (or connecting) to the end of the TLS handshake; clients and backends.",
@@ -112,11 +114,15 @@ const std::vector<Group>& table() {
             "Requests that a client may have open on one connection.",
             {1, 100'000}},
            {"http2-stream-window-bytes", "SIZE", &Config::http2_stream_window_bytes,
-            "Flow-control window of one stream, that is what a sender may be ahead of the "
+            "Flow-control window of one stream at first, that is what a sender may be ahead of the "
             "receiver.",
             any_window},
+           {"http2-stream-window-bytes-max", "SIZE", &Config::http2_stream_window_bytes_max,
+            "What a stream's window may grow to while its receiver is quick and half of "
+            "--body-bytes-per-worker is free.",
+            any_window},
            {"http2-connection-window-bytes", "SIZE", &Config::http2_connection_window_bytes,
-            "Flow-control window of a connection; not below the stream's.", any_window},
+            "Flow-control window of a connection; not below the largest of a stream.", any_window},
        }},
       {"Backends",
        {
@@ -266,7 +272,8 @@ const std::vector<Group>& table() {
            {"body-bytes-per-worker",
             "SIZE",
             &Config::body_bytes_per_worker,
-            "Body bytes on their way through a worker; above it no request is admitted.",
+            "Body bytes on their way through a worker, grown windows included; above it no request is "
+            "admitted.",
             {MiB, std::uint64_t{1} << 44}},
            {"shutdown-delay-duration", "DURATION", &Config::shutdown_delay_duration,
             "After SIGTERM: how long to serve on as not ready, until balancers have noticed.",

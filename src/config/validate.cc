@@ -193,11 +193,18 @@ void check_limits(const Environment& environment, Validation& result) {
         "working side by side.",
         config.workers, environment.cpus));
   }
-  if (config.http2_stream_window_bytes > config.http2_connection_window_bytes) {
+  if (config.http2_stream_window_bytes > config.http2_stream_window_bytes_max) {
     mistake(fmt::format(
-        "--http2-stream-window-bytes={} is larger than --http2-connection-window-bytes={}: one "
-        "stream could stop all others; make the connection's the larger one.",
+        "--http2-stream-window-bytes={} is larger than --http2-stream-window-bytes-max={}: a "
+        "window never shrinks; raise the second, too.",
         format_size(config.http2_stream_window_bytes),
+        format_size(config.http2_stream_window_bytes_max)));
+  }
+  if (config.http2_stream_window_bytes_max > config.http2_connection_window_bytes) {
+    mistake(fmt::format(
+        "--http2-stream-window-bytes-max={} is larger than --http2-connection-window-bytes={}: one "
+        "stream could stop all others; make the connection's the larger one.",
+        format_size(config.http2_stream_window_bytes_max),
         format_size(config.http2_connection_window_bytes)));
   }
   if (config.replay_body_bytes > config.replay_body_bytes_per_worker) {

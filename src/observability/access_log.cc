@@ -171,6 +171,7 @@ std::string_view to_string(EndedBy ended_by) {
   switch (ended_by) {
     case EndedBy::completed: return "completed";
     case EndedBy::client_reset: return "client_reset";
+    case EndedBy::client_stalled: return "client_stalled";
     case EndedBy::backend_lost: return "backend_lost";
     case EndedBy::backend_reset: return "backend_reset";
     case EndedBy::drain: return "drain";

@@ -31,6 +31,9 @@ constexpr Duration encoded_initial_events = std::chrono::seconds(3);
 // How often a request may be refused (GOAWAY, REFUSED_STREAM) before that counts as a try.
 constexpr std::uint32_t refusals_max = 10;
 
+// What a client must take within --client-stall-timeout of what waits for it, in bytes.
+constexpr std::uint64_t progress_bytes_min = 1024;
+
 // Reasons of ProxyMetrics::replays.
 enum ReplayCause : std::uint8_t { not_executed, lost_before_answer, drain_answer, identity_refused };
 
@@ -90,7 +93,7 @@ void Exchange::reuse() {
   head_forwarded_ = answer_complete_ = false;
   initial_events_ = false;
   marker_tail_.clear();
-  bytes_in_ = bytes_out_ = 0;
+  bytes_in_ = bytes_out_ = progress_bytes_ = 0;
   ended_by_ = EndedBy::completed;
   reason_.clear();
   user_.clear();
@@ -113,7 +116,9 @@ void Exchange::start(ClientSide& client, http2::StreamId stream, http::RequestHe
   request_complete_ = end_of_stream;
   head_bytes_ = head_.fields.list_bytes();
   proxy_.head_bytes_ += head_bytes_;
-  started_ = last_forwarded_ = now();
+  started_ = last_forwarded_ = progress_since_ = now();
+  request_window_.begin(proxy_.options_.stream_window_bytes, started_);
+  response_window_.begin(proxy_.options_.stream_window_bytes, started_);
   if (proxy_.parts_.access_log != nullptr) {
     wall_started_ = std::chrono::system_clock::now();
     client_address_ = client.facts().peer;
@@ -132,7 +137,7 @@ void Exchange::refuse(ClientSide& client, http2::StreamId stream, int code, Repl
                       std::string_view message) {
   client_ = &client;
   client_stream_ = stream;
-  started_ = last_forwarded_ = now();
+  started_ = last_forwarded_ = progress_since_ = now();
   set_state(State::waiting);
   reply(reason, make_local_reply(code, message, 0));
 }
@@ -151,7 +156,7 @@ bool Exchange::admit() {
   if (kubernetes::is_watch(class_)) client_->set_urgent(client_stream_);
   // Only a watch that asks for it gets the bookmark that ends its initial events.
   initial_events_ = info_.is_watch() && info_.send_initial_events == true;
-  if (proxy_.held_bytes() > proxy_.options_.body_bytes_per_worker) {
+  if (proxy_.committed_bytes() > proxy_.options_.body_bytes_per_worker) {
     unanswered(ReplyReason::overloaded, Retry::not_executed,
                "the proxy holds too many bytes for its clients");
     return false;
@@ -259,6 +264,10 @@ http2::BodyResult Exchange::on_request_body_wanted(MutableBytes room) {
     // A replayed body was credited the first time.
     if (client_ != nullptr) client_->consume(client_stream_, pulled - credited_);
     credited_ = pulled;
+    if (!request_complete_ && request_body_.pending() == 0 &&
+        request_window_.due(pulled, now()) && client_ != nullptr && proxy_.lend(request_window_)) {
+      client_->grow_window(client_stream_, request_window_.window());
+    }
   }
   const bool finished = request_complete_ && request_body_.pending() == 0;
   return {bytes, finished ? http2::BodyStatus::finished : http2::BodyStatus::more};
@@ -416,6 +425,10 @@ http2::BodyResult Exchange::on_client_body_wanted(MutableBytes room) {
     bytes_out_ += bytes;
     last_forwarded_ = now();
     stream_.consume(bytes);
+    if (!answer_complete_ && response_body_.pending() == 0 &&
+        response_window_.due(bytes_out_, now()) && proxy_.lend(response_window_)) {
+      stream_.grow_window(response_window_.window());
+    }
   }
   if (!answer_complete_ || response_body_.pending() > 0) return {bytes, http2::BodyStatus::more};
   if (!request_complete_) {
@@ -579,6 +592,26 @@ void Exchange::end_before(Instant until) {
                              : earliest);
 }
 
+// Who reads a byte now and then makes no progress, either. A watch or a log that nobody reads (a
+// pager in front of kubectl) may stand still for as long as its reader likes, unless memory is
+// short: an API server would keep it, too.
+Exchange::Progress Exchange::check_progress() {
+  if (state_ == State::finished || client_ == nullptr || response_body_.pending() == 0 ||
+      bytes_out_ - progress_bytes_ >= progress_bytes_min) {
+    progress_bytes_ = bytes_out_;
+    progress_since_ = now();
+    return Progress::made;
+  }
+  if (now() - progress_since_ < proxy_.options_.client_stall_timeout) return Progress::made;
+  const bool patient = long_running();
+  if (patient && !proxy_.short_of_memory()) return Progress::stalled;
+  proxy_.parts_.cells.add(proxy_.parts_.metrics.stalled_ended.at(patient ? 1 : 0));
+  ended_by_ = EndedBy::client_stalled;
+  response_body_.clear();
+  cut(http2::ErrorCode::enhance_your_calm);
+  return Progress::ended;
+}
+
 // ---------------------------------------------------------------- the end
 
 void Exchange::cut(http2::ErrorCode code) {
@@ -603,6 +636,7 @@ void Exchange::finish(EndedBy ended_by) {
     request_body_.release();
   }
   proxy_.head_bytes_ -= std::exchange(head_bytes_, 0);
+  proxy_.lent_bytes_ -= request_window_.lent() + response_window_.lent();
   const ProxyParts& parts = proxy_.parts_;
   parts.cells.add(parts.metrics.request_body_bytes, bytes_in_);
   parts.cells.add(parts.metrics.response_body_bytes, bytes_out_);

@@ -3,6 +3,7 @@
 #include "sluice/proxy/proxy.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "sluice/base/check.h"
 #include "sluice/proxy/exchange.h"
@@ -11,6 +12,11 @@ namespace sluice::proxy {
 namespace {
 
 constexpr std::size_t spare_max = 1024;
+// Looking for stalled streams: a few times within the timeout, and not so many in one turn that
+// others wait.
+constexpr int looks_per_timeout = 4;
+constexpr std::uint32_t looks_at_once = 1024;
+constexpr Duration looks_pause = std::chrono::milliseconds(10);
 // Replays that are possible at once after a quiet time, whatever the share.
 constexpr double replay_tokens_max = 1000;
 
@@ -49,6 +55,13 @@ ProxyMetrics::ProxyMetrics(metrics::Registry& registry, const backend::Cluster& 
           "sluice_watches_ended_total",
           "Watches that were ended towards the client with a clean end of stream, by cause.",
           {{"cause", {"backend_ended", "backend_lost", "retired", "drain"}}})),
+      stalled_ended(registry.counters(
+          "sluice_stalled_streams_ended_total",
+          "Streams reset because their client took nothing of what waited for it.",
+          {{"class", {"ordinary", "long_running"}}})),
+      stalled(registry.gauge("sluice_stalled_streams",
+                             "Watches and other long-running requests whose clients take nothing "
+                             "of what waits for them.")),
       identity_fields_dropped(registry.counter(
           "sluice_identity_fields_dropped_total",
           "Request fields dropped because a client claimed an identity with them.")),
@@ -61,6 +74,9 @@ ProxyMetrics::ProxyMetrics(metrics::Registry& registry, const backend::Cluster& 
           "Answers of 401 to requests for which the proxy vouched: wrong front-proxy trust.")),
       exchanges(registry.gauge("sluice_exchanges", "Requests in progress, watches included.")),
       body_bytes(registry.gauge("sluice_body_bytes", "Memory that holds bodies, in bytes.")),
+      window_bytes(registry.gauge(
+          "sluice_stream_window_lent_bytes",
+          "Bytes by which streams' windows have grown: senders may be that much further ahead.")),
       request_body_bytes(
           registry.counter("sluice_request_body_bytes_total", "Bytes of request bodies.")),
       response_body_bytes(
@@ -77,7 +93,10 @@ Proxy::Proxy(const ProxyParts& parts, const ProxyOptions& options)
       load_(parts.board, parts.worker),
       proofs_(options.proven_tokens_max, parts.token_key),
       blocks_(4096),
-      reap_(io::TurnEnd::bind<&Proxy::reap>(this)) {}
+      stall_timer_(io::Timer::bind<&Proxy::look_for_stalls>(this)),
+      reap_(io::TurnEnd::bind<&Proxy::reap>(this)) {
+  parts_.reactor.timers().set(stall_timer_, now(), options_.client_stall_timeout / looks_per_timeout);
+}
 
 Proxy::~Proxy() {
   reap();
@@ -88,7 +107,6 @@ Proxy::~Proxy() {
 SlotId Proxy::add(std::unique_ptr<Exchange> exchange) {
   Exchange& added = *exchange;
   added.id_ = exchanges_.insert(std::move(exchange));
-  parts_.cells.set(parts_.metrics.exchanges, static_cast<std::int64_t>(exchanges_.size()));
   return added.id_;
 }
 
@@ -138,9 +156,41 @@ void Proxy::reap() {
     if (spare_.size() < spare_max) spare_.push_back(std::move(exchange));
   }
   finished_.clear();
-  parts_.cells.set(parts_.metrics.exchanges, static_cast<std::int64_t>(exchanges_.size()));
-  parts_.cells.set(parts_.metrics.body_bytes,
+}
+
+void Proxy::publish() {
+  const ProxyMetrics& m = parts_.metrics;
+  parts_.cells.set(m.exchanges, static_cast<std::int64_t>(exchanges_.size()));
+  parts_.cells.set(m.body_bytes,
                    static_cast<std::int64_t>(blocks_.leased() * BlockPool::block_bytes));
+  parts_.cells.set(m.window_bytes, static_cast<std::int64_t>(lent_bytes_));
+}
+
+void Proxy::look_for_stalls() {
+  const std::uint32_t end = std::min(exchanges_.slots(), next_checked_ + looks_at_once);
+  exchanges_.for_each_in(next_checked_, end, [this](SlotId, const auto& exchange) {
+    if (exchange->check_progress() == Exchange::Progress::stalled) ++stalled_;
+  });
+  next_checked_ = end;
+  Duration pause = looks_pause;
+  if (end == exchanges_.slots()) {
+    parts_.cells.set(parts_.metrics.stalled, std::exchange(stalled_, 0));
+    next_checked_ = 0;
+    pause = std::max(pause, Duration(options_.client_stall_timeout / looks_per_timeout));
+  }
+  parts_.reactor.timers().set(stall_timer_, now(), pause);
+}
+
+bool Proxy::lend(WindowGrowth& growth) {
+  const std::uint32_t window =
+      std::min(options_.stream_window_bytes_max, growth.window() + growth.window());
+  if (window <= growth.window()) return false;
+  const std::size_t more = window - growth.window();
+  // Half of the budget stays for what is really held, so that growth alone never stops admission.
+  if (committed_bytes() + more > options_.body_bytes_per_worker / 2) return false;
+  growth.grow_to(window);
+  lent_bytes_ += more;
+  return true;
 }
 
 bool Proxy::take_replay_token(bool suspect) {

@@ -284,6 +284,11 @@ void ClientConnection::consume(http2::StreamId id, std::size_t bytes) {
   if (http2_->wants_output()) connection_.mark_dirty();
 }
 
+void ClientConnection::grow_window(http2::StreamId id, std::uint32_t bytes) {
+  http2_->grow_stream_window(id, bytes);
+  if (http2_->wants_output()) connection_.mark_dirty();
+}
+
 void ClientConnection::reset(http2::StreamId id, http2::ErrorCode code) {
   http2_->reset_stream(id, code);
   connection_.mark_dirty();

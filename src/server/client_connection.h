@@ -81,6 +81,7 @@ class ClientConnection final : public net::ConnectionHandler,
   void send_response(http2::StreamId, const http::ResponseHead& head, bool has_body) override;
   void resume_body(http2::StreamId) override;
   void consume(http2::StreamId, std::size_t bytes) override;
+  void grow_window(http2::StreamId, std::uint32_t bytes) override;
   void reset(http2::StreamId, http2::ErrorCode) override;
   void set_urgent(http2::StreamId) override;
 

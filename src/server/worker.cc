@@ -267,6 +267,7 @@ void Worker::heartbeat() {
 
 void Worker::publish() {
   const WorkerMetrics& m = parts_.worker_metrics;
+  proxy_->publish();
   metrics::Cells& cells = *cells_;
   const io::RingCounters& ring = reactor_->ring().counters();
   cells.publish(m.turns, ring.turns);

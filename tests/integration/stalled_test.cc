@@ -132,5 +132,114 @@ TEST_F(StalledClientTest, AnUploadThatNobodyReadsStaysWithinItsWindow) {
   for (int server = 0; server < 3; ++server) apisim->post(fmt::format("/servers/{}/thaw", server));
 }
 
+TEST_F(StalledClientTest, AStreamThatTakesNothingIsResetUnlessItIsAWatch) {
+  start({"--client-stall-timeout=1s"});
+  const auto client = connect_raw(&credentials.alice);
+  ASSERT_TRUE(client->begin_http2({{frame::initial_window_size, 0}}));
+  ASSERT_TRUE(client->send(FrameWriter()
+                               .headers(1, hpack_get(object_path))
+                               .headers(3, hpack_get("/api/v1/pods?watch=1"))
+                               .text()));
+  ASSERT_TRUE(client->read_until([&] { return client->count(frame::headers) == 2; }));
+  apisim->post("/events?count=20");
+  ASSERT_TRUE(client->read_until([&] { return client->count(frame::rst_stream) > 0; }));
+  const Frame* reset = client->find(frame::rst_stream);
+  EXPECT_EQ(reset->id, 1U);
+  EXPECT_EQ(reset->number(0), static_cast<std::uint32_t>(http2::ErrorCode::enhance_your_calm));
+  EXPECT_TRUE(eventually(
+      [&] {
+        return sluice->metric("sluice_stalled_streams_ended_total", {"ordinary"}) == 1 &&
+               sluice->metric("sluice_stalled_streams") == 1;
+      },
+      10s));
+  EXPECT_EQ(sluice->metric("sluice_stalled_streams_ended_total", {"long_running"}), 0.0);
+  // Whoever held the pager reads on.
+  ASSERT_TRUE(client->send(FrameWriter().window_update(3, 60'000).text()));
+  EXPECT_TRUE(client->read_until([&] { return client->count(frame::data) > 0; }));
+  EXPECT_EQ(client->find(frame::data)->id, 3U);
+}
+
+TEST_F(StalledClientTest, AStreamThatTakesAByteNowAndThenIsReset) {
+  start({"--client-stall-timeout=1s"});
+  const auto client = connect_raw(&credentials.alice);
+  ASSERT_TRUE(client->begin_http2({{frame::initial_window_size, 0}}));
+  ASSERT_TRUE(client->send(FrameWriter().headers(1, hpack_get(object_path)).text()));
+  EXPECT_TRUE(eventually(
+      [&] {
+        client->send(FrameWriter().window_update(1, 1).text());
+        return client->count(frame::rst_stream) > 0;
+      },
+      15s));
+  EXPECT_GT(client->count(frame::data), 5U);
+}
+
+TEST_F(StalledClientTest, WatchesThatNobodyReadsGoWhenMemoryIsShort) {
+  start({"--client-stall-timeout=1s", "--body-bytes-per-worker=1MiB"},
+        {"--pods=10", "--pod-bytes=8k"});
+  const auto client = connect_raw(&credentials.alice);
+  ASSERT_TRUE(client->begin_http2({{frame::initial_window_size, 0}}));
+  constexpr std::uint32_t watches = 30;
+  FrameWriter writer;
+  for (std::uint32_t i = 0; i < watches; ++i)
+    writer.headers(1 + 2 * i, hpack_get("/api/v1/pods?watch=1"));
+  ASSERT_TRUE(client->send(writer.text()));
+  ASSERT_TRUE(client->read_until([&] { return client->count(frame::headers) == watches; }));
+  apisim->post("/events?count=20");
+  EXPECT_TRUE(client->read_until([&] { return client->count(frame::rst_stream) > 0; }));
+  const auto other = connect(&credentials.bob);
+  EXPECT_TRUE(eventually(
+      [&] { return other->fetch({.path = std::string(object_path)}).status == 200; }, 10s));
+  EXPECT_TRUE(eventually([&] { return sluice->metric("sluice_body_bytes") <= mib / 4 * 3; }, 10s));
+  const double ended = sluice->metric("sluice_stalled_streams_ended_total", {"long_running"});
+  EXPECT_GT(ended, 0.0);
+  EXPECT_LT(ended, watches);  // no more than it took
+}
+
+struct Loan {
+  std::string_view budget;
+  std::size_t most;  // that may be lent
+};
+
+class WindowGrowthTest : public IntegrationTest, public testing::WithParamInterface<Loan> {};
+
+TEST_P(WindowGrowthTest, ServesAQuickReaderWithinTheBudgetAndIsPaidBack) {
+  start({fmt::format("--body-bytes-per-worker={}", GetParam().budget)});
+  const auto lent = [&] { return sluice->metric("sluice_stream_window_lent_bytes"); };
+  const auto client = connect(&credentials.alice, {.stream_window_bytes = 4 * mib});
+  EXPECT_EQ(lent(), 0.0);
+  const auto list =
+      client->ask({.path = "/api/v1/namespaces/bench-10m/configmaps", .reads = false});
+  // It takes four megabytes as they come, then stands still.
+  EXPECT_TRUE(loop->run_until([&] { return client->answer(list).bytes == 4 * mib; }));
+  EXPECT_TRUE(eventually([&] { return lent() >= 65536; }, 5s));
+  EXPECT_LE(lent(), static_cast<double>(GetParam().most));
+  client->read(list);
+  EXPECT_TRUE(client->wait(list).whole());
+  EXPECT_EQ(client->answer(list).bytes, 10 * mib);
+  EXPECT_TRUE(eventually([&] { return lent() == 0; }, 5s));
+}
+
+INSTANTIATE_TEST_SUITE_P(StalledClientTest, WindowGrowthTest,
+                         testing::Values(Loan{"256MiB", mib - 65536}, Loan{"1MiB", mib / 2}));
+
+TEST_F(StalledClientTest, AnUploadThatIsTakenQuicklyMayRunFurtherAhead) {
+  start({});
+  const auto client = connect_raw(&credentials.alice);
+  ASSERT_TRUE(client->begin_http2());
+  FrameWriter writer;
+  writer.headers(1, hpack_post("/api/v1/namespaces/default/configmaps"), false);
+  for (int i = 0; i < 4; ++i) writer.data(1, std::string(16384, 'x'));
+  ASSERT_TRUE(client->send(writer.text()));
+  const auto credit = [&] {
+    std::uint64_t bytes = 0;
+    for (const Frame& frame : client->frames()) {
+      if (frame.type == frame::window_update && frame.id == 1) bytes += frame.number(0);
+    }
+    return bytes;
+  };
+  // More than what was taken.
+  EXPECT_TRUE(client->read_until([&] { return credit() > 65536; })) << credit();
+}
+
 }  // namespace
 }  // namespace sluice::test

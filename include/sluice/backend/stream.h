@@ -71,6 +71,8 @@ class Stream : public ListNode<WaitingTag>, public ListNode<OpenTag> {
   // Gives the stream up: no further event. Ready to be opened again.
   void cancel(http2::ErrorCode code);
   void consume(std::size_t bytes);
+  // Lets the backend be up to `bytes` ahead of us.
+  void grow_window(std::uint32_t bytes);
   void resume_body();
 
  private:

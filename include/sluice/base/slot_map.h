@@ -64,10 +64,16 @@ class SlotMap {
   // Calls f(id, element) for each element; f may take the element it is given.
   template <class F>
   void for_each(F&& f) {
-    for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+    for_each_in(0, slots(), f);
+  }
+  // The same for the slots from `begin` to before `end`, to go through them bit by bit.
+  template <class F>
+  void for_each_in(std::uint32_t begin, std::uint32_t end, F&& f) {
+    for (std::uint32_t i = begin; i < end && i < slots_.size(); ++i) {
       if (slots_[i].value) f(SlotId{i, slots_[i].generation}, *slots_[i].value);
     }
   }
+  std::uint32_t slots() const { return static_cast<std::uint32_t>(slots_.size()); }
 
  private:
   struct Slot {

@@ -32,6 +32,7 @@ struct Config {
   std::uint64_t request_head_bytes_max = 256 * 1024;
   std::uint32_t http2_max_streams_per_connection = 250;
   std::uint64_t http2_stream_window_bytes = 64 * 1024;
+  std::uint64_t http2_stream_window_bytes_max = 1024 * 1024;
   std::uint64_t http2_connection_window_bytes = 16 * 1024 * 1024;
 
   // Backends.

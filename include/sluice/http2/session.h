@@ -167,7 +167,8 @@ class Session {
   void reset_stream(StreamId, ErrorCode);
   // Returns stream-level credit for bytes that were received and have left for the other side.
   void consume(StreamId, std::size_t bytes);
-  // Lets a stream receive up to `bytes` without credit being returned. Cannot be taken back.
+  // Lets a stream receive up to `bytes` without credit being returned; 0 to 2^31-1, no effect when
+  // that is less than now. Cannot be taken back.
   void grow_stream_window(StreamId, std::uint32_t bytes);
   // A watch is more urgent than other streams; all are incremental (RFC 9218). Role server.
   void set_urgent(StreamId, bool urgent);

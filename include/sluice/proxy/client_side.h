@@ -31,6 +31,8 @@ class ClientSide {
   // The exchange has body bytes, or the end of the body, for its stream.
   virtual void resume_body(http2::StreamId) = 0;
   virtual void consume(http2::StreamId, std::size_t bytes) = 0;
+  // Lets the client be up to `bytes` ahead of us on this stream.
+  virtual void grow_window(http2::StreamId, std::uint32_t bytes) = 0;
   virtual void reset(http2::StreamId, http2::ErrorCode) = 0;
   virtual void set_urgent(http2::StreamId) = 0;
 };

@@ -41,6 +41,10 @@ class Exchange final : public backend::StreamHandler {
   // The client's stream or connection is gone; nothing is called on ClientSide any more.
   void client_gone();
 
+  // Called a few times within --client-stall-timeout: whether the client takes what waits for it.
+  enum class Progress : std::uint8_t { made, stalled, ended };
+  Progress check_progress();
+
   // Our own stop.
   void end_before(Instant until);
   bool long_running() const { return !kubernetes::has_deadline(class_); }
@@ -111,6 +115,7 @@ class Exchange final : public backend::StreamHandler {
   bool request_complete_ = false;
   BodyQueue request_body_;
   std::uint64_t credited_ = 0;  // request bytes whose window was given back to the client
+  WindowGrowth request_window_;
 
   std::size_t backend_ = SIZE_MAX;
   std::uint64_t tried_ = 0;  // backends, as bits
@@ -119,6 +124,7 @@ class Exchange final : public backend::StreamHandler {
   http::ResponseHead response_;
   http::Fields trailers_;
   BodyQueue response_body_;
+  WindowGrowth response_window_;
   bool head_forwarded_ = false;
   bool answer_complete_ = false;
   bool initial_events_ = false;  // a watch-list that may still be in its initial events
@@ -129,6 +135,8 @@ class Exchange final : public backend::StreamHandler {
   Instant last_forwarded_{};
   std::uint64_t bytes_in_ = 0;
   std::uint64_t bytes_out_ = 0;
+  std::uint64_t progress_bytes_ = 0;  // bytes_out_ when the client last made progress
+  Instant progress_since_{};
   std::chrono::system_clock::time_point wall_started_{};
   observability::EndedBy ended_by_ = observability::EndedBy::completed;
   std::string reason_;

@@ -19,6 +19,7 @@
 #include "sluice/proxy/client_side.h"
 #include "sluice/proxy/local_reply.h"
 #include "sluice/proxy/token_proofs.h"
+#include "sluice/proxy/window_growth.h"
 
 namespace sluice::proxy {
 
@@ -27,6 +28,9 @@ struct ProxyOptions {
   std::size_t replay_body_bytes = 256 * 1024;           // kept per stream
   std::size_t replay_body_bytes_per_worker = 64 * 1024 * 1024;
   std::size_t body_bytes_per_worker = 256 * 1024 * 1024;  // above it no exchange is admitted
+  std::uint32_t stream_window_bytes = 64 * 1024;          // what each stream is granted at first
+  std::uint32_t stream_window_bytes_max = 1024 * 1024;    // what it may grow to
+  Duration client_stall_timeout = std::chrono::seconds(60);  // see Exchange::check_progress
   std::uint32_t replay_budget_percent = 20;
   std::uint32_t tries_max = 3;
   std::size_t proven_tokens_max = 65536;
@@ -51,12 +55,15 @@ struct ProxyMetrics {
   metrics::CounterTable local_replies;   // reason
   metrics::CounterTable replays;         // why
   metrics::CounterTable watches_ended;   // WatchEnd
+  metrics::CounterTable stalled_ended;   // ordinary, long-running
+  metrics::GaugeId stalled;
   metrics::CounterId identity_fields_dropped;
   metrics::CounterId replay_budget_exhausted;
   metrics::CounterId drain_answers;
   metrics::CounterId identity_refusals;
   metrics::GaugeId exchanges;
   metrics::GaugeId body_bytes;
+  metrics::GaugeId window_bytes;
   metrics::CounterId request_body_bytes;
   metrics::CounterId response_body_bytes;
   metrics::HistogramId head_seconds;  // from the request's head to the answer's
@@ -101,6 +108,8 @@ class Proxy {
   // Null when it has ended.
   Exchange* find(SlotId id);
   std::size_t exchanges() const { return exchanges_.size(); }
+  // Writes the gauges; called a few times a second.
+  void publish();
 
   // Ends watches, each at a random moment before `until`; other long-running requests end at
   // `until`. For our own stop.
@@ -113,10 +122,19 @@ class Proxy {
   void reap();
   // Suspects have a budget of their own: wrong tokens must not use up that of honest requests.
   bool take_replay_token(bool suspect);
+  void look_for_stalls();
+  // Close to where nothing is admitted any more.
+  bool short_of_memory() const {
+    return held_bytes() > options_.body_bytes_per_worker / 4 * 3;
+  }
   // What requests in progress make us hold.
   std::size_t held_bytes() const {
     return blocks_.leased() * BlockPool::block_bytes + head_bytes_;
   }
+  // And what peers may send on top of it whenever they like, because a window has grown.
+  std::size_t committed_bytes() const { return held_bytes() + lent_bytes_; }
+  // Doubles a window if the budget lends the bytes; returns whether it did.
+  bool lend(WindowGrowth& growth);
   Instant now() const { return parts_.reactor.now(); }
 
   ProxyParts parts_;
@@ -133,6 +151,10 @@ class Proxy {
   std::array<double, 2> replay_tokens_{50, 50};  // of honest requests, of suspects
   std::size_t retained_bytes_ = 0;  // of request bodies that could be replayed
   std::size_t head_bytes_ = 0;      // of request heads
+  std::size_t lent_bytes_ = 0;      // by which windows have grown
+  std::uint32_t next_checked_ = 0;  // slot at which the look for stalled streams goes on
+  std::int64_t stalled_ = 0;        // found in this round
+  io::Timer stall_timer_;
   io::TurnEnd reap_;
 };
 

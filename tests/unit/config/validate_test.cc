@@ -341,9 +341,14 @@ TEST_F(ValidateTest, WarnsOfTimeoutsThatCollideWithTheServers) {
 }
 
 TEST_F(ValidateTest, RefusesConflictingSizes) {
-  config_.http2_stream_window_bytes = 32 << 20;
-  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--http2-stream-window-bytes=32MiB is larger than "
-                                                "--http2-connection-window-bytes=16MiB")));
+  config_.http2_stream_window_bytes_max = 32 << 20;
+  EXPECT_THAT(mistakes(),
+              ElementsAre(HasSubstr("--http2-stream-window-bytes-max=32MiB is larger than "
+                                    "--http2-connection-window-bytes=16MiB")));
+  config_.http2_stream_window_bytes_max = 65536;
+  config_.http2_stream_window_bytes = 128 << 10;
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--http2-stream-window-bytes=128KiB is larger than "
+                                                "--http2-stream-window-bytes-max=64KiB")));
   config_.http2_stream_window_bytes = 65536;
   config_.replay_body_bytes = 128 << 20;
   EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--replay-body-bytes=128MiB is larger than")));
