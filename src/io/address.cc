@@ -3,6 +3,7 @@
 #include "sluice/io/address.h"
 
 #include <arpa/inet.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
@@ -12,10 +13,10 @@ namespace sluice::io {
 namespace {
 
 std::unexpected<Error> bad_address(std::string_view text, std::string_view reason) {
-  return fail(ErrorKind::invalid_argument, "\"" + std::string(text) +
-                                               "\" is no address of the form 192.0.2.1:443 or "
-                                               "[2001:db8::1]:443: " +
-                                               std::string(reason));
+  return fail(
+      ErrorKind::invalid_argument,
+      fmt::format("\"{}\" is no address of the form 192.0.2.1:443 or [2001:db8::1]:443: {}", text,
+                  reason));
 }
 
 const sockaddr_in& as_v4(const sockaddr_storage& storage) {
@@ -108,8 +109,8 @@ std::string Address::host() const {
 
 std::string Address::to_string() const {
   switch (family()) {
-    case AF_INET: return host() + ":" + std::to_string(port());
-    case AF_INET6: return "[" + host() + "]:" + std::to_string(port());
+    case AF_INET: return fmt::format("{}:{}", host(), port());
+    case AF_INET6: return fmt::format("[{}]:{}", host(), port());
     default: return "none";
   }
 }
