@@ -120,6 +120,32 @@ class FileChecks {
     }
   }
 
+  struct PemFile {
+    std::string_view flag;
+    const std::string& path;  // empty: not given
+    std::string& pem;         // what is read goes here
+  };
+
+  // A certificate that we show to others, and its private key; whichever of them is given.
+  void check_pair(const PemFile& certificate, const PemFile& key) {
+    bool good = false;
+    if (!certificate.path.empty()) {
+      certificate.pem = read(certificate.flag, certificate.path);
+      good = !certificate.pem.empty() &&
+             check_leaf(certificate.flag, certificate.path, certificate.pem);
+    }
+    if (!key.path.empty()) key.pem = read_key(key.flag, key.path);
+    if (!good || key.pem.empty()) return;
+    // As a server's pair whoever shows it, so that a bad backend CA is no second mistake here.
+    const auto usable = tls::ServerContext::create({.certificate_chain_pem = certificate.pem,
+                                                    .private_key_pem = key.pem,
+                                                    .client_ca_pem = {}});
+    if (!usable) {
+      mistake("--{}={} does not go with --{}={} ({}).", key.flag, quote(key.path), certificate.flag,
+              quote(certificate.path), usable.error().context);
+    }
+  }
+
   void serving_pair() {
     if (config_.tls_cert_file.empty()) {
       mistake("--tls-cert-file is missing: write the file of the certificate that clients see.");
@@ -128,26 +154,9 @@ class FileChecks {
       mistake(
           "--tls-private-key-file is missing: write the file of the certificate's private key.");
     }
-    bool good = false;
-    if (!config_.tls_cert_file.empty()) {
-      std::string& pem = result_.files.tls_cert_pem;
-      pem = read("tls-cert-file", config_.tls_cert_file);
-      good = !pem.empty() && check_leaf("tls-cert-file", config_.tls_cert_file, pem);
-    }
-    if (!config_.tls_private_key_file.empty()) {
-      result_.files.tls_private_key_pem =
-          read_key("tls-private-key-file", config_.tls_private_key_file);
-    }
-    if (!good || result_.files.tls_private_key_pem.empty()) return;
-    const auto usable =
-        tls::ServerContext::create({.certificate_chain_pem = result_.files.tls_cert_pem,
-                                    .private_key_pem = result_.files.tls_private_key_pem,
-                                    .client_ca_pem = {}});
-    if (!usable) {
-      mistake("--tls-private-key-file={} does not go with --tls-cert-file={} ({}).",
-              quote(config_.tls_private_key_file), quote(config_.tls_cert_file),
-              usable.error().context);
-    }
+    check_pair(
+        {"tls-cert-file", config_.tls_cert_file, result_.files.tls_cert_pem},
+        {"tls-private-key-file", config_.tls_private_key_file, result_.files.tls_private_key_pem});
   }
 
   void client_ca() {
@@ -186,28 +195,10 @@ class FileChecks {
       mistake(
           "--proxy-client-key-file is given without --proxy-client-cert-file: write both or none.");
     }
-    bool good = false;
-    if (has_certificate) {
-      std::string& pem = result_.files.proxy_client_cert_pem;
-      pem = read("proxy-client-cert-file", config_.proxy_client_cert_file);
-      good =
-          !pem.empty() && check_leaf("proxy-client-cert-file", config_.proxy_client_cert_file, pem);
-    }
-    if (has_key) {
-      result_.files.proxy_client_key_pem =
-          read_key("proxy-client-key-file", config_.proxy_client_key_file);
-    }
-    if (!good || result_.files.proxy_client_key_pem.empty()) return;
-    // As a server's pair, so that a bad backend CA is no second mistake here.
-    const auto usable =
-        tls::ServerContext::create({.certificate_chain_pem = result_.files.proxy_client_cert_pem,
-                                    .private_key_pem = result_.files.proxy_client_key_pem,
-                                    .client_ca_pem = {}});
-    if (!usable) {
-      mistake("--proxy-client-key-file={} does not go with --proxy-client-cert-file={} ({}).",
-              quote(config_.proxy_client_key_file), quote(config_.proxy_client_cert_file),
-              usable.error().context);
-    }
+    check_pair({"proxy-client-cert-file", config_.proxy_client_cert_file,
+                result_.files.proxy_client_cert_pem},
+               {"proxy-client-key-file", config_.proxy_client_key_file,
+                result_.files.proxy_client_key_pem});
   }
 
   // A front-proxy certificate under the client CA would be a user itself: a request that reached a
