@@ -5,10 +5,7 @@
 // verifies.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
-#include <limits>
-#include <span>
 
 #include "sluice/base/bytes.h"
 #include "sluice/base/error.h"
@@ -35,12 +32,5 @@ struct CertificateFacts {
 // server's parser refuses in the parts above is refused here, too. The strings of both names are
 // checked against their types; strings of unknown types are refused.
 Result<CertificateFacts> read_certificate(Bytes der);
-
-// The instant after which some certificate of the chain is no longer valid.
-inline std::int64_t earliest_not_after(std::span<const CertificateFacts> chain) {
-  std::int64_t earliest = std::numeric_limits<std::int64_t>::max();
-  for (const CertificateFacts& facts : chain) earliest = std::min(earliest, facts.not_after);
-  return earliest;
-}
 
 }  // namespace sluice::kubernetes

@@ -40,19 +40,8 @@ constexpr bool may_replay_when_lost(RequestClass request_class) {
   return request_class == RequestClass::short_read || request_class == RequestClass::watch;
 }
 
-// Whether it may be sent to another backend when it was surely not executed. Long-running requests
-// other than watches carry streams that cannot be repeated.
-constexpr bool may_replay_unexecuted(RequestClass request_class) {
-  return request_class != RequestClass::long_running_other;
-}
-
 constexpr bool is_watch(RequestClass request_class) {
   return request_class == RequestClass::watch || request_class == RequestClass::watch_list;
-}
-
-// Whether starting it costs the API server like a list.
-constexpr bool starts_expensive(RequestClass request_class) {
-  return request_class == RequestClass::list || request_class == RequestClass::watch_list;
 }
 
 }  // namespace sluice::kubernetes

@@ -4,7 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include <array>
 #include <functional>
 #include <string>
 #include <utility>
@@ -202,14 +201,6 @@ TEST(CertificateTest, RefusesEveryCutAndEveryExtraByte) {
     EXPECT_FALSE(read(good.substr(0, size)).has_value()) << size;
   }
   EXPECT_FALSE(read(good + '\0').has_value());
-}
-
-TEST(CertificateTest, AChainEndsWithItsFirstMember) {
-  std::array<CertificateFacts, 3> chain;
-  chain[0].not_after = 300;
-  chain[1].not_after = 100;
-  chain[2].not_after = 200;
-  EXPECT_EQ(earliest_not_after(chain), 100);
 }
 
 }  // namespace

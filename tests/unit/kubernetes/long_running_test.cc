@@ -91,16 +91,6 @@ TEST(LongRunningTest, ReplaysLostGetsAndResumedWatchesOnly) {
   EXPECT_FALSE(may_replay_when_lost(RequestClass::list));
   EXPECT_FALSE(may_replay_when_lost(RequestClass::watch_list));
   EXPECT_FALSE(may_replay_when_lost(RequestClass::long_running_other));
-  EXPECT_TRUE(may_replay_unexecuted(RequestClass::short_write));
-  EXPECT_TRUE(may_replay_unexecuted(RequestClass::watch_list));
-  EXPECT_FALSE(may_replay_unexecuted(RequestClass::long_running_other));
-}
-
-TEST(LongRunningTest, CountsInitialEventsAsExpensive) {
-  EXPECT_TRUE(starts_expensive(RequestClass::list));
-  EXPECT_TRUE(starts_expensive(RequestClass::watch_list));
-  EXPECT_FALSE(starts_expensive(RequestClass::watch));
-  EXPECT_FALSE(starts_expensive(RequestClass::short_read));
 }
 
 }  // namespace
