@@ -53,7 +53,7 @@ void Reactor::run_phase(Phase phase) {
   while (TurnEnd* work = list.pop_front()) {
     work->ran_in_turn_ = turn_number_;
     // It may destroy itself or register itself again.
-    work->callback_(work->owner_);
+    work->callback_();
   }
 }
 

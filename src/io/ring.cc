@@ -261,7 +261,7 @@ struct Ring::State {
       operation.slot_ = Operation::none;
       table.end(index);
     }
-    operation.callback_(operation.owner_, completion);
+    operation.callback_(completion);
   }
 
   // The one place where an operation is armed again. Its owner may have cancelled it meanwhile.

@@ -174,7 +174,7 @@ std::size_t TimerWheel::run(Instant now, std::size_t limit) {
     timer->wheel_ = nullptr;
     --armed_;
     ++ran;
-    timer->callback_(timer->owner_);
+    timer->callback_();
   }
   return ran;
 }

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "sluice/base/bytes.h"
+#include "sluice/base/callback.h"
 #include "sluice/base/check.h"
 #include "sluice/base/list.h"
 
@@ -25,42 +26,24 @@ struct Completion {
 
 class Operation : public ListNode<> {
  public:
-  using Callback = void (*)(void* owner, const Completion&);
+  using Callback = sluice::Callback<const Completion&>;
 
-  Operation(void* owner, Callback callback) : owner_(owner), callback_(callback) {}
+  // Operation(Operation::bind<&Connection::received>(this))
+  template <auto Method, class Owner>
+  static Callback bind(Owner* owner) {
+    return Callback::bind<Method>(owner);
+  }
+  explicit(false) Operation(Callback callback) : callback_(callback) {}
+  Operation(void* owner, Callback::Function function) : callback_(owner, function) {}
   ~Operation() { CHECK(!in_flight()); }
   Operation(const Operation&) = delete;
   Operation& operator=(const Operation&) = delete;
-
-  // Operation(Operation::bind<&Connection::received>(this))
-  template <auto Method>
-  struct Binding {
-    void* owner;
-    static void call(void* owner, const Completion& completion) {
-      invoke(Method, owner, completion);
-    }
-
-   private:
-    template <class Owner>
-    static void invoke(void (Owner::*method)(const Completion&), void* owner,
-                       const Completion& completion) {
-      (static_cast<Owner*>(owner)->*method)(completion);
-    }
-  };
-  template <auto Method, class Owner>
-  static Binding<Method> bind(Owner* owner) {
-    return {owner};
-  }
-  template <auto Method>
-  explicit(false) Operation(Binding<Method> binding)
-      : Operation(binding.owner, &Binding<Method>::call) {}
 
   bool in_flight() const { return slot_ != none; }
 
  private:
   friend class Ring;
   static constexpr std::uint32_t none = UINT32_MAX;
-  void* owner_;
   Callback callback_;
   std::uint32_t slot_ = none;  // the ring's slot while in flight
 };

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 
+#include "sluice/base/callback.h"
 #include "sluice/base/list.h"
 #include "sluice/io/mailbox.h"
 #include "sluice/io/ring.h"
@@ -20,30 +21,17 @@ namespace sluice::io {
 // Work to be done at the end of the current turn, at most once. A member of its owner.
 class TurnEnd : public ListNode<> {
  public:
-  using Callback = void (*)(void* owner);
-  TurnEnd(void* owner, Callback callback) : owner_(owner), callback_(callback) {}
-  template <auto Method>
-  struct Binding {
-    void* owner;
-    static void call(void* owner) { invoke(Method, owner); }
+  using Callback = sluice::Callback<>;
 
-   private:
-    template <class Owner>
-    static void invoke(void (Owner::*method)(), void* owner) {
-      (static_cast<Owner*>(owner)->*method)();
-    }
-  };
   template <auto Method, class Owner>
-  static Binding<Method> bind(Owner* owner) {
-    return {owner};
+  static Callback bind(Owner* owner) {
+    return Callback::bind<Method>(owner);
   }
-  template <auto Method>
-  explicit(false) TurnEnd(Binding<Method> binding)
-      : TurnEnd(binding.owner, &Binding<Method>::call) {}
+  explicit(false) TurnEnd(Callback callback) : callback_(callback) {}
+  TurnEnd(void* owner, Callback::Function function) : callback_(owner, function) {}
 
  private:
   friend class Reactor;
-  void* owner_;
   Callback callback_;
   std::uint64_t ran_in_turn_ = 0;
 };

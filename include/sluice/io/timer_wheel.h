@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "sluice/base/callback.h"
 #include "sluice/base/list.h"
 #include "sluice/base/time.h"
 
@@ -20,26 +21,14 @@ class TimerWheel;
 
 class Timer : public ListNode<> {
  public:
-  using Callback = void (*)(void* owner);
+  using Callback = sluice::Callback<>;
 
-  Timer(void* owner, Callback callback) : owner_(owner), callback_(callback) {}
-  template <auto Method>
-  struct Binding {
-    void* owner;
-    static void call(void* owner) { invoke(Method, owner); }
-
-   private:
-    template <class Owner>
-    static void invoke(void (Owner::*method)(), void* owner) {
-      (static_cast<Owner*>(owner)->*method)();
-    }
-  };
   template <auto Method, class Owner>
-  static Binding<Method> bind(Owner* owner) {
-    return {owner};
+  static Callback bind(Owner* owner) {
+    return Callback::bind<Method>(owner);
   }
-  template <auto Method>
-  explicit(false) Timer(Binding<Method> binding) : Timer(binding.owner, &Binding<Method>::call) {}
+  explicit(false) Timer(Callback callback) : callback_(callback) {}
+  Timer(void* owner, Callback::Function function) : callback_(owner, function) {}
   ~Timer() { cancel(); }
 
   bool armed() const { return wheel_ != nullptr; }
@@ -48,7 +37,6 @@ class Timer : public ListNode<> {
 
  private:
   friend class TimerWheel;
-  void* owner_;
   Callback callback_;
   TimerWheel* wheel_ = nullptr;
   Instant deadline_{};            // what the owner wants

@@ -43,11 +43,11 @@ struct Ring::State {
       if (entries[i].cancelled) {
         entries.erase(entries.begin() + static_cast<std::ptrdiff_t>(i));
         operation.slot_ = Operation::none;
-        operation.callback_(operation.owner_, {.result = -ECANCELED, .last = true, .bytes = {}});
+        operation.callback_({.result = -ECANCELED, .last = true, .bytes = {}});
         return true;
       }
       if (world->wake_signalled[entries[i].descriptor]) {
-        operation.callback_(operation.owner_, {.result = 1, .last = false, .bytes = {}});
+        operation.callback_({.result = 1, .last = false, .bytes = {}});
         return true;
       }
     }
