@@ -57,7 +57,7 @@ struct PoolOptions {
   // that has too many unfinished handlers ends the whole connection (golang.org/x/net/http2
   // scheduleHandler).
   Duration cancelled_place_held = std::chrono::seconds(1);
-  http2::SessionOptions session;
+  http2::SessionOptions session{.server = false};
 };
 
 // Written by the owner thread.
