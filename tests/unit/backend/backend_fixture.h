@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Requests without a proxy, and an API server that obeys the test, on the simulated ring.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "scripted_backend.h"
+#include "simulation.h"
+#include "sluice/backend/stream.h"
+
+namespace sluice::backend {
+
+using namespace std::chrono_literals;
+
+inline io::Address address_of(int number) {
+  return *io::Address::parse("10.0.0." + std::to_string(number) + ":6443");
+}
+
+inline http::RequestHead get(std::string_view path) {
+  http::RequestHead head;
+  head.method = "GET";
+  head.scheme = "https";
+  head.authority = "kubernetes";
+  head.path = path;
+  return head;
+}
+
+// What an exchange is to its stream, as far as a pool can see.
+class Caller final : public StreamHandler {
+ public:
+  explicit Caller(std::string_view path = "/version") : head(get(path)) {}
+
+  const http::RequestHead& request_head() override { return head; }
+  void on_response(http::ResponseHead&& answer, bool) override { status = answer.status; }
+  void on_response_body(Bytes bytes) override {
+    body += as_text(bytes);
+    stream.consume(bytes.size());
+  }
+  void on_response_trailers(http::Fields&&) override {}
+  http2::BodyResult on_request_body_wanted(MutableBytes) override {
+    return {0, http2::BodyStatus::finished};
+  }
+  void on_stream_ended(const StreamEnd& how) override {
+    EXPECT_FALSE(end.has_value()) << "a stream ends once";
+    end = how;
+    if (on_end) on_end();
+  }
+  void on_connection_retiring() override { ++told_to_move; }
+
+  bool open() const { return stream.state() == Stream::State::open; }
+  bool waiting() const { return stream.state() == Stream::State::waiting; }
+  bool completed() const { return end && end->cause == StreamEnd::Cause::completed; }
+
+  http::RequestHead head;
+  int status = 0;
+  std::string body;
+  int told_to_move = 0;
+  std::optional<StreamEnd> end;
+  std::function<void()> on_end;
+  Stream stream{*this};
+};
+
+}  // namespace sluice::backend
