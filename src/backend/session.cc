@@ -40,7 +40,8 @@ std::size_t Session::free_places() {
   // An answer of 401 ends the connection, and with it whatever was opened behind it: of suspects
   // only one at a time waits for its answer.
   if (is_suspect(pool_.kind_) && unanswered_ > 0) return 0;
-  while (!cancelled_until_.empty() && cancelled_until_.front() <= now()) cancelled_until_.pop_front();
+  while (!cancelled_until_.empty() && cancelled_until_.front() <= now())
+    cancelled_until_.pop_front();
   const std::size_t limit =
       std::min(pool_.options_.streams_per_connection_max, http2_.peer_max_concurrent_streams());
   const std::size_t taken = stream_count_ + cancelled_until_.size();
@@ -48,10 +49,17 @@ std::size_t Session::free_places() {
   return is_suspect(pool_.kind_) ? 1 : limit - taken;
 }
 
+std::optional<Instant> Session::next_place_held_until() const {
+  if (state_ != State::ready) return std::nullopt;
+  const auto next = std::ranges::upper_bound(cancelled_until_, now());
+  return next == cancelled_until_.end() ? std::nullopt : std::optional(*next);
+}
+
 bool Session::open(Stream& stream) {
   CHECK(stream.state_ != Stream::State::open);
   const SlotId slot = pool_.streams_.insert(&stream);
-  const auto id = http2_.submit_request(stream.handler_.request_head(), stream.has_body_, slot.packed());
+  const auto id =
+      http2_.submit_request(stream.handler_.request_head(), stream.has_body_, slot.packed());
   if (!id) {
     pool_.streams_.take(slot);
     return false;
@@ -95,7 +103,8 @@ void Session::cancel(Stream& stream, http2::ErrorCode code) {
   http2_.reset_stream(id, code);
   connection_.mark_dirty();
   close_if_unused();
-  pool_.provide_places();  // this place stays taken for a while
+  pool_.serve_waiting();   // a suspect's place is free at once,
+  pool_.provide_places();  // others' stay taken for a while
 }
 
 void Session::consume(Stream& stream, std::size_t bytes) {
@@ -180,7 +189,8 @@ std::size_t Session::on_collect(MutableBytes batch) {
   if (bytes == 0 && http2_.finished() && state_ != State::ended) {
     // The codec has given the connection up, with a GOAWAY that has just been collected.
     connection_.close();
-    on_end({ErrorKind::protocol, Side::backend, Retry::never, pool_.endpoint_.name + " broke HTTP/2"});
+    on_end(
+        {ErrorKind::protocol, Side::backend, Retry::never, pool_.endpoint_.name + " broke HTTP/2"});
   }
   return bytes;
 }
@@ -198,8 +208,10 @@ void Session::on_end(const Error& error) {
   set_state(State::ended);
   heartbeat_.cancel();
   lose_streams(error.context);
-  if (was_connecting || in_use) pool_.session_ended(*this, error, was_connecting);
-  else pool_.provide_places();
+  if (was_connecting || in_use)
+    pool_.session_ended(*this, error, was_connecting);
+  else
+    pool_.provide_places();
 }
 
 void Session::on_closed() {
@@ -328,7 +340,8 @@ void Session::heartbeat() {
     }
     ping_outstanding_ = false;  // other frames arrived: the connection lives
   }
-  if (stream_count_ == 0 && state_ == State::ready && unused_since_ + options.idle_timeout <= now()) {
+  if (stream_count_ == 0 && state_ == State::ready &&
+      unused_since_ + options.idle_timeout <= now()) {
     return drain();
   }
   if (state_ == State::ready && retire_at_ <= now()) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <deque>
+#include <optional>
 
 #include "sluice/backend/session_pool.h"
 #include "sluice/net/connection.h"
@@ -25,6 +26,8 @@ class Session final : public net::ConnectionHandler, public http2::SessionHandle
 
   // Places for new streams: what the backend allows, less open and lately cancelled ones.
   std::size_t free_places();
+  // When the next place comes free that a cancelled stream still holds.
+  std::optional<Instant> next_place_held_until() const;
   std::size_t open_streams() const { return stream_count_; }
 
   // False when the codec refused; the stream is untouched then.

@@ -3,6 +3,7 @@
 #include "sluice/backend/session_pool.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "session.h"
 #include "sluice/base/check.h"
@@ -71,7 +72,8 @@ SessionPool::SessionPool(net::Transport& transport, Endpoint endpoint, PoolKind 
       random_(seed),
       on_event_(std::move(on_event)),
       reconnect_timer_(io::Timer::bind<&SessionPool::reconnect>(this)),
-      waiting_timer_(io::Timer::bind<&SessionPool::waited_too_long>(this)) {}
+      waiting_timer_(io::Timer::bind<&SessionPool::waited_too_long>(this)),
+      held_place_timer_(io::Timer::bind<&SessionPool::held_place_came_free>(this)) {}
 
 SessionPool::~SessionPool() {
   CHECK(sessions_.empty());
@@ -137,15 +139,34 @@ void SessionPool::provide_places() {
     free_places += session->free_places();
   }
   const std::size_t per_connection = is_suspect(kind_) ? 1 : options_.streams_per_connection_max;
-  const std::size_t margin = ready + connecting == 0 ? 1 : std::max<std::size_t>(1, per_connection / 10);
+  const std::size_t margin =
+      ready + connecting == 0 ? 1 : std::max<std::size_t>(1, per_connection / 10);
   if (free_places + connecting * per_connection >= waiting_count_ + margin) return;
-  if (connecting >= options_.connecting_max || sessions_.size() >= options_.connections_max) return;
+  if (connecting >= options_.connecting_max || sessions_.size() >= options_.connections_max) {
+    return await_held_place();
+  }
   io::Reactor& reactor = transport_.reactor();
   if (next_connect_ > reactor.now()) {
     if (!reconnect_timer_.armed()) reactor.timers().set(reconnect_timer_, next_connect_);
     return;
   }
   connect();
+}
+
+// Nothing else happens when a cancelled stream's place comes free.
+void SessionPool::await_held_place() {
+  if (waiting_.empty() || held_place_timer_.armed()) return;
+  std::optional<Instant> next;
+  for (const auto& session : sessions_) {
+    const auto until = session->next_place_held_until();
+    if (until && (!next || *until < *next)) next = until;
+  }
+  if (next) transport_.reactor().timers().set(held_place_timer_, *next);
+}
+
+void SessionPool::held_place_came_free() {
+  serve_waiting();
+  provide_places();
 }
 
 void SessionPool::connect() {
@@ -205,10 +226,9 @@ void SessionPool::waited_too_long() {
   while (Stream* stream = expired.pop_front()) {
     stream->reset_to_idle();
     stream->state_ = Stream::State::ended;
-    stream->handler_.on_stream_ended({StreamEnd::Cause::not_connected,
-                                      http2::ErrorCode::refused_stream, Retry::not_executed,
-                                      "no free place on a connection to " + endpoint_.name +
-                                          " in time"});
+    stream->handler_.on_stream_ended(
+        {StreamEnd::Cause::not_connected, http2::ErrorCode::refused_stream, Retry::not_executed,
+         "no free place on a connection to " + endpoint_.name + " in time"});
   }
 }
 
@@ -270,6 +290,7 @@ void SessionPool::terminate() {
   terminating_ = true;
   reconnect_timer_.cancel();
   waiting_timer_.cancel();
+  held_place_timer_.cancel();
   fail_waiting("the proxy is stopping");
   for (const auto& session : sessions_) session->terminate();
 }

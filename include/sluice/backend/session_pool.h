@@ -3,8 +3,8 @@
 // place on them.
 //
 // Kinds, because a kube-apiserver trusts request-header fields on any stream of a connection
-// whose certificate it trusts, and answers one anonymous or unauthorised request with GOAWAY for the
-// whole connection (k8s.io/apiserver pkg/endpoints/filters/authentication.go):
+// whose certificate it trusts, and answers one anonymous or unauthorised request with GOAWAY for
+// the whole connection (k8s.io/apiserver pkg/endpoints/filters/authentication.go):
 //   identity  our front-proxy certificate; only streams for which we set X-Remote-User
 //   bearer    no client certificate; tokens that have earned an answer other than 401 here
 //   suspect   no client certificate; unproven tokens and requests without any credential
@@ -82,8 +82,9 @@ class SessionPool {
   using OnEvent = std::function<void(PoolEvent, const std::string& context)>;
 
   // `context` is replaceable by set_context (certificates change).
-  SessionPool(net::Transport& transport, Endpoint endpoint, PoolKind kind, const PoolOptions& options,
-              tls::ClientContext& context, std::uint64_t seed, OnEvent on_event);
+  SessionPool(net::Transport& transport, Endpoint endpoint, PoolKind kind,
+              const PoolOptions& options, tls::ClientContext& context, std::uint64_t seed,
+              OnEvent on_event);
   ~SessionPool();  // CHECKs that terminate() has finished
 
   // Puts the request on a connection, now or as soon as there is a place. `has_body`: the handler
@@ -114,6 +115,8 @@ class SessionPool {
 
   Session* session_with_place();
   void provide_places();
+  void await_held_place();
+  void held_place_came_free();
   void connect();
   void serve_waiting();
   void fail_waiting(const std::string& context);
@@ -143,6 +146,7 @@ class SessionPool {
   bool terminating_ = false;
   io::Timer reconnect_timer_;
   io::Timer waiting_timer_;
+  io::Timer held_place_timer_;
 };
 
 }  // namespace sluice::backend

@@ -181,6 +181,19 @@ TEST_F(SessionPoolTest, WhoWaitsTooLongIsToldThatNothingWasSent) {
   EXPECT_TRUE(callers_[0]->open());
 }
 
+TEST_F(SessionPoolTest, ACancelledStreamKeepsItsPlaceForASecondAndThenGivesItToWhoWaits) {
+  options_.streams_per_connection_max = 1;
+  options_.connections_max = 1;
+  start();
+  opened().stream.cancel(http2::ErrorCode::cancel);
+  Caller& next = opened();
+  EXPECT_TRUE(next.waiting());
+  simulation_.advance(options_.cancelled_place_held - 20ms);
+  EXPECT_TRUE(next.waiting());
+  simulation_.advance(40ms);
+  EXPECT_TRUE(next.open());
+}
+
 // --- connects that fail ----------------------------------------------------------------------
 
 TEST_F(SessionPoolTest, AConnectThatFailsEndsWhoWaitsAsNotExecuted) {
@@ -406,6 +419,34 @@ TEST_F(SuspectPoolTest, AConnectionTakesTheNextStreamOnceTheLastWasAnswered) {
   request(0).begin(200);  // the head is enough: authentication is over
   simulation_.settle();
   EXPECT_TRUE(watch.open());
+  EXPECT_TRUE(next.open());
+}
+
+TEST_F(SuspectPoolTest, ACancelledStreamMakesRoomForWhoWaits) {
+  options_.connections_max = 1;
+  start(PoolKind::suspect);
+  Caller& gone = opened();
+  Caller& next = opened();
+  EXPECT_TRUE(next.waiting());
+  gone.stream.cancel(http2::ErrorCode::cancel);
+  simulation_.settle();
+  EXPECT_TRUE(next.open());
+}
+
+TEST_F(SuspectPoolTest, APlaceThatCameFreeIsNotTakenWhileAnAnswerIsAwaited) {
+  options_.connections_max = 1;
+  start(PoolKind::suspect);
+  opened();
+  request(0).begin(200);
+  simulation_.settle();
+  opened().stream.cancel(http2::ErrorCode::cancel);
+  Caller& unanswered = opened();
+  Caller& next = opened();
+  simulation_.advance(2 * options_.cancelled_place_held);
+  EXPECT_TRUE(unanswered.open());
+  EXPECT_TRUE(next.waiting());
+  request(2).begin(200);
+  simulation_.settle();
   EXPECT_TRUE(next.open());
 }
 
