@@ -342,7 +342,8 @@ void Session::heartbeat() {
   }
   if (stream_count_ == 0 && state_ == State::ready &&
       unused_since_ + options.idle_timeout <= now()) {
-    return drain();
+    set_state(State::draining);  // not by drain(), which opens the replacement first
+    return close_if_unused();
   }
   if (state_ == State::ready && retire_at_ <= now()) {
     drain();

@@ -508,6 +508,17 @@ TEST_F(SessionPoolTest, AnIdleConnectionIsClosedBeforeTheBackendWouldDoIt) {
   EXPECT_TRUE(backend_->connection(0).closed());
 }
 
+TEST_F(SessionPoolTest, AnIdleConnectionComesBackOnDemandOnly) {
+  start();
+  opened();
+  answer_all();
+  simulation_.advance(10min);
+  EXPECT_EQ(backend_->accepted(), 1U);
+  EXPECT_EQ(pool_->connections(), 0U);
+  EXPECT_FALSE(pool_->unreachable());
+  EXPECT_TRUE(opened().open());
+}
+
 TEST_F(SessionPoolTest, AConnectionWithAStreamIsNotIdle) {
   start();
   Caller& watch = opened();
