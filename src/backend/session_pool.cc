@@ -104,6 +104,7 @@ void SessionPool::open(Stream& stream, bool has_body, bool ends_connection) {
 }
 
 void SessionPool::remove_waiting(Stream& stream) {
+  DCHECK(waiting_count_ > 0);
   static_cast<ListNode<WaitingTag>&>(stream).unlink();
   --waiting_count_;
 }
@@ -197,18 +198,23 @@ void SessionPool::serve_waiting() {
   }
 }
 
-void SessionPool::fail_waiting(const std::string& context) {
-  // Only those that wait now: a handler may put its stream into another queue, or this one again.
-  List<Stream, WaitingTag> failed;
-  failed.splice_back(waiting_);
-  waiting_count_ = 0;
-  while (Stream* stream = failed.pop_front()) {
-    stream->reset_to_idle();
-    stream->state_ = Stream::State::ended;
-    stream->handler_.on_stream_ended({StreamEnd::Cause::not_connected,
-                                      http2::ErrorCode::refused_stream, Retry::not_executed,
-                                      context});
+// One by one: a handler may cancel others of them, or put its own stream into a queue again.
+void SessionPool::end_unconnected(List<Stream, WaitingTag>& streams, const std::string& context) {
+  while (!streams.empty()) {
+    Stream& stream = streams.front();
+    remove_waiting(stream);
+    stream.reset_to_idle();
+    stream.state_ = Stream::State::ended;
+    stream.handler_.on_stream_ended({StreamEnd::Cause::not_connected,
+                                     http2::ErrorCode::refused_stream, Retry::not_executed,
+                                     context});
   }
+}
+
+void SessionPool::fail_waiting(const std::string& context) {
+  List<Stream, WaitingTag> failed;  // only those that wait now
+  failed.splice_back(waiting_);
+  end_unconnected(failed, context);
 }
 
 void SessionPool::waited_too_long() {
@@ -216,20 +222,12 @@ void SessionPool::waited_too_long() {
   const Instant since = reactor.now() - options_.wait_timeout;
   List<Stream, WaitingTag> expired;
   while (!waiting_.empty() && waiting_.front().waiting_since_ <= since) {
-    Stream& stream = waiting_.front();
-    remove_waiting(stream);
-    expired.push_back(stream);
+    expired.push_back(*waiting_.pop_front());
   }
   if (!waiting_.empty()) {
     reactor.timers().set(waiting_timer_, waiting_.front().waiting_since_ + options_.wait_timeout);
   }
-  while (Stream* stream = expired.pop_front()) {
-    stream->reset_to_idle();
-    stream->state_ = Stream::State::ended;
-    stream->handler_.on_stream_ended(
-        {StreamEnd::Cause::not_connected, http2::ErrorCode::refused_stream, Retry::not_executed,
-         "no free place on a connection to " + endpoint_.name + " in time"});
-  }
+  end_unconnected(expired, "no free place on a connection to " + endpoint_.name + " in time");
 }
 
 void SessionPool::session_ready(Session&) {

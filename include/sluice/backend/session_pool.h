@@ -119,6 +119,7 @@ class SessionPool {
   void held_place_came_free();
   void connect();
   void serve_waiting();
+  void end_unconnected(List<Stream, WaitingTag>& streams, const std::string& context);
   void fail_waiting(const std::string& context);
   void session_ready(Session& session);
   void session_draining(Session& session);
@@ -140,8 +141,8 @@ class SessionPool {
   std::vector<std::unique_ptr<Session>> sessions_;  // oldest first
   SlotMap<Stream*> streams_;
   List<Stream, WaitingTag> waiting_;
-  std::size_t waiting_count_ = 0;
-  std::uint32_t failures_ = 0;  // connects that failed in a row
+  std::size_t waiting_count_ = 0;  // who is being told that waiting was in vain included
+  std::uint32_t failures_ = 0;     // connects that failed in a row
   Instant next_connect_{};
   bool terminating_ = false;
   io::Timer reconnect_timer_;

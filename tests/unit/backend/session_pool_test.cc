@@ -194,6 +194,33 @@ TEST_F(SessionPoolTest, ACancelledStreamKeepsItsPlaceForASecondAndThenGivesItToW
   EXPECT_TRUE(next.open());
 }
 
+TEST_F(SessionPoolTest, AHandlerMayCancelAnotherStreamThatFailsWithIt) {
+  make_pool();
+  Caller& first = open();
+  Caller& second = open();
+  Caller& third = open();
+  first.on_end = [&] { second.stream.cancel(http2::ErrorCode::cancel); };
+  simulation_.settle();  // nobody listens there
+  EXPECT_TRUE(first.end.has_value());
+  EXPECT_FALSE(second.end.has_value());
+  EXPECT_TRUE(third.end.has_value());
+  simulation_.advance(1s);
+  EXPECT_GT(pool_->counters().connects, 1U);  // it goes on trying
+}
+
+TEST_F(SessionPoolTest, AHandlerMayCancelAnotherStreamThatWaitedTooLongWithIt) {
+  options_.streams_per_connection_max = 1;
+  options_.connections_max = 1;
+  start();
+  opened();
+  Caller& first = open();
+  Caller& second = open();
+  first.on_end = [&] { second.stream.cancel(http2::ErrorCode::cancel); };
+  simulation_.advance(options_.wait_timeout + late);
+  EXPECT_TRUE(first.end.has_value());
+  EXPECT_FALSE(second.end.has_value());
+}
+
 // --- connects that fail ----------------------------------------------------------------------
 
 TEST_F(SessionPoolTest, AConnectThatFailsEndsWhoWaitsAsNotExecuted) {
