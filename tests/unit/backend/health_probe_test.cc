@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What answers make of a backend's health and of the trust in its view of our identity.
+#include "sluice/backend/health_probe.h"
+
+#include <gmock/gmock.h>
+
+#include "backend_fixture.h"
+
+namespace sluice::backend {
+namespace {
+
+using testing::AllOf;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr std::string_view user_field = "x-remote-user";
+constexpr std::string_view review_path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+
+class HealthProbeTest : public testing::Test {
+ protected:
+  void TearDown() override {
+    if (probe_) probe_->terminate();
+    if (backend_) backend_->stop();
+    simulation_.settle();
+    EXPECT_TRUE(!probe_ || probe_->terminated());
+  }
+
+  void listen() {
+    backend_ = std::make_unique<test::ScriptedBackend>(simulation_.transport(), address_of(1));
+    backend_->on_request = [this](test::ScriptedBackend::Request& request) { serve(request); };
+  }
+
+  void make_probe(bool with_identity = false, std::uint64_t seed = 1) {
+    const test::ClusterKeys& keys = test::ClusterKeys::get();
+    probe_.reset();
+    contexts_.clear();
+    contexts_.push_back({keys.plain_context(), with_identity ? keys.identity_context() : nullptr});
+    probe_ = std::make_unique<HealthProbe>(
+        simulation_.transport(), cluster_, contexts_, options_,
+        [](std::string_view user, http::Fields& fields) { fields.add(user_field, user); }, seed,
+        [this](std::size_t, const std::string& text) { changes_.push_back(text); });
+  }
+
+  // A backend, a probe, and its first answer.
+  void start(bool with_identity = false) {
+    listen();
+    make_probe(with_identity);
+    probe_->start();
+    simulation_.settle();
+  }
+
+  virtual void serve(test::ScriptedBackend::Request& request) {
+    if (readiness_ > 0) request.answer(readiness_);
+  }
+  void next_probe() { simulation_.advance(options_.interval * 6 / 5); }
+  Health health() const { return cluster_.backends[0]->health.load(); }
+  bool trusts() const { return cluster_.backends[0]->trusts_identity.load(); }
+
+  test::Simulation simulation_;
+  ProbeOptions options_;
+  Cluster cluster_{{Endpoint{address_of(1), "api-1"}}};
+  std::vector<BackendContexts> contexts_;
+  std::unique_ptr<test::ScriptedBackend> backend_;
+  std::unique_ptr<HealthProbe> probe_;
+  std::vector<std::string> changes_;
+  int readiness_ = 200;  // 0: no answer
+};
+
+// --- readiness -------------------------------------------------------------------------------
+
+TEST_F(HealthProbeTest, ABackendThatAnswers200IsReadyAtOnce) {
+  listen();
+  make_probe();
+  EXPECT_EQ(health(), Health::unknown);
+  EXPECT_FALSE(probe_->first_round_done());
+  probe_->start();
+  simulation_.settle();
+  EXPECT_EQ(health(), Health::ready);
+  EXPECT_TRUE(probe_->first_round_done());
+  EXPECT_EQ(backend_->requests().at(0)->head.path, "/readyz");
+  EXPECT_THAT(changes_, ElementsAre("ready"));
+}
+
+TEST_F(HealthProbeTest, AsksAboutOnceASecondOnOneConnection) {
+  start();
+  simulation_.advance(20s);
+  EXPECT_GE(backend_->requests().size(), 18U);
+  EXPECT_LE(backend_->requests().size(), 21U);
+  EXPECT_EQ(backend_->accepted(), 1U);
+  EXPECT_EQ(probe_->counters(0).failures, 0U);
+}
+
+TEST_F(HealthProbeTest, One500TakesABackendOut) {
+  start();
+  readiness_ = 500;
+  next_probe();
+  EXPECT_EQ(health(), Health::not_ready);
+  EXPECT_THAT(changes_.back(), HasSubstr("/readyz answers 500"));
+}
+
+TEST_F(HealthProbeTest, ARefusedConnectionTakesABackendOut) {
+  make_probe();
+  probe_->start();
+  simulation_.settle();
+  EXPECT_EQ(health(), Health::not_ready);
+  EXPECT_TRUE(probe_->first_round_done());
+}
+
+TEST_F(HealthProbeTest, SilenceTakesABackendOutTheSecondTime) {
+  start();
+  readiness_ = 0;
+  next_probe();
+  simulation_.advance(options_.timeout);
+  EXPECT_EQ(probe_->counters(0).failures, 1U);
+  EXPECT_EQ(health(), Health::ready);
+  next_probe();
+  simulation_.advance(options_.timeout);
+  EXPECT_EQ(probe_->counters(0).failures, 2U);
+  EXPECT_EQ(health(), Health::not_ready);
+}
+
+TEST_F(HealthProbeTest, OneGoodAnswerBetweenThemForgivesASilence) {
+  start();
+  for (int i = 0; i < 3; ++i) {
+    readiness_ = 0;
+    next_probe();
+    readiness_ = 200;
+    simulation_.advance(options_.timeout + options_.interval * 6 / 5);
+  }
+  EXPECT_EQ(probe_->counters(0).failures, 3U);
+  EXPECT_EQ(health(), Health::ready);
+  EXPECT_THAT(changes_, ElementsAre("ready"));
+}
+
+TEST_F(HealthProbeTest, TwoGoodAnswersBringABackendBack) {
+  start();
+  readiness_ = 500;
+  next_probe();
+  readiness_ = 200;
+  next_probe();
+  EXPECT_EQ(health(), Health::not_ready);
+  next_probe();
+  EXPECT_EQ(health(), Health::ready);
+}
+
+TEST_F(HealthProbeTest, ABadAnswerBetweenThemStartsTheCountAnew) {
+  start();
+  readiness_ = 500;
+  next_probe();
+  for (const int status : {200, 500, 200}) {
+    readiness_ = status;
+    next_probe();
+    EXPECT_EQ(health(), Health::not_ready) << status;
+  }
+}
+
+TEST_F(HealthProbeTest, AProbeThatMayNotAskMeansALivingServerAndAWarning) {
+  for (const int status : {401, 403, 404, 429}) {
+    TearDown();
+    backend_.reset();
+    probe_.reset();
+    changes_.clear();
+    cluster_.backends[0]->health.store(Health::unknown);
+    readiness_ = status;
+    start();
+    simulation_.advance(10s);
+    EXPECT_EQ(health(), Health::ready) << status;
+    EXPECT_THAT(changes_, ElementsAre(AllOf(HasSubstr("answers " + std::to_string(status)),
+                                            HasSubstr("stays in use")),
+                                      "ready"));
+  }
+}
+
+TEST_F(HealthProbeTest, AConnectionThatIsTakenAwayIsOpenedAgain) {
+  start();
+  backend_->connection(0).goaway();
+  simulation_.advance(5s);
+  EXPECT_EQ(backend_->accepted(), 2U);
+  EXPECT_EQ(probe_->counters(0).failures, 0U);
+  backend_->connection(1).drop();
+  simulation_.advance(5s);
+  EXPECT_EQ(backend_->accepted(), 3U);
+  EXPECT_EQ(health(), Health::ready);
+}
+
+TEST_F(HealthProbeTest, AProbeCanBeAskedForAtOnce) {
+  start();
+  const std::size_t before = backend_->requests().size();
+  readiness_ = 500;
+  const Instant now = simulation_.now();
+  probe_->probe_now(0);
+  probe_->probe_now(0);  // one is enough
+  simulation_.settle();
+  EXPECT_EQ(simulation_.now(), now);
+  EXPECT_EQ(backend_->requests().size(), before + 1);
+  EXPECT_EQ(health(), Health::not_ready);
+  readiness_ = 200;
+  simulation_.advance(10s);  // the usual probes go on
+  EXPECT_EQ(health(), Health::ready);
+}
+
+// --- identity --------------------------------------------------------------------------------
+
+class IdentityProbeTest : public HealthProbeTest {
+ protected:
+  using Request = test::ScriptedBackend::Request;
+
+  void serve(Request& request) override {
+    if (request.head.path != review_path) return HealthProbeTest::serve(request);
+    EXPECT_EQ(request.head.method, "POST");
+    EXPECT_TRUE(request.connection->with_certificate());
+    EXPECT_THAT(request.body, HasSubstr("SelfSubjectReview"));
+    const bool claims = request.head.fields.contains(user_field);
+    if (claims) claims_.push_back(request.field(user_field));
+    ++(claims ? reviews_ : bare_reviews_);
+    const int status = claims ? claim_status_ : bare_status_;
+    if (status == 0) return;
+    const std::string user = claims && seen_as_.empty() ? request.field(user_field) : seen_as_;
+    request.answer(status, R"({"status":{"userInfo":{"username":")" + user + R"("}}})");
+  }
+
+  std::string seen_as_;  // empty: as claimed
+  int claim_status_ = 201;
+  int bare_status_ = 401;
+  int reviews_ = 0;
+  int bare_reviews_ = 0;
+  std::vector<std::string> claims_;
+};
+
+TEST_F(IdentityProbeTest, TrustIsEarnedByAClaimThatIsBelievedAndABareRequestThatIsNot) {
+  listen();
+  make_probe(true);
+  EXPECT_FALSE(trusts());
+  probe_->start();
+  simulation_.settle();
+  EXPECT_TRUE(trusts());
+  EXPECT_EQ(health(), Health::ready);
+  EXPECT_TRUE(probe_->first_round_done());
+  EXPECT_EQ(reviews_, 1);
+  EXPECT_EQ(bare_reviews_, 1);
+  EXPECT_THAT(claims_[0], testing::StartsWith("sluice:probe:"));
+}
+
+TEST_F(IdentityProbeTest, WithoutAFrontProxyCertificateNothingIsClaimed) {
+  start(false);
+  simulation_.advance(5min);
+  EXPECT_EQ(reviews_ + bare_reviews_, 0);
+  for (const Request* request : backend_->requests()) {
+    EXPECT_FALSE(request->head.fields.contains(user_field));
+  }
+}
+
+TEST_F(IdentityProbeTest, TheProbesUserIsAnotherInEachProcess) {
+  start(true);
+  probe_->terminate();
+  simulation_.settle();
+  make_probe(true, 2);
+  probe_->start();
+  simulation_.settle();
+  ASSERT_EQ(claims_.size(), 2U);
+  EXPECT_NE(claims_[0], claims_[1]);
+}
+
+TEST_F(IdentityProbeTest, ABackendThatSeesSomebodyElseIsNotTrusted) {
+  seen_as_ = "front-proxy";  // the certificate's own name
+  start(true);
+  EXPECT_FALSE(trusts());
+  EXPECT_EQ(health(), Health::ready);  // for tokens
+  EXPECT_EQ(bare_reviews_, 0);
+  EXPECT_THAT(changes_, Contains(HasSubstr("ignores X-Remote-User")));
+}
+
+TEST_F(IdentityProbeTest, AUserWhoseNameOnlyBeginsLikeOursIsNotOurs) {
+  listen();
+  make_probe(true);
+  probe_->start();
+  backend_->on_request = [this](Request& request) {
+    seen_as_ = request.field(user_field) + "0";
+    serve(request);
+  };
+  simulation_.settle();
+  EXPECT_FALSE(trusts());
+}
+
+TEST_F(IdentityProbeTest, ABackendThatAnswers401ToAClaimIsNotTrusted) {
+  claim_status_ = 401;
+  start(true);
+  EXPECT_FALSE(trusts());
+  EXPECT_TRUE(probe_->first_round_done());
+  EXPECT_THAT(changes_, Contains(HasSubstr("--requestheader-client-ca-file")));
+}
+
+TEST_F(IdentityProbeTest, ABackendThatTakesTheCertificateAloneForAUserIsNotTrusted) {
+  bare_status_ = 201;
+  start(true);
+  EXPECT_FALSE(trusts());
+  EXPECT_THAT(changes_, Contains(HasSubstr("--client-ca-file")));
+}
+
+TEST_F(IdentityProbeTest, TheConnectionOfTheReviewsIsNotKept) {
+  start(true);
+  simulation_.advance(5s);
+  EXPECT_EQ(backend_->accepted(), 2U);
+  EXPECT_EQ(backend_->open_connections(), 1U);  // of the readiness probe
+}
+
+TEST_F(IdentityProbeTest, ABareRequestMayAlsoBeForbiddenAsAnonymous) {
+  bare_status_ = 403;  // where --anonymous-auth is on
+  start(true);
+  EXPECT_TRUE(trusts());
+}
+
+TEST_F(IdentityProbeTest, TrustThatIsMissingIsAskedForAgainSoon) {
+  claim_status_ = 401;
+  start(true);
+  claim_status_ = 201;
+  simulation_.advance(4s);
+  EXPECT_TRUE(trusts());
+  EXPECT_THAT(changes_, Contains("takes the identities that we vouch for"));
+}
+
+TEST_F(IdentityProbeTest, TrustThatWasGivenIsAskedForAgainEveryMinute) {
+  start(true);
+  simulation_.advance(50s);
+  EXPECT_EQ(reviews_, 1);
+  simulation_.advance(15s);
+  EXPECT_EQ(reviews_, 2);
+  claim_status_ = 401;
+  simulation_.advance(65s);
+  EXPECT_FALSE(trusts());
+}
+
+TEST_F(IdentityProbeTest, ATroubledBackendKeepsTheTrustThatItHas) {
+  start(true);
+  claim_status_ = 503;
+  simulation_.advance(3min);
+  EXPECT_GE(reviews_, 10);  // asked again every few seconds
+  EXPECT_TRUE(trusts());
+  claim_status_ = 201;
+  bare_status_ = 0;
+  simulation_.advance(3min);
+  EXPECT_TRUE(trusts());
+}
+
+TEST_F(IdentityProbeTest, NoTrafficBeforeTheTrustIsKnown) {
+  claim_status_ = 503;
+  start(true);
+  simulation_.advance(10s);
+  EXPECT_FALSE(trusts());
+  EXPECT_EQ(health(), Health::unknown);
+  EXPECT_FALSE(probe_->first_round_done());
+  EXPECT_THAT(changes_, ElementsAre(HasSubstr("the identity probe got no answer")));
+  claim_status_ = 201;
+  simulation_.advance(5s);
+  EXPECT_TRUE(trusts());
+  EXPECT_EQ(health(), Health::ready);
+}
+
+TEST_F(IdentityProbeTest, AServerWithoutThisApiIsGivenTheBenefitOfTheDoubt) {
+  claim_status_ = 404;
+  start(true);
+  EXPECT_TRUE(trusts());
+  EXPECT_THAT(changes_, Contains(HasSubstr("could not be checked")));
+}
+
+TEST_F(IdentityProbeTest, ARequestThatWasRefusedHasTheTrustCheckedAtOnce) {
+  start(true);
+  simulation_.advance(5s);
+  cluster_.backends[0]->trusts_identity.store(false);  // as a worker does
+  probe_->check_identity_now(0);
+  simulation_.settle();
+  EXPECT_EQ(reviews_, 2);
+  EXPECT_TRUE(trusts());
+}
+
+TEST_F(IdentityProbeTest, ABackendThatWasAwayHasItsTrustCheckedWhenItComesBack) {
+  start(true);
+  readiness_ = 500;
+  next_probe();
+  readiness_ = 200;
+  next_probe();
+  EXPECT_EQ(reviews_, 2);
+}
+
+}  // namespace
+}  // namespace sluice::backend
