@@ -211,7 +211,7 @@ void Exchange::rewrite() {
   if (vouches(kind_)) proxy_.parts_.identity_fields.append(*facts.identity, head_.fields);
 }
 
-void Exchange::send_to_a_backend() {
+bool Exchange::send_to_a_backend() {
   DCHECK(state_ == State::waiting);
   backend::BackendSet& backends = proxy_.parts_.backends;
   backends.warm_up(kind_);
@@ -220,8 +220,9 @@ void Exchange::send_to_a_backend() {
   const auto picked =
       proxy_.picker_.pick(proxy_.load_.view(now()), usable, request, proxy_.random_, tried_);
   if (!picked || (tried_ & balance::mask_of(*picked)) != 0) {
-    return unanswered(tries_ == 0 ? ReplyReason::no_backend : ReplyReason::backend_lost,
-                      Retry::not_executed, "no backend can take the request");
+    unanswered(tries_ == 0 ? ReplyReason::no_backend : ReplyReason::backend_lost,
+               Retry::not_executed, "no backend can take the request");
+    return false;
   }
   backend_ = *picked;
   tried_ |= balance::mask_of(backend_);
@@ -232,6 +233,7 @@ void Exchange::send_to_a_backend() {
   proxy_.parts_.cells.add(proxy_.parts_.metrics.requests.at(class_, backend_));
   backends.pool(backend_, kind_)
       ->open(stream_, !request_complete_ || request_body_.appended() > 0, anonymous_);
+  return true;
 }
 
 void Exchange::on_client_body(Bytes bytes) {
@@ -273,7 +275,15 @@ http2::BodyResult Exchange::on_request_body_wanted(MutableBytes room) {
   return {bytes, finished ? http2::BodyStatus::finished : http2::BodyStatus::more};
 }
 
-// Whether the request now travels to another backend. `retry` says what is known of its execution.
+// A backend that was not tried yet.
+bool Exchange::another_backend() const {
+  const std::uint64_t usable = proxy_.parts_.backends.usable(
+      kind_, proxy_.parts_.board.draining() | balance::mask_of(backend_));
+  return (usable & ~tried_) != 0;
+}
+
+// Whether the request now travels to another backend; if not, it may have been answered instead
+// (head_forwarded_). `retry` says what is known of its execution.
 bool Exchange::replay(Retry retry, std::string_view why) {
   if (retry == Retry::never || head_forwarded_) return false;
   if (retry == Retry::idempotent && !kubernetes::may_replay_when_lost(class_)) return false;
@@ -289,8 +299,7 @@ bool Exchange::replay(Retry retry, std::string_view why) {
   load_.release();
   log::debug("replaying a request", {{"why", why}, {"tries", tries_}});
   set_state(State::waiting);
-  send_to_a_backend();
-  return true;
+  return send_to_a_backend();
 }
 
 void Exchange::unanswered(ReplyReason reason, Retry retry, std::string_view message) {
@@ -344,8 +353,11 @@ void Exchange::on_response(http::ResponseHead&& head, bool) {
   if (identity_was_refused(head)) {
     proxy_.parts_.cells.add(proxy_.parts_.metrics.identity_refusals);
     proxy_.parts_.events.on_identity_refused(backend_);
-    proxy_.parts_.cells.add(proxy_.parts_.metrics.replays.at(ReplayCause::identity_refused));
-    if (replay(Retry::not_executed, "identity refused")) return;
+    if (another_backend() && replay(Retry::not_executed, "identity refused")) {
+      proxy_.parts_.cells.add(proxy_.parts_.metrics.replays.at(ReplayCause::identity_refused));
+      return;
+    }
+    if (head_forwarded_) return;
     return unanswered(ReplyReason::identity_refused, Retry::not_executed,
                       "no API server takes the identity that this gateway vouches for");
   }
@@ -459,9 +471,7 @@ void Exchange::judge() {
     proxy_.parts_.events.on_drain_answer(backend_);
     http::ResponseHead held = std::move(response_);
     response_ = {};
-    const std::uint64_t usable = proxy_.parts_.backends.usable(
-        kind_, proxy_.parts_.board.draining() | balance::mask_of(backend_));
-    if ((usable & ~tried_) != 0 && replay(Retry::not_executed, "drain answer")) {
+    if (another_backend() && replay(Retry::not_executed, "drain answer")) {
       proxy_.parts_.cells.add(proxy_.parts_.metrics.replays.at(ReplayCause::drain_answer));
       return;
     }

@@ -58,8 +58,15 @@ void ScriptedBackend::Request::finish() {
 }
 
 void ScriptedBackend::Request::answer(int status, std::string bytes) {
+  http::ResponseHead answer_head;
+  answer_head.status = status;
+  answer(answer_head, std::move(bytes));
+}
+
+void ScriptedBackend::Request::answer(const http::ResponseHead& answer_head, std::string bytes) {
   connection->outgoing_[id] = {std::move(bytes), true};
-  begin(status);
+  connection->session_.submit_response(id, answer_head, true);
+  connection->connection_.mark_dirty();
 }
 
 void ScriptedBackend::Request::refuse() {

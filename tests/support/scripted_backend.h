@@ -46,6 +46,7 @@ class ScriptedBackend {
       return std::string(head.fields.find(name).value_or(""));
     }
     void answer(int status, std::string body = {});
+    void answer(const http::ResponseHead& head, std::string body);
     // A head without an end, as of a watch.
     void begin(int status);
     void send(std::string bytes);

@@ -74,7 +74,8 @@ class Exchange final : public backend::StreamHandler {
   bool admit();
   bool identify();
   void rewrite();
-  void send_to_a_backend();
+  bool send_to_a_backend();  // false: it was answered by ourselves
+  bool another_backend() const;
   bool replay(Retry retry, std::string_view why);
   void unanswered(ReplyReason reason, Retry retry, std::string_view message);
   void reply(ReplyReason reason, LocalReply&& reply);
