@@ -11,9 +11,9 @@
 #include <charconv>
 #include <vector>
 
-#include "escape.h"
 #include "line_writer.h"
 #include "sluice/base/check.h"
+#include "sluice/observability/escape.h"
 
 namespace sluice::observability {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // One decoder of UTF-8, three ways to write what it finds.
-#include "escape.h"
+#include "sluice/observability/escape.h"
 
 #include <fmt/format.h>
 

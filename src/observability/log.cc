@@ -17,9 +17,9 @@
 #include <memory>
 #include <mutex>
 
-#include "escape.h"
 #include "line_writer.h"
 #include "sluice/base/check.h"
+#include "sluice/observability/escape.h"
 
 namespace sluice::log {
 

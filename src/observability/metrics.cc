@@ -12,7 +12,7 @@
 #include <optional>
 #include <variant>
 
-#include "escape.h"
+#include "sluice/observability/escape.h"
 
 namespace sluice::metrics {
 

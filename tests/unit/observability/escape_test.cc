@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Text from outside cannot leave the place that it is written to.
-#include "escape.h"
+#include "sluice/observability/escape.h"
 
 #include <gtest/gtest.h>
 
