@@ -114,6 +114,9 @@ struct Ring::State {
     Socket& socket = network->socket(entry.descriptor);
     switch (entry.kind) {
       case Kind::accept:
+        if (network->accept_error_ != 0 && !socket.backlog.empty()) {
+          return complete(-network->accept_error_, true);
+        }
         while (!socket.backlog.empty()) {
           complete(socket.backlog.front(), false);
           socket.backlog.pop_front();

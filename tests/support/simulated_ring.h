@@ -30,6 +30,8 @@ class SimulatedNetwork {
   std::uint64_t completions() const { return completions_; }
   // Connects to this address get no answer at all. (One without a listener is refused.)
   void swallow(const io::Address& address) { swallowed_.insert(address.to_string()); }
+  // Accepting fails with this error number, until it is 0 again.
+  void fail_accepts(int error) { accept_error_ = error; }
 
   // Only for simulated_ring.cc from here on.
   struct Socket {
@@ -56,6 +58,7 @@ class SimulatedNetwork {
   std::map<int, Socket> sockets_;
   std::map<int, int> operations_;  // in flight, by descriptor
   std::set<std::string> swallowed_;
+  int accept_error_ = 0;
   int next_descriptor_ = 100;
   std::uint16_t next_port_ = 40000;
 };
