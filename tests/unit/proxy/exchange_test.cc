@@ -149,7 +149,9 @@ class ExchangeTest : public testing::Test, private ProxyEvents {
     head.scheme = "https";
     head.authority = "kubernetes";
     head.path = path;
-    if (!client_.facts().identity) head.fields.add("authorization", "Bearer abc");
+    if (!client_.facts().identity && !authorization_.empty()) {
+      head.fields.add("authorization", authorization_);
+    }
     const http2::StreamId id = next_id_;
     next_id_ += 2;
     Client::Answer& answer = client_.answers[id];
@@ -227,6 +229,7 @@ class ExchangeTest : public testing::Test, private ProxyEvents {
   Client client_{simulation_.reactor()};
   std::vector<std::size_t> refused_by_;
   std::vector<std::size_t> drained_by_;
+  std::string authorization_ = "Bearer abc";
   http2::StreamId next_id_ = 1;
 };
 
@@ -317,6 +320,56 @@ TEST_F(ExchangeTest, ARefusedStreamIsReplayedWhateverItsMethodAlsoOnTheSameBacke
   answer(request(), 200);
   EXPECT_EQ(client.head.status, 200);
   EXPECT_EQ(replays(not_executed), 1U);
+}
+
+// --- kinds of connections --------------------------------------------------------------------
+
+TEST_F(ExchangeTest, ATokenSharesAConnectionOnlyOnceItHasEarnedAnAnswer) {
+  set_options_.suspect_connect_spacing = Duration::zero();
+  start(1);
+  ask(pod);
+  ask(pod);
+  const auto unproven = running();
+  ASSERT_EQ(unproven.size(), 2U);
+  EXPECT_NE(unproven[0]->connection, unproven[1]->connection);
+  answer(*unproven[0], 403);  // authenticated, at least
+  answer(*unproven[1], 200);
+
+  ask(pod);
+  ask(pod);
+  const auto proven = running();
+  ASSERT_EQ(proven.size(), 2U);
+  EXPECT_EQ(proven[0]->connection, proven[1]->connection);
+  EXPECT_NE(proven[0]->connection, unproven[0]->connection);
+  answer(*proven[0], 401);  // revoked
+  answer(*proven[1], 401);
+
+  ask(pod);
+  EXPECT_NE(request().connection, proven[0]->connection);
+}
+
+TEST_F(ExchangeTest, ATroubledServersAnswerProvesNoToken) {
+  start(1);
+  for (const int status : {429, 500, 503}) {
+    authorization_ = "Bearer " + std::to_string(status);
+    ask(pod);
+    const auto* first = request().connection;
+    answer(request(), status);
+    ask(pod);
+    EXPECT_EQ(request().connection, first) << status;  // a suspect's, still
+  }
+}
+
+TEST_F(ExchangeTest, WithoutACredentialARequestIsTheLastOnItsConnection) {
+  set_options_.suspect_connect_spacing = Duration::zero();
+  start(1);
+  authorization_.clear();
+  ask(pod);
+  const auto* first = request().connection;
+  answer(request(), 200);
+  EXPECT_TRUE(first->ended());
+  ask(pod);
+  EXPECT_NE(request().connection, first);
 }
 
 class DrainAnswerTest : public ExchangeTest {
