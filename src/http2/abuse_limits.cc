@@ -101,6 +101,9 @@ bool AbuseLimits::on_frame(const FrameHeader& frame, Instant now) {
       // accept it until our SETTINGS are acknowledged.
       return fail_with(AbuseKind::protocol);
     case FrameType::priority:
+      // The codec ignores these frames altogether (RFC 9113 section 6.3).
+      if (frame.stream_id == 0) return fail_with(AbuseKind::protocol);
+      break;
     case FrameType::goaway:
     default: break;
   }

@@ -180,7 +180,8 @@ void Session::State::end(AbuseKind abuse_kind, ErrorCode code, std::string_view 
 
 void Session::State::end_for_exceeded_limit() {
   if (limits.exceeded() == AbuseKind::protocol) {
-    return end(AbuseKind::protocol, ErrorCode::protocol_error, "The peer sent PUSH_PROMISE.");
+    return end(AbuseKind::protocol, ErrorCode::protocol_error,
+               "The peer sent a frame that it must not send.");
   }
   end(limits.exceeded(), ErrorCode::enhance_your_calm,
       fmt::format("The peer exceeded the limit for {}.", to_string(limits.exceeded())));

@@ -649,6 +649,7 @@ INSTANTIATE_TEST_SUITE_P(
                     w.frame(frame::push_promise, frame::end_headers, 1,
                             big_endian(2, 4) + hpack_get());
                   }},
+        Violation{"priority_on_stream_zero", [](FrameWriter& w) { w.priority(0); }},
         Violation{"unexpected_settings_ack", [](FrameWriter& w) { w.settings_ack(); }},
         Violation{"bad_padding",
                   [](FrameWriter& w) { w.frame(frame::data, frame::padded, 1, "\x05xx"); }}),
