@@ -253,6 +253,12 @@ void ClientConnection::on_data(http2::StreamRef stream, Bytes data) {
   exchange->body.append(as_text(data));
 }
 
+void ClientConnection::on_trailers(http2::StreamRef stream, http::Fields&& trailers) {
+  if (const Exchange* exchange = exchange_of(stream)) {
+    server_.record_trailers(exchange->record, std::move(trailers));
+  }
+}
+
 void ClientConnection::on_end_of_stream(http2::StreamRef stream) {
   Exchange* exchange = exchange_of(stream);
   if (exchange == nullptr) return;

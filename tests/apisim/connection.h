@@ -77,6 +77,7 @@ class ClientConnection : public net::ConnectionHandler,
   void on_request(http2::StreamRef stream, http::RequestHead&& head, bool end_of_stream) override;
   void on_head_too_large(http2::StreamRef stream) override;
   void on_data(http2::StreamRef stream, Bytes data) override;
+  void on_trailers(http2::StreamRef stream, http::Fields&& trailers) override;
   void on_end_of_stream(http2::StreamRef stream) override;
   void on_stream_closed(http2::StreamRef stream, http2::ErrorCode code, bool by_peer) override;
   http2::BodyResult on_body_wanted(http2::StreamRef stream, MutableBytes room) override;

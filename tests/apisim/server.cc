@@ -46,6 +46,16 @@ bool is_credential(std::string_view name) {
   return name == "authorization" || name == "proxy-authorization" || name == "cookie";
 }
 
+void append_fields(std::string& out, const http::Fields& fields) {
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    const http::Field field = fields[i];
+    if (i > 0) out.push_back(',');
+    out += fmt::format(
+        "[{},{}]", json_string(field.name),
+        is_credential(field.name) ? json_string(masked(field.value)) : json_string(field.value));
+  }
+}
+
 void append_seen(std::string& out, const SeenRequest& seen) {
   out +=
       fmt::format(R"({{"number":{},"time":"{}","connection":{},"peer":"{}","user":{},"status":{},)"
@@ -53,19 +63,15 @@ void append_seen(std::string& out, const SeenRequest& seen) {
                   seen.number, timestamp(seen.time), seen.connection, to_string(seen.peer),
                   json_string(seen.user), seen.status, json_string(seen.head.method),
                   json_string(seen.head.authority), json_string(seen.head.path));
-  for (std::size_t i = 0; i < seen.head.fields.size(); ++i) {
-    const http::Field field = seen.head.fields[i];
-    if (i > 0) out.push_back(',');
-    out += fmt::format(
-        "[{},{}]", json_string(field.name),
-        is_credential(field.name) ? json_string(masked(field.value)) : json_string(field.value));
-  }
+  append_fields(out, seen.head.fields);
+  out += R"(],"trailers":[)";
+  append_fields(out, seen.trailers);
   out += "]}";
 }
 
 std::size_t bytes_of(const SeenRequest& seen) {
-  return sizeof(SeenRequest) + seen.head.fields.list_bytes() + seen.head.path.size() +
-         seen.head.authority.size();
+  return sizeof(SeenRequest) + seen.head.fields.list_bytes() + seen.trailers.list_bytes() +
+         seen.head.path.size() + seen.head.authority.size();
 }
 
 }  // namespace
@@ -303,6 +309,12 @@ std::uint64_t ApiServer::record(SeenRequest seen) {
 void ApiServer::record_status(std::uint64_t number, int status) {
   if (number == 0 || seen_.empty() || number < seen_.front().number) return;
   seen_[number - seen_.front().number].status = status;
+}
+
+void ApiServer::record_trailers(std::uint64_t number, http::Fields&& trailers) {
+  if (number == 0 || seen_.empty() || number < seen_.front().number) return;
+  seen_bytes_ += trailers.list_bytes();
+  seen_[number - seen_.front().number].trailers = std::move(trailers);
 }
 
 std::string ApiServer::counters_json() {

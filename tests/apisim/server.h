@@ -73,6 +73,7 @@ struct SeenRequest {
   PeerFacts::Kind peer = PeerFacts::Kind::none;
   std::string user;  // empty when refused
   http::RequestHead head;
+  http::Fields trailers;
   int status = 0;  // 0 while there is no answer
 };
 
@@ -159,6 +160,7 @@ class ApiServer {
   // Records a request; returns its number, 0 when nothing is recorded.
   std::uint64_t record(SeenRequest request);
   void record_status(std::uint64_t number, int status);
+  void record_trailers(std::uint64_t number, http::Fields&& trailers);
   const DrainPlan& drain_plan() const { return drain_; }
   std::string_view date();
 

@@ -385,6 +385,9 @@ std::vector<Apisim::Seen> Apisim::seen(std::string_view containing, std::size_t 
       for (const Json& field : *each.find("fields")->array()) {
         seen.fields.emplace_back(*(*field.array())[0].string(), *(*field.array())[1].string());
       }
+      for (const Json& field : *each.find("trailers")->array()) {
+        seen.trailers.emplace_back(*(*field.array())[0].string(), *(*field.array())[1].string());
+      }
       all.push_back(std::move(seen));
     }
   }

@@ -141,7 +141,7 @@ class Apisim {
     std::string method, path, peer, user;
     int status = 0;
     std::uint64_t connection = 0;
-    FieldList fields;
+    FieldList fields, trailers;
     std::vector<std::string> values(std::string_view name) const;
   };
   std::vector<Seen> seen(std::string_view containing = "", std::size_t limit = 20'000);

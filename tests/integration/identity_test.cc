@@ -156,6 +156,38 @@ TEST_F(IdentityTest, ForgedTrailersChangeNobody) {
   EXPECT_EQ(apisim->seen("forged").size(), 0U);
 }
 
+TEST_F(IdentityTest, ForgedTrailersNeverReachABackend) {
+  start();
+  FieldList trailers = {{"authorization", "Bearer token-1"}, {"x-forwarded-for", "6.6.6.6"}};
+  for (const std::string& name : forged_names) trailers.emplace_back(name, "forged");
+  const auto ask = [&](const FieldList& fields, std::string body) {
+    return Ask{.method = "POST",
+               .path = "/api/v1/namespaces/bench/configmaps",
+               .fields = fields,
+               .body = std::move(body),
+               .trailers = trailers};
+  };
+  // They would be seen if they arrived.
+  EXPECT_EQ(connect_directly(0)->fetch(ask(bearer(), "{}")).status, 201);
+  ASSERT_EQ(apisim->seen("forged").size(), 1U);
+  EXPECT_EQ(apisim->seen("forged")[0].trailers.size(), trailers.size());
+  apisim->post("/reset");
+
+  const auto alice = connect(&credentials.alice);
+  const auto by_token = connect();
+  const auto nobody = connect();
+  for (const std::size_t bytes : {0UL, 2UL, 100'000UL}) {
+    const std::string body(bytes, ' ');
+    EXPECT_EQ(alice->fetch(ask({}, body)).status, 201);
+    EXPECT_EQ(by_token->fetch(ask(bearer(), body)).status, 201);
+    EXPECT_EQ(nobody->fetch(ask({}, body)).status, 403);
+  }
+  const std::vector<Apisim::Seen> all = apisim->seen("configmaps");
+  EXPECT_EQ(all.size(), 9U);
+  for (const Apisim::Seen& seen : all) EXPECT_TRUE(seen.trailers.empty()) << seen.user;
+  EXPECT_EQ(apisim->seen("forged").size(), 0U);
+}
+
 TEST_F(IdentityTest, WhatHttp2ForbidsIsAStreamErrorAndReachesNobody) {
   start();
   const std::vector<std::pair<std::string, std::string>> forbidden = {
