@@ -9,6 +9,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "gzip.h"
 #include "sluice/io/socket.h"
 
 namespace sluice::apisim {
@@ -210,6 +211,7 @@ void ClientConnection::release(Exchange& exchange) {
     exchange.text.reset();
     exchange.text_sent = 0;
     exchange.stream.reset();
+    exchange.gzipped = false;
     exchange.watch = nullptr;
     exchange.bookmarks = false;
     exchange.truncate_after = UINT64_MAX;
@@ -421,7 +423,7 @@ void ClientConnection::run(Exchange& exchange) {
   BenchTexts& bench = server_.bench();
   const BenchTexts::Entry* entry = head.method == "GET" ? bench.find(head.path) : nullptr;
   if (entry != nullptr && !exchange.anonymous) {
-    return send_text(exchange, 200, json_content, entry->text, true, 0);
+    return send_bench(exchange, *entry);
   }
   const Request request = Request::parse(head.method, head.path);
   if (exchange.anonymous) {
@@ -430,8 +432,8 @@ void ClientConnection::run(Exchange& exchange) {
     }
   } else if (auto text = bench_text(request)) {
     auto shared = std::make_shared<const std::string>(std::move(*text));
-    bench.add(head.path, {request.verb, subject_of(request), shared});
-    return send_text(exchange, 200, json_content, std::move(shared), true, 0);
+    bench.add(head.path, {request.verb, subject_of(request), std::move(shared), nullptr});
+    return send_bench(exchange, *bench.find(head.path));
   }
 
   Identity identity;
@@ -456,7 +458,16 @@ void ClientConnection::run(Exchange& exchange) {
        true);
 }
 
+void ClientConnection::send_bench(Exchange& exchange, const BenchTexts::Entry& entry) {
+  exchange.gzipped = entry.text->size() > gzip_bytes_min && accepts_gzip(exchange.head.fields);
+  if (exchange.gzipped && entry.gzipped == nullptr) {
+    entry.gzipped = std::make_shared<const std::string>(gzip(*entry.text));
+  }
+  send_text(exchange, 200, json_content, exchange.gzipped ? entry.gzipped : entry.text, true, 0);
+}
+
 void ClientConnection::send(Exchange& exchange, Reply reply, bool flow_controlled) {
+  if (accepts_gzip(exchange.head.fields)) exchange.gzipped = compress(reply);
   if (!reply.body) {
     if (reply.expired_watch) ++server_.counters.expired_watches;
     return send_text(exchange, reply.status, reply.content_type, std::move(reply.text),
@@ -502,6 +513,7 @@ void ClientConnection::submit(Exchange& exchange, int status, std::string_view c
   head.status = status;
   if (const auto audit = exchange.head.fields.find("audit-id")) head.fields.add("audit-id", *audit);
   head.fields.add("cache-control", "no-cache, private");
+  if (exchange.gzipped) head.fields.add("content-encoding", "gzip");
   head.fields.add("content-type", content_type);
   std::array<char, 24> text{};
   if (retry_after > 0) head.fields.add("retry-after", number(text, retry_after));
@@ -513,6 +525,7 @@ void ClientConnection::submit(Exchange& exchange, int status, std::string_view c
     head.fields.add("content-length", number(text, content_length));
   }
   head.fields.add("date", server_.date());
+  if (exchange.gzipped) head.fields.add("vary", "Accept-Encoding");
   if (exchange.truncate_after != UINT64_MAX) {
     // About half of it, or the beginning of what has no end yet.
     exchange.truncate_after =

@@ -42,6 +42,7 @@ struct Exchange : ListNode<> {
   std::shared_ptr<const std::string> text;  // a whole answer
   std::size_t text_sent = 0;
   std::unique_ptr<Body> stream;  // or one made while it is sent
+  bool gzipped = false;          // whichever it is
   WatchBody* watch = nullptr;
   bool bookmarks = false;
   Instant watch_end{};
@@ -97,6 +98,7 @@ class ClientConnection : public net::ConnectionHandler,
   void complete(Exchange& exchange);
   void run(Exchange& exchange);
   void send(Exchange& exchange, Reply reply, bool flow_controlled);
+  void send_bench(Exchange& exchange, const BenchTexts::Entry& entry);
   void send_text(Exchange& exchange, int status, std::string_view content_type,
                  std::shared_ptr<const std::string> text, bool flow_controlled,
                  std::uint32_t retry_after);

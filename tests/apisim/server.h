@@ -92,6 +92,7 @@ class BenchTexts {
     Verb verb;
     Subject subject;
     Text text;
+    mutable Text gzipped;  // made at first need
   };
   const Entry* find(std::string_view path_and_query) const;
   void add(std::string_view path_and_query, Entry entry);
