@@ -34,6 +34,11 @@ constexpr std::uint32_t refusals_max = 10;
 // What a client must take within --client-stall-timeout of what waits for it, in bytes.
 constexpr std::uint64_t progress_bytes_min = 1024;
 
+// Interim heads (1xx) of one exchange, each counted with what it takes to queue it. They are not
+// flow-controlled: without an end they would pile up before a client that does not read.
+constexpr std::size_t interim_bytes_max = 64 * 1024;
+constexpr std::size_t interim_overhead = 1024;
+
 // Reasons of ProxyMetrics::replays.
 enum ReplayCause : std::uint8_t { not_executed, lost_before_answer, drain_answer, identity_refused };
 
@@ -81,6 +86,7 @@ void Exchange::reuse() {
   info_ = {};
   bearer_ = anonymous_ = false;
   refusals_ = 0;
+  interim_bytes_ = 0;
   request_complete_ = false;
   request_body_.clear();
   credited_ = 0;
@@ -341,6 +347,11 @@ void Exchange::learn_credential(int status) {
 
 void Exchange::on_response(http::ResponseHead&& head, bool) {
   if (head.status < 200) {
+    interim_bytes_ += head.fields.list_bytes() + interim_overhead;
+    if (interim_bytes_ > interim_bytes_max) {
+      return backend_failed({StreamEnd::Cause::reset, http2::ErrorCode::enhance_your_calm,
+                             Retry::never, "the backend sends interim answers without end"});
+    }
     // 101 does not exist in HTTP/2 (RFC 9113 section 8.6); the others are passed on.
     if (head.status != 101 && client_ != nullptr && !head_forwarded_) {
       http::remove_connection_fields(head.fields);

@@ -122,6 +122,7 @@ class Exchange final : public backend::StreamHandler {
   std::uint64_t tried_ = 0;  // backends, as bits
   std::uint32_t tries_ = 0;
   std::uint32_t refusals_ = 0;
+  std::size_t interim_bytes_ = 0;
   http::ResponseHead response_;
   http::Fields trailers_;
   BodyQueue response_body_;
