@@ -75,6 +75,9 @@ ForeignPeer::ForeignPeer(const Options& options) : state_(std::make_unique<State
     SSL_CTX_set_verify(state.context, SSL_VERIFY_PEER, nullptr);
   }
   state.ssl = SSL_new(state.context);
+  // As old clients did it, whatever the server says of it.
+  SSL_set_options(state.ssl,
+                  SSL_OP_LEGACY_SERVER_CONNECT | SSL_OP_ALLOW_UNSAFE_LEGACY_RENEGOTIATION);
   if (!options.chain.empty()) {
     X509* leaf = to_x509(options.chain[0].der);
     CHECK_EQ(SSL_use_certificate(state.ssl, leaf), 1);
@@ -177,7 +180,7 @@ std::vector<std::uint8_t> ForeignPeer::key_update(bool request_answer) {
 }
 
 std::vector<std::uint8_t> ForeignPeer::renegotiate() {
-  if (SSL_renegotiate(state_->ssl) != 1) return {};
+  CHECK_EQ(SSL_renegotiate(state_->ssl), 1);
   SSL_do_handshake(state_->ssl);
   return state_->output();
 }

@@ -38,7 +38,7 @@ class ForeignPeer {
   const std::string& received() const;  // plain text
   std::vector<std::uint8_t> send(std::string_view plain);
   std::vector<std::uint8_t> key_update(bool request_answer);
-  std::vector<std::uint8_t> renegotiate();  // empty: not possible
+  std::vector<std::uint8_t> renegotiate();
   bool close_notify_received() const;
 
   int tickets() const;  // sessions that the other side gave for resumption
