@@ -112,6 +112,77 @@ TEST_F(StalledClientTest, OneThatTakesNoBytesFromItsSocketIsClosed) {
   EXPECT_EQ(bystander->fetch({.path = std::string(object_path)}).status, 200);
 }
 
+TEST_F(StalledClientTest, UploadsThatDripByteByByteArriveWholeAndTouchNobody) {
+  start({}, {"--pods=10"});
+  const auto bystander = connect(&credentials.bob);
+  const auto watches = open_watches(*bystander, 3);
+  for (int i = 0; i < 9; ++i)
+    EXPECT_EQ(bystander->fetch({.path = std::string(object_path)}).status, 200);
+  const std::uint64_t created = apisim->total({"statuses", "201"});  // by probes
+  const std::size_t before = sluice->child().resident_bytes();
+  const auto client = connect_raw(&credentials.alice);
+  ASSERT_TRUE(client->begin_http2());
+  constexpr std::uint32_t uploads = 100;
+  constexpr std::size_t bytes = 300;
+  const auto id_of = [](std::uint32_t upload) { return 1 + 2 * upload; };
+  FrameWriter writer;
+  std::vector<std::string> bodies;
+  for (std::uint32_t i = 0; i < uploads; ++i) {
+    writer.headers(id_of(i), hpack_post("/api/v1/namespaces/default/configmaps"), false);
+    bodies.push_back(fmt::format(R"({{"metadata":{{"name":"drip-{}"}}}})", i));
+    bodies.back().resize(bytes, ' ');
+  }
+  ASSERT_TRUE(client->send(writer.text()));
+  Duration slowest{};
+  for (std::size_t at = 0; at < bytes; ++at) {
+    // Each byte of each upload is a frame and a TLS record of its own.
+    for (std::uint32_t i = 0; i < uploads; ++i) {
+      ASSERT_TRUE(client->send(
+          FrameWriter().data(id_of(i), bodies[i].substr(at, 1), at + 1 == bytes).text()));
+    }
+    if (at % 10 != 0) continue;
+    const Answer& answer = bystander->fetch({.path = std::string(object_path)});
+    EXPECT_EQ(answer.status, 200) << answer.describe();
+    slowest = std::max<Duration>(slowest, answer.ended_at - answer.asked);
+  }
+  EXPECT_LE(slowest, 1s);
+  EXPECT_LE(sluice->child().resident_bytes(), before + allowance(8 * mib));
+  EXPECT_TRUE(client->read_until([&] { return client->count(frame::headers) == uploads; }));
+  EXPECT_EQ(apisim->total({"requests", "configmaps", "create"}), uploads);
+  EXPECT_EQ(apisim->total({"statuses", "201"}), created + uploads);
+  for (const Http2Client::Id id : watches) EXPECT_FALSE(bystander->answer(id).over);
+}
+
+TEST_F(StalledClientTest, BytesOneByOneTakeNoMoreMemoryThanTheirWindow) {
+  start();
+  const auto bystander = connect(&credentials.bob);
+  EXPECT_EQ(bystander->fetch({.path = std::string(object_path)}).status, 200);
+  for (int server = 0; server < 3; ++server)
+    apisim->post(fmt::format("/servers/{}/freeze", server));
+  const std::size_t before = sluice->child().resident_bytes();
+  const auto client = connect_raw(&credentials.alice);
+  ASSERT_TRUE(client->begin_http2());
+  constexpr std::uint32_t uploads = 20;
+  constexpr std::size_t window = 65'535;
+  FrameWriter writer;
+  for (std::uint32_t i = 0; i < uploads; ++i) {
+    writer.headers(1 + 2 * i, hpack_post("/api/v1/namespaces/default/configmaps"), false);
+  }
+  ASSERT_TRUE(client->send(writer.text()));
+  for (std::uint32_t i = 0; i < uploads; ++i) {
+    writer.clear();
+    for (std::size_t sent = 0; sent < window; ++sent) writer.data(1 + 2 * i, "x");
+    ASSERT_TRUE(client->send(writer.text()));
+  }
+  // An answered PING says that all before it has been taken in.
+  const std::size_t answered = client->count(frame::ping);
+  ASSERT_TRUE(client->send(FrameWriter().ping(1).text()));
+  ASSERT_TRUE(client->read_until([&] { return client->count(frame::ping) > answered; }));
+  EXPECT_LE(sluice->child().resident_bytes(), before + allowance(8 * mib));
+  EXPECT_EQ(client->end(), RawClient::End::open);
+  for (int server = 0; server < 3; ++server) apisim->post(fmt::format("/servers/{}/thaw", server));
+}
+
 TEST_F(StalledClientTest, AnUploadThatNobodyReadsStaysWithinItsWindow) {
   start({}, {"--latency=0"});
   const auto bystander = connect(&credentials.bob);
