@@ -137,18 +137,20 @@ void ClientConnection::on_receive(Bytes plain) {
   if (state_ == State::refusing) return refuse_http1();
   if (http2_ == nullptr) return;
   if (const auto fed = http2_->feed(plain, now()); !fed) {
-    if (http2_->abuse() != http2::AbuseKind::none) {
-      cells_.add(metrics_.abuse.at(http2_->abuse()));
-      log::info("a client connection is ended", {{"client", facts_.peer},
-                                                 {"limit", to_string(http2_->abuse())},
-                                                 {"why", fed.error().context}});
-    }
+    count_abuse(fed.error().context);
     abandon_streams();
     return connection_.close();  // what is left, a GOAWAY, goes out first
   }
   if (http2_->wants_output()) connection_.mark_dirty();
   watch_head();
   close_if_unused();
+}
+
+void ClientConnection::count_abuse(std::string_view why) {
+  if (http2_->abuse() == http2::AbuseKind::none) return;
+  cells_.add(metrics_.abuse.at(http2_->abuse()));
+  log::info("a client connection is ended",
+            {{"client", facts_.peer}, {"limit", to_string(http2_->abuse())}, {"why", why}});
 }
 
 // A head must be whole within its time, whatever else the connection does meanwhile.
@@ -334,7 +336,11 @@ void ClientConnection::leave() {
 
 void ClientConnection::close_if_unused() {
   if (state_ == State::leaving && streams_ == 0 && !http2_->wants_output()) connection_.close();
-  else if (state_ == State::serving && http2_->finished()) connection_.close();
+  else if (state_ == State::serving && http2_->finished()) {
+    // Some abuse is recognised only when the codec's GOAWAY is collected.
+    count_abuse("the codec has given the connection up");
+    connection_.close();
+  }
 }
 
 void ClientConnection::close_now() {

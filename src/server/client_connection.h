@@ -94,6 +94,7 @@ class ClientConnection final : public net::ConnectionHandler,
   void refuse_http1();
   void close_if_unused();
   void watch_head();
+  void count_abuse(std::string_view why);
   void deadline_passed();
   Instant now() { return connection_.transport().reactor().now(); }
   void set_deadline(Duration timeout);

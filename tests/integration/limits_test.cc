@@ -159,6 +159,38 @@ TEST_F(LimitsTest, PriorityAndUnknownFramesEndTheConnection) {
   expect_ended({"control_frames", "protocol"});
 }
 
+TEST_F(LimitsTest, HeadsOnClosedStreamsEndTheConnection) {
+  begin();
+  // The first one skips all streams below it, and closes them by that.
+  attacker->send(FrameWriter().headers(30'001, hpack_get(object_path)).text());
+  ASSERT_TRUE(attacker->read_until([&] { return attacker->count(frame::data) > 0; }));
+  FrameWriter writer;
+  for (std::uint32_t i = 0; i < 15'000; ++i) writer.headers(1 + 2 * i, hpack_get(object_path));
+  attacker->send(writer.text());
+  expect_ended({"control_frames", "protocol"});
+  EXPECT_EQ(exceeded("control_frames") + exceeded("protocol"), 1.0);
+  EXPECT_EQ(apisim->seen("kb-1", 100).size(), 9U + 1U + 20U);
+}
+
+TEST_F(LimitsTest, DataOnClosedStreamsCostsLittleAndHurtsNobody) {
+  begin();
+  const std::size_t before = sluice->child().resident_bytes();
+  const double cpu = sluice->child().cpu_seconds();
+  attacker->send(FrameWriter().headers(1, hpack_get(object_path)).text());
+  ASSERT_TRUE(attacker->read_until([&] { return attacker->count(frame::data) > 0; }));
+  FrameWriter writer;
+  // More than the connection's window in all: what is dropped must be credited.
+  for (int i = 0; i < 100'000; ++i) writer.data(1, "x");
+  for (int i = 0; i < 1500; ++i) writer.data(1, std::string(16'384, 'x'));
+  ASSERT_TRUE(attacker->send(writer.text()));
+  attacker->send(FrameWriter().headers(3, hpack_get(object_path)).text());
+  EXPECT_TRUE(attacker->read_until([&] { return attacker->count(frame::headers) == 2; }));
+  EXPECT_LE(sluice->child().cpu_seconds() - cpu, sanitized() ? 20 : 1);
+  EXPECT_LE(sluice->child().resident_bytes(), before + allowance(4U << 20));
+  attacker.reset();
+  expect_unharmed();
+}
+
 TEST_F(LimitsTest, ContinuationFloodEndsTheConnectionEarly) {
   begin();
   const std::size_t before = sluice->child().resident_bytes();
