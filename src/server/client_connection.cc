@@ -147,7 +147,8 @@ void ClientConnection::on_receive(Bytes plain) {
 }
 
 void ClientConnection::count_abuse(std::string_view why) {
-  if (http2_->abuse() == http2::AbuseKind::none) return;
+  if (abuse_counted_ || http2_->abuse() == http2::AbuseKind::none) return;
+  abuse_counted_ = true;
   cells_.add(metrics_.abuse.at(http2_->abuse()));
   log::info("a client connection is ended",
             {{"client", facts_.peer}, {"limit", to_string(http2_->abuse())}, {"why", why}});

@@ -110,6 +110,7 @@ class ClientConnection final : public net::ConnectionHandler,
   proxy::ClientFacts facts_;
   std::size_t streams_ = 0;
   Instant idle_since_{};
+  bool abuse_counted_ = false;
   std::optional<Instant> head_since_;  // a request's head has begun to arrive
   std::string refusal_;  // HTTP/1.1 answer, as far as it is not sent
   io::Timer timer_;

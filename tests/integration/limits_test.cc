@@ -44,6 +44,7 @@ class LimitsTest : public IntegrationTest {
         5s))
         << "no counter of " << limits[0] << "\n"
         << sluice->page("/metrics").body;
+    EXPECT_EQ(sluice->metric("sluice_client_limit_exceeded_total"), 1.0);  // of all limits
     expect_unharmed();
     EXPECT_TRUE(eventually([&] { return sluice->metric("sluice_client_connections") == 1; }, 10s));
     EXPECT_TRUE(eventually([&] { return sluice->metric("sluice_exchanges") == 6; }, 10s));
