@@ -40,8 +40,8 @@ Duration connection_age_max(const config::Validation& valid, Duration normal) {
   if (valid.files.proxy_client_cert_pem.empty()) return normal;
   const auto summary = tls::read_certificates(valid.files.proxy_client_cert_pem);
   if (!summary) return normal;
-  const auto left = summary->not_after - std::chrono::floor<std::chrono::seconds>(
-                                             std::chrono::system_clock::now());
+  const auto left = summary->not_after -
+                    std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
   return std::clamp(Duration(left) / 2, Duration(std::chrono::seconds(10)), normal);
 }
 

@@ -37,8 +37,8 @@ class HealthProbe::Target {
                    contexts.identity ? *contexts.identity : *contexts.plain),
         timer_(io::Timer::bind<&Target::probe_readiness>(this)) {
     if (contexts.identity) {
-      identity_ = std::make_unique<ProbeConnection>(transport, status.endpoint.address,
-                                                    *contexts.identity);
+      identity_ =
+          std::make_unique<ProbeConnection>(transport, status.endpoint.address, *contexts.identity);
       // Trust is earned by the first probe.
       status_.trusts_identity.store(false, std::memory_order_relaxed);
     }
@@ -154,9 +154,10 @@ class HealthProbe::Target {
   void claim_answered(const Result<ProbeAnswer>& answer) {
     if (!answer) return identity_unclear(answer.error().context);
     if (answer->status == 401) {
-      return set_trust(false, "it answers 401 to the front-proxy certificate: its "
-                              "--requestheader-client-ca-file or --requestheader-allowed-names do "
-                              "not fit");
+      return set_trust(false,
+                       "it answers 401 to the front-proxy certificate: its "
+                       "--requestheader-client-ca-file or --requestheader-allowed-names do "
+                       "not fit");
     }
     if (answer->status != 200 && answer->status != 201) {
       if (answer->status >= 500 || answer->status == 429) {
@@ -167,8 +168,9 @@ class HealthProbe::Target {
                                  ": the identity could not be checked");
     }
     if (answer->body.find("\"" + user_ + "\"") == std::string::npos) {
-      return set_trust(false, "it takes the front-proxy certificate for a user of its own and "
-                              "ignores X-Remote-User: check --requestheader-* there");
+      return set_trust(false,
+                       "it takes the front-proxy certificate for a user of its own and "
+                       "ignores X-Remote-User: check --requestheader-* there");
     }
     http::RequestHead head = request_head("POST", review_path);
     head.fields.add("content-type", "application/json");
@@ -206,8 +208,10 @@ class HealthProbe::Target {
     unclear_reported_ = false;
     if (!trusts) next_identity_probe_ = transport_.reactor().now() + identity_retry;
     if (status_.trusts_identity.exchange(trusts, std::memory_order_relaxed) != trusts || first) {
-      if (!why.empty()) on_change_(index_, why);
-      else on_change_(index_, "takes the identities that we vouch for");
+      if (!why.empty())
+        on_change_(index_, why);
+      else
+        on_change_(index_, "takes the identities that we vouch for");
     }
     if (first) good();
   }

@@ -272,7 +272,8 @@ const std::vector<Group>& table() {
            {"body-bytes-per-worker",
             "SIZE",
             &Config::body_bytes_per_worker,
-            "Body bytes on their way through a worker, grown windows included; above it no request is "
+            "Body bytes on their way through a worker, grown windows included; above it no request "
+            "is "
             "admitted.",
             {MiB, std::uint64_t{1} << 44}},
            {"shutdown-delay-duration", "DURATION", &Config::shutdown_delay_duration,

@@ -16,7 +16,8 @@ void append_nominated(std::string_view value, std::vector<std::string>& names) {
     const std::size_t comma = std::min(value.find(','), value.size());
     std::string_view token = value.substr(0, comma);
     value.remove_prefix(std::min(comma + 1, value.size()));
-    while (!token.empty() && (token.front() == ' ' || token.front() == '\t')) token.remove_prefix(1);
+    while (!token.empty() && (token.front() == ' ' || token.front() == '\t'))
+      token.remove_prefix(1);
     while (!token.empty() && (token.back() == ' ' || token.back() == '\t')) token.remove_suffix(1);
     if (token.empty()) continue;
     std::string& name = names.emplace_back(token);

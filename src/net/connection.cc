@@ -41,9 +41,7 @@ Connection::Connection(Transport& transport, ConnectionHandler& handler)
       send_(io::Operation::bind<&Connection::sent>(this)),
       timer_(io::Timer::bind<&Connection::deadline_passed>(this)) {}
 
-Connection::~Connection() {
-  CHECK(state_ == State::idle || state_ == State::closed);
-}
+Connection::~Connection() { CHECK(state_ == State::idle || state_ == State::closed); }
 
 void Connection::set_state(State state) {
   DCHECK(static_cast<int>(state) > static_cast<int>(state_));
@@ -107,8 +105,10 @@ void Connection::received(const io::Completion& completion) {
       // Discarded: we have said our last word; only the peer's end counts.
       if (completion.result <= 0) {
         peer_ended_ = true;
-        if (!send_.in_flight() && fin_sent_) terminate();
-        else if (completion.result < 0) terminate();
+        if (!send_.in_flight() && fin_sent_)
+          terminate();
+        else if (completion.result < 0)
+          terminate();
       }
       return;
     default: break;
@@ -128,9 +128,7 @@ void Connection::received(const io::Completion& completion) {
       }
       early_.insert(early_.end(), completion.bytes.begin(), completion.bytes.end());
       return queue_handshake();
-    case State::established:
-      engine_->feed(completion.bytes);
-      return read_plain();
+    case State::established: engine_->feed(completion.bytes); return read_plain();
     default: CHECK(false);
   }
 }
@@ -172,9 +170,7 @@ void Connection::continue_handshake() {
   const tls::Engine::Status status = engine_->handshake();
   mark_dirty();  // a flight or an alert may be pending
   switch (status) {
-    case tls::Engine::Status::need_input:
-      early_.clear();
-      return;
+    case tls::Engine::Status::need_input: early_.clear(); return;
     case tls::Engine::Status::closed: return fail_with(end_of_stream());
     case tls::Engine::Status::failed: {
       Error error = engine_->error();
@@ -203,9 +199,7 @@ void Connection::read_plain() {
         if (engine_->pending_bytes() > 0) mark_dirty();
         return;
       case tls::Engine::Status::closed: return fail_with(end_of_stream());
-      case tls::Engine::Status::failed:
-        mark_dirty();
-        return fail_with(engine_->error());
+      case tls::Engine::Status::failed: mark_dirty(); return fail_with(engine_->error());
     }
   }
 }

@@ -40,7 +40,12 @@ constexpr std::size_t interim_bytes_max = 64 * 1024;
 constexpr std::size_t interim_overhead = 1024;
 
 // Reasons of ProxyMetrics::replays.
-enum ReplayCause : std::uint8_t { not_executed, lost_before_answer, drain_answer, identity_refused };
+enum ReplayCause : std::uint8_t {
+  not_executed,
+  lost_before_answer,
+  drain_answer,
+  identity_refused
+};
 
 balance::RequestClass balance_class(RequestClass request_class) {
   switch (request_class) {
@@ -183,8 +188,8 @@ bool Exchange::identify() {
   anonymous_ = !identified && credential.kind == kubernetes::CredentialKind::none;
   if (identified) {
     bearer_ = false;
-    kind_ = kubernetes::is_anonymous(*facts.identity) ? PoolKind::suspect_identity
-                                                      : PoolKind::identity;
+    kind_ =
+        kubernetes::is_anonymous(*facts.identity) ? PoolKind::suspect_identity : PoolKind::identity;
     user_ = facts.identity->user;
   } else if (bearer_) {
     token_ = proxy_.proofs_.hash(credential.token);
@@ -205,8 +210,7 @@ bool Exchange::identify() {
   const kubernetes::Sanitized dropped =
       proxy_.parts_.identity_fields.sanitize(head_.fields, identified);
   if (dropped.identity_fields > 0) {
-    proxy_.parts_.cells.add(proxy_.parts_.metrics.identity_fields_dropped,
-                            dropped.identity_fields);
+    proxy_.parts_.cells.add(proxy_.parts_.metrics.identity_fields_dropped, dropped.identity_fields);
   }
   return true;
 }
@@ -272,8 +276,8 @@ http2::BodyResult Exchange::on_request_body_wanted(MutableBytes room) {
     // A replayed body was credited the first time.
     if (client_ != nullptr) client_->consume(client_stream_, pulled - credited_);
     credited_ = pulled;
-    if (!request_complete_ && request_body_.pending() == 0 &&
-        request_window_.due(pulled, now()) && client_ != nullptr && proxy_.lend(request_window_)) {
+    if (!request_complete_ && request_body_.pending() == 0 && request_window_.due(pulled, now()) &&
+        client_ != nullptr && proxy_.lend(request_window_)) {
       client_->grow_window(client_stream_, request_window_.window());
     }
   }
@@ -429,9 +433,8 @@ void Exchange::watch_for_initial_events_end(Bytes bytes) {
   if (seam.find(initial_events_end) == std::string::npos &&
       memmem(bytes.data(), bytes.size(), initial_events_end.data(), initial_events_end.size()) ==
           nullptr) {
-    marker_tail_ = bytes.size() >= keep
-                       ? std::string(as_text(bytes.last(keep)))
-                       : seam.substr(seam.size() - std::min(seam.size(), keep));
+    marker_tail_ = bytes.size() >= keep ? std::string(as_text(bytes.last(keep)))
+                                        : seam.substr(seam.size() - std::min(seam.size(), keep));
     return;
   }
   initial_events_ = false;
@@ -503,10 +506,11 @@ void Exchange::on_stream_ended(const StreamEnd& end) {
   if (state_ == State::finished) return;
   if (end.cause == StreamEnd::Cause::completed) {
     if (state_ == State::judging) return judge();
-    if (!head_forwarded_) return backend_failed({StreamEnd::Cause::reset, end.code, Retry::never,
-                                                 "the backend ended its stream without an answer"});
-    if (is_established_watch()) return end_watch(WatchEnd::backend_ended, last_forwarded_ +
-                                                     proxy_.options_.watch_end_delay);
+    if (!head_forwarded_)
+      return backend_failed({StreamEnd::Cause::reset, end.code, Retry::never,
+                             "the backend ended its stream without an answer"});
+    if (is_established_watch())
+      return end_watch(WatchEnd::backend_ended, last_forwarded_ + proxy_.options_.watch_end_delay);
     return answer_complete();
   }
   backend_failed(end);
@@ -518,10 +522,10 @@ void Exchange::backend_failed(const StreamEnd& end) {
     if (is_established_watch()) {
       const ProxyOptions& options = proxy_.options_;
       const Instant when =
-          initial_events_
-              ? now() + proxy_.random_.between(options.watch_list_end_min, options.watch_list_end_max)
-              : std::max(now(), last_forwarded_ + options.watch_end_delay) +
-                    proxy_.random_.between(Duration::zero(), options.watch_end_jitter);
+          initial_events_ ? now() + proxy_.random_.between(options.watch_list_end_min,
+                                                           options.watch_list_end_max)
+                          : std::max(now(), last_forwarded_ + options.watch_end_delay) +
+                                proxy_.random_.between(Duration::zero(), options.watch_end_jitter);
       return end_watch(WatchEnd::backend_lost, when);
     }
     // A truncated answer must not look whole.
@@ -544,9 +548,9 @@ void Exchange::backend_failed(const StreamEnd& end) {
     return;
   }
   if (head_forwarded_) return;
-  unanswered(lost ? ReplyReason::backend_lost : ReplyReason::backend_reset, end.retry,
-             lost ? "the connection to the API server was lost"
-                  : "the API server reset the request");
+  unanswered(
+      lost ? ReplyReason::backend_lost : ReplyReason::backend_reset, end.retry,
+      lost ? "the connection to the API server was lost" : "the API server reset the request");
 }
 
 // Ends the client's stream of a watch cleanly, at `when`: client-go then goes on from where it was.
@@ -578,11 +582,12 @@ void Exchange::timer_fired() {
       return answer_complete();
     case State::waiting:
     case State::judging:
-      return unanswered(ReplyReason::timeout,
-                        request_body_.pulled() == 0 && stream_.state() != backend::Stream::State::open
-                            ? Retry::not_executed
-                            : Retry::never,
-                        "the API server did not answer in time");
+      return unanswered(
+          ReplyReason::timeout,
+          request_body_.pulled() == 0 && stream_.state() != backend::Stream::State::open
+              ? Retry::not_executed
+              : Retry::never,
+          "the API server did not answer in time");
     case State::forwarding:
       if (!kubernetes::has_deadline(class_)) return load_.settle();
       ended_by_ = EndedBy::backend_lost;

@@ -49,8 +49,7 @@ ProxyMetrics::ProxyMetrics(metrics::Registry& registry, const backend::Cluster& 
                                       {{"reason", reply_reason_names()}})),
       replays(registry.counters(
           "sluice_replays_total", "Requests sent again to another backend, by cause.",
-          {{"cause",
-            {"not_executed", "lost_before_answer", "drain_answer", "identity_refused"}}})),
+          {{"cause", {"not_executed", "lost_before_answer", "drain_answer", "identity_refused"}}})),
       watches_ended(registry.counters(
           "sluice_watches_ended_total",
           "Watches that were ended towards the client with a clean end of stream, by cause.",
@@ -95,7 +94,8 @@ Proxy::Proxy(const ProxyParts& parts, const ProxyOptions& options)
       blocks_(4096),
       stall_timer_(io::Timer::bind<&Proxy::look_for_stalls>(this)),
       reap_(io::TurnEnd::bind<&Proxy::reap>(this)) {
-  parts_.reactor.timers().set(stall_timer_, now(), options_.client_stall_timeout / looks_per_timeout);
+  parts_.reactor.timers().set(stall_timer_, now(),
+                              options_.client_stall_timeout / looks_per_timeout);
 }
 
 Proxy::~Proxy() {
@@ -122,8 +122,8 @@ SlotId Proxy::start(ClientSide& client, http2::StreamId stream, http::RequestHea
   Exchange& started = *exchange;
   const SlotId id = add(std::move(exchange));
   // A suspect's replay costs the backends nothing, it was refused: as many as there are requests.
-  replay_tokens_[0] = std::min(replay_tokens_max,
-                               replay_tokens_[0] + options_.replay_budget_percent / 100.0);
+  replay_tokens_[0] =
+      std::min(replay_tokens_max, replay_tokens_[0] + options_.replay_budget_percent / 100.0);
   replay_tokens_[1] = std::min(replay_tokens_max, replay_tokens_[1] + 1.0);
   started.start(client, stream, std::move(head), end_of_stream);
   return id;

@@ -39,7 +39,8 @@ struct Sip {
 
 }  // namespace
 
-TokenProofs::TokenProofs(std::size_t max, std::array<std::uint64_t, 2> key) : max_(max), key_(key) {}
+TokenProofs::TokenProofs(std::size_t max, std::array<std::uint64_t, 2> key)
+    : max_(max), key_(key) {}
 
 TokenHash TokenProofs::hash(std::string_view token) const {
   Sip sip{key_[0] ^ 0x736f6d6570736575U, key_[1] ^ 0x646f72616e646f6dU ^ 0xeeU,

@@ -82,7 +82,9 @@ class Admin::Connection {
     send_rest();
   }
 
-  void send_rest() { admin_.reactor_.ring().send(send_, descriptor_, as_bytes(output_).subspan(sent_)); }
+  void send_rest() {
+    admin_.reactor_.ring().send(send_, descriptor_, as_bytes(output_).subspan(sent_));
+  }
 
   void sent(const io::Completion& completion) {
     if (ending_) return join();

@@ -59,10 +59,9 @@ ClientMetrics::ClientMetrics(metrics::Registry& registry)
       abuse(registry.counters("sluice_client_limit_exceeded_total",
                               "Connections ended because a client exceeded a limit.",
                               {{"limit", abuse_names()}})),
-      certificates(registry.counters(
-          "sluice_client_certificates_total",
-          "Handshakes by what the client's certificate led to.",
-          {{"result", {"none", "identity", "no_identity"}}})),
+      certificates(registry.counters("sluice_client_certificates_total",
+                                     "Handshakes by what the client's certificate led to.",
+                                     {{"result", {"none", "identity", "no_identity"}}})),
       http1_refused(registry.counter("sluice_client_http1_refused_total",
                                      "Connections refused because they speak HTTP/1.1.")) {}
 
@@ -189,9 +188,10 @@ void ClientConnection::refuse_http1() {
        .message = "this gateway serves HTTP/2 only: HTTP/1.1, and with it exec, attach and "
                   "port-forward, is not available through it",
        .reason = {}});
-  refusal_ = "HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: application/json\r\n"
-             "Content-Length: " +
-             std::to_string(body.size()) + "\r\nConnection: close\r\n\r\n" + body;
+  refusal_ =
+      "HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: application/json\r\n"
+      "Content-Length: " +
+      std::to_string(body.size()) + "\r\nConnection: close\r\n\r\n" + body;
   connection_.close();  // sends the refusal first
 }
 
@@ -310,7 +310,8 @@ void ClientConnection::deadline_passed() {
       }
       if (head_since_) return set_deadline(*head_since_ + options_.head_timeout - now());
       if (streams_ > 0) return;  // armed again when the last stream ends
-      if (const Duration rest = idle_since_ + options_.idle_timeout - now(); rest > Duration::zero()) {
+      if (const Duration rest = idle_since_ + options_.idle_timeout - now();
+          rest > Duration::zero()) {
         return set_deadline(rest);
       }
       return leave();
@@ -336,7 +337,8 @@ void ClientConnection::leave() {
 }
 
 void ClientConnection::close_if_unused() {
-  if (state_ == State::leaving && streams_ == 0 && !http2_->wants_output()) connection_.close();
+  if (state_ == State::leaving && streams_ == 0 && !http2_->wants_output())
+    connection_.close();
   else if (state_ == State::serving && http2_->finished()) {
     // Some abuse is recognised only when the codec's GOAWAY is collected.
     count_abuse("the codec has given the connection up");

@@ -33,9 +33,9 @@ struct ClientMetrics {
   metrics::GaugeId connections;
   metrics::CounterId accepted;
   metrics::CounterId handshakes;
-  metrics::CounterTable ended;          // why
-  metrics::CounterTable abuse;          // http2::AbuseKind
-  metrics::CounterTable certificates;   // what client certificates led to
+  metrics::CounterTable ended;         // why
+  metrics::CounterTable abuse;         // http2::AbuseKind
+  metrics::CounterTable certificates;  // what client certificates led to
   metrics::CounterId http1_refused;
 };
 
@@ -112,7 +112,7 @@ class ClientConnection final : public net::ConnectionHandler,
   Instant idle_since_{};
   bool abuse_counted_ = false;
   std::optional<Instant> head_since_;  // a request's head has begun to arrive
-  std::string refusal_;  // HTTP/1.1 answer, as far as it is not sent
+  std::string refusal_;                // HTTP/1.1 answer, as far as it is not sent
   io::Timer timer_;
 };
 

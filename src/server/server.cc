@@ -150,26 +150,24 @@ class Server::Control final : private WorkerEvents {
     for (std::size_t i = 0; i < cluster_.backends.size(); ++i) {
       const backend::BackendStatus& status = *cluster_.backends[i];
       const metrics::Labels labels{{"backend", status.endpoint.name}};
-      registry_.gauge_function("sluice_backend_ready", "1 while the backend gets new requests.",
-                               [&status] {
-                                 return status.health.load(std::memory_order_relaxed) ==
-                                                backend::Health::ready
-                                            ? 1.0
-                                            : 0.0;
-                               },
-                               labels);
+      registry_.gauge_function(
+          "sluice_backend_ready", "1 while the backend gets new requests.",
+          [&status] {
+            return status.health.load(std::memory_order_relaxed) == backend::Health::ready ? 1.0
+                                                                                           : 0.0;
+          },
+          labels);
       registry_.gauge_function(
           "sluice_backend_trusts_identity",
           "1 while the backend takes the identities that the proxy vouches for.",
-          [&status] {
-            return status.trusts_identity.load(std::memory_order_relaxed) ? 1.0 : 0.0;
-          },
+          [&status] { return status.trusts_identity.load(std::memory_order_relaxed) ? 1.0 : 0.0; },
           labels);
-      registry_.gauge_function("sluice_backend_work", "Work in flight, in seats.",
-                               [this, i] { return static_cast<double>(board_.total(i).work); }, labels);
-      registry_.gauge_function("sluice_backend_watches", "Open watches.",
-                               [this, i] { return static_cast<double>(board_.total(i).watches); },
-                               labels);
+      registry_.gauge_function(
+          "sluice_backend_work", "Work in flight, in seats.",
+          [this, i] { return static_cast<double>(board_.total(i).work); }, labels);
+      registry_.gauge_function(
+          "sluice_backend_watches", "Open watches.",
+          [this, i] { return static_cast<double>(board_.total(i).watches); }, labels);
     }
     if (access_log_) {
       registry_.counter_function("sluice_access_log_dropped_total",
@@ -239,12 +237,12 @@ class Server::Control final : private WorkerEvents {
     std::string error;
     for (std::size_t i = 0; i < options_.cpus.size(); ++i) {
       worker.cpu = options_.cpus[i];
-      workers_.push_back(std::make_unique<Worker>(
-          i, worker,
-          WorkerParts{cluster_, board_, *identity_fields_, registry_, proxy_metrics_,
-                      client_metrics_, worker_metrics_, access_log_.get(), admission_, *this,
-                      token_key},
-          random_seed()));
+      workers_.push_back(
+          std::make_unique<Worker>(i, worker,
+                                   WorkerParts{cluster_, board_, *identity_fields_, registry_,
+                                               proxy_metrics_, client_metrics_, worker_metrics_,
+                                               access_log_.get(), admission_, *this, token_key},
+                                   random_seed()));
       workers_.back()->start([&](Result<void> started) {
         if (!started) {
           const std::lock_guard lock(mutex);
@@ -255,7 +253,8 @@ class Server::Control final : private WorkerEvents {
       });
     }
     // A worker prepares in milliseconds and always answers.
-    for (std::size_t seen = 0; (seen = answered.load(std::memory_order_acquire)) < workers_.size();) {
+    for (std::size_t seen = 0;
+         (seen = answered.load(std::memory_order_acquire)) < workers_.size();) {
       answered.wait(seen);
     }
     if (!error.empty()) {
@@ -362,9 +361,10 @@ class Server::Control final : private WorkerEvents {
   void identity_refused(std::size_t backend) override {
     reactor_->mailbox().post([this, backend] {
       if (state_ == State::stopping) return;
-      log::error("a backend refuses the identity that the proxy vouches for: its front-proxy pool "
-                 "is out of use",
-                 {{"backend", cluster_.backends[backend]->endpoint.name}});
+      log::error(
+          "a backend refuses the identity that the proxy vouches for: its front-proxy pool "
+          "is out of use",
+          {{"backend", cluster_.backends[backend]->endpoint.name}});
       probe_->check_identity_now(backend);
     });
   }

@@ -16,7 +16,8 @@ class Signals {
   static void block();
 
   // `on_signal` gets the number; on the ring's thread.
-  static Result<std::unique_ptr<Signals>> create(io::Ring& ring, std::function<void(int)> on_signal);
+  static Result<std::unique_ptr<Signals>> create(io::Ring& ring,
+                                                 std::function<void(int)> on_signal);
   ~Signals();
 
   void stop();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What the service manager is told (sd_notify(3)): ready, stopping, alive. Without a service manager
-// nothing happens.
+// What the service manager is told (sd_notify(3)): ready, stopping, alive. Without a service
+// manager nothing happens.
 #pragma once
 
 #include <optional>

@@ -44,13 +44,14 @@ WorkerMetrics::WorkerMetrics(metrics::Registry& r, const backend::Cluster& clust
       records(r.counter("sluice_tls_records_total", "TLS records sent.")),
       bytes_sent(r.counter("sluice_bytes_sent_total", "Encrypted bytes sent.")),
       bytes_received(r.counter("sluice_bytes_received_total", "Encrypted bytes received.")),
-      handshakes_failed(
-          r.counter("sluice_tls_handshakes_failed_total", "TLS handshakes that failed, both sides.")),
+      handshakes_failed(r.counter("sluice_tls_handshakes_failed_total",
+                                  "TLS handshakes that failed, both sides.")),
       accept_paused(r.counter("sluice_accept_paused_total",
                               "Times that accepting paused: connection limit or handshake queue.")),
-      accept_errors(r.counter("sluice_accept_errors_total", "Failed accepts (out of descriptors).")),
-      backend_connects(r.counters("sluice_backend_connects_total", "Connections opened to backends.",
-                                  backend_and_pool(cluster))),
+      accept_errors(
+          r.counter("sluice_accept_errors_total", "Failed accepts (out of descriptors).")),
+      backend_connects(r.counters("sluice_backend_connects_total",
+                                  "Connections opened to backends.", backend_and_pool(cluster))),
       backend_connect_failures(r.counters("sluice_backend_connect_failures_total",
                                           "Connections to backends that could not be opened.",
                                           backend_and_pool(cluster))),
@@ -59,10 +60,9 @@ WorkerMetrics::WorkerMetrics(metrics::Registry& r, const backend::Cluster& clust
                                           backend_and_pool(cluster))),
       backend_goaways(r.counters("sluice_backend_goaways_total", "GOAWAY frames from backends.",
                                  backend_and_pool(cluster))),
-      backend_streams_refused(
-          r.counters("sluice_backend_streams_refused_total",
-                     "Streams that a backend refused without executing them.",
-                     backend_and_pool(cluster))),
+      backend_streams_refused(r.counters("sluice_backend_streams_refused_total",
+                                         "Streams that a backend refused without executing them.",
+                                         backend_and_pool(cluster))),
       backend_ping_timeouts(r.counters("sluice_backend_ping_timeouts_total",
                                        "Backend connections ended because a PING got no answer.",
                                        backend_and_pool(cluster))),
@@ -173,16 +173,15 @@ Result<void> Worker::prepare() {
              const std::string& text) {
         if (event == backend::PoolEvent::connect_failed ||
             event == backend::PoolEvent::connection_lost) {
-          log::info("a backend connection failed",
-                    {{"backend", backends_->endpoint(backend).name},
-                     {"pool", to_string(kind)},
-                     {"why", text}});
+          log::info("a backend connection failed", {{"backend", backends_->endpoint(backend).name},
+                                                    {"pool", to_string(kind)},
+                                                    {"why", text}});
           parts_.events.probe_soon(backend);
         }
       });
   proxy_ = std::make_unique<proxy::Proxy>(
-      proxy::ProxyParts{*reactor_, *backends_, parts_.board, number_, parts_.identity_fields, *cells_,
-                        parts_.proxy_metrics, parts_.access_log, *this, random.next(),
+      proxy::ProxyParts{*reactor_, *backends_, parts_.board, number_, parts_.identity_fields,
+                        *cells_, parts_.proxy_metrics, parts_.access_log, *this, random.next(),
                         parts_.token_key},
       options_.proxy);
   heartbeat_ = std::make_unique<io::Timer>(io::Timer::bind<&Worker::heartbeat>(this));
@@ -191,8 +190,9 @@ Result<void> Worker::prepare() {
   for (const io::Address& address : options_.listen) {
     auto descriptor = io::listen_on(address, {});
     if (!descriptor) return std::unexpected(descriptor.error());
-    listeners_.push_back(std::make_unique<net::Listener>(
-        *transport_, *descriptor, parts_.admission, [this](int accepted) { this->accepted(accepted); }));
+    listeners_.push_back(
+        std::make_unique<net::Listener>(*transport_, *descriptor, parts_.admission,
+                                        [this](int accepted) { this->accepted(accepted); }));
     listeners_.back()->start();
   }
   heartbeat();

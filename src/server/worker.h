@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // One thread, one core, one ring, one of everything: listeners, client connections, exchanges and
-// backend pools. Workers share nothing mutable on the data path; what they are told comes by mailbox,
-// what they know leaves them through metric cells and the load board.
+// backend pools. Workers share nothing mutable on the data path; what they are told comes by
+// mailbox, what they know leaves them through metric cells and the load board.
 //
 //   serving ──drain()──▶ draining ──▶ stopping ──▶ stopped
 #pragma once
@@ -37,7 +37,7 @@ struct WorkerMetrics {
   metrics::CounterId handshakes_failed;
   metrics::CounterId accept_paused;
   metrics::CounterId accept_errors;
-  metrics::CounterTable backend_connects;         // backend × pool
+  metrics::CounterTable backend_connects;  // backend × pool
   metrics::CounterTable backend_connect_failures;
   metrics::CounterTable backend_connections_lost;
   metrics::CounterTable backend_goaways;

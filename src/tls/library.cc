@@ -82,8 +82,8 @@ Result<void> known_answers() {
   return {};
 }
 
-// The library chooses code for this processor at the first use of an algorithm, and notes its choice
-// without a lock: that must happen before there are threads.
+// The library chooses code for this processor at the first use of an algorithm, and notes its
+// choice without a lock: that must happen before there are threads.
 void choose_implementations() {
   std::array<std::uint8_t, 64> digest{};
   CHECK_EQ(wc_Sha384Hash(digest.data(), 1, digest.data()), 0);

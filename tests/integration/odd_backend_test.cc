@@ -6,8 +6,8 @@
 
 #include <algorithm>
 
-#include "harness.h"
 #include "frame_backend.h"
+#include "harness.h"
 
 namespace sluice::test {
 namespace {

@@ -12,8 +12,7 @@
 
 namespace sluice::test {
 
-class FrameBackend::Connection final : public net::ConnectionHandler,
-                                          public http2::SessionHandler {
+class FrameBackend::Connection final : public net::ConnectionHandler, public http2::SessionHandler {
  public:
   Connection(FrameBackend& backend, std::uint64_t number, int descriptor)
       : backend_(backend), number_(number), connection_(backend.loop_.transport(), *this) {

@@ -14,7 +14,7 @@
 namespace sluice::backend {
 
 enum class Health : std::uint8_t {
-  unknown,    // not probed yet
+  unknown,  // not probed yet
   ready,
   not_ready,  // readiness 500, refused, or two time-outs: no new streams
 };

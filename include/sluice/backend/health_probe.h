@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Asks each backend whether it is ready, about once a second on a connection of its own, and
-// whether it takes our front-proxy identity for exactly what we say. Runs on the control thread; the
-// verdicts lie in BackendStatus, which workers read.
+// whether it takes our front-proxy identity for exactly what we say. Runs on the control thread;
+// the verdicts lie in BackendStatus, which workers read.
 //
 // Readiness (k8s.io/apiserver pkg/server/genericapiserver.go: /readyz turns 500 as soon as a
-// shutdown begins): 200 is ready. A 5xx or a refused connection takes a backend out at once, silence
-// after two tries; two good answers bring it back. 401, 403 and 404 say that the server lives and
-// the probe is misconfigured: it stays in use, with a warning.
+// shutdown begins): 200 is ready. A 5xx or a refused connection takes a backend out at once,
+// silence after two tries; two good answers bring it back. 401, 403 and 404 say that the server
+// lives and the probe is misconfigured: it stays in use, with a warning.
 //
 // Identity: a SelfSubjectReview through a connection with the front-proxy certificate must name
 // exactly the user that we claim, and one without X-Remote-User must not be allowed.

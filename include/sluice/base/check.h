@@ -30,22 +30,22 @@ std::string show(const T& value) {
 
 }  // namespace sluice
 
-#define SLUICE_CHECK_IMPL(condition)                                  \
-  do {                                                                \
-    if (!(condition)) [[unlikely]] {                                  \
-      ::sluice::check_failed(__FILE__, __LINE__, #condition, {});     \
-    }                                                                 \
+#define SLUICE_CHECK_IMPL(condition)                              \
+  do {                                                            \
+    if (!(condition)) [[unlikely]] {                              \
+      ::sluice::check_failed(__FILE__, __LINE__, #condition, {}); \
+    }                                                             \
   } while (false)
 
-#define SLUICE_CHECK_OP_IMPL(a, op, b)                                                     \
-  do {                                                                                     \
-    const auto& check_a = (a);                                                             \
-    const auto& check_b = (b);                                                             \
-    if (!(check_a op check_b)) [[unlikely]] {                                              \
-      ::sluice::check_failed(__FILE__, __LINE__, #a " " #op " " #b,                        \
-                             ::sluice::check_detail::show(check_a) + " " #op " " +         \
-                                 ::sluice::check_detail::show(check_b));                   \
-    }                                                                                      \
+#define SLUICE_CHECK_OP_IMPL(a, op, b)                                             \
+  do {                                                                             \
+    const auto& check_a = (a);                                                     \
+    const auto& check_b = (b);                                                     \
+    if (!(check_a op check_b)) [[unlikely]] {                                      \
+      ::sluice::check_failed(__FILE__, __LINE__, #a " " #op " " #b,                \
+                             ::sluice::check_detail::show(check_a) + " " #op " " + \
+                                 ::sluice::check_detail::show(check_b));           \
+    }                                                                              \
   } while (false)
 
 #define CHECK(condition) SLUICE_CHECK_IMPL(condition)
@@ -57,8 +57,8 @@ std::string show(const T& value) {
 #define CHECK_GT(a, b) SLUICE_CHECK_OP_IMPL(a, >, b)
 
 #ifdef NDEBUG
-#define DCHECK(condition) \
-  do {                    \
+#define DCHECK(condition)    \
+  do {                       \
     (void)sizeof(condition); \
   } while (false)
 #else

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Fields that end at a hop and are never forwarded (RFC 9110 section 7.6.1, RFC 9113 section 8.2.2).
+// Fields that end at a hop and are never forwarded (RFC 9110 section 7.6.1, RFC 9113
+// section 8.2.2).
 #pragma once
 
 #include "sluice/http/fields.h"

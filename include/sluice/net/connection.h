@@ -51,12 +51,12 @@ class Connection : public ListNode<FlushTag>,
                    public ListNode<ReapTag> {
  public:
   enum class State : std::uint8_t {
-    idle,          // before accept() or connect()
-    opening,       // connect in flight, or waiting for the whole ClientHello
+    idle,     // before accept() or connect()
+    opening,  // connect in flight, or waiting for the whole ClientHello
     handshaking,
     established,
-    closing,       // close(): sending what is left, then discarding until the peer's end
-    terminating,   // waiting for operations in flight
+    closing,      // close(): sending what is left, then discarding until the peer's end
+    terminating,  // waiting for operations in flight
     closed,
   };
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Accepts connections on one address for one worker, with admission: a process-wide budget of
 // client connections with hysteresis, a back-off when descriptors run out, and a pause while the
-// handshake queue is full. Running out costs no spin: a paused listener only looks again on a timer.
+// handshake queue is full. Running out costs no spin: a paused listener only looks again on a
+// timer.
 //
 // A multishot accept takes whatever the backlog holds before anybody can stop it; it is used only
-// while there is room for a whole backlog. Nearer to the limit the listener is polled and connections
-// are taken one by one.
+// while there is room for a whole backlog. Nearer to the limit the listener is polled and
+// connections are taken one by one.
 #pragma once
 
 #include <atomic>
@@ -45,9 +46,7 @@ class Listener {
   // Takes what is left in the backlog, then closes the descriptor; stopped() once nothing is in
   // flight. (A closed reuseport listener loses its queued connections otherwise.)
   void stop();
-  bool stopped() const {
-    return descriptor_ < 0 && !accept_.in_flight() && !knock_.in_flight();
-  }
+  bool stopped() const { return descriptor_ < 0 && !accept_.in_flight() && !knock_.in_flight(); }
 
   const ListenerCounters& counters() const { return counters_; }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What all connections of one thread share: the reactor, pooled send buffers, scratch memory for
-// plain bytes, the list of connections to flush at the end of the turn, and the queue of handshakes.
+// plain bytes, the list of connections to flush at the end of the turn, and the queue of
+// handshakes.
 //
 // Handshakes cost about 150 us each; they are served from a queue at the end of a turn, at most
 // `handshake_time_per_turn`, after established traffic. A full queue is a reason not to accept.

@@ -17,12 +17,12 @@ namespace sluice::observability {
 
 enum class EndedBy : std::uint8_t {
   completed,
-  client_reset,   // the client reset the stream or went away
-  client_stalled, // the client took nothing of what waited for it
-  backend_lost,   // the connection to the backend ended under it
-  backend_reset,  // the backend reset the stream
-  drain,          // we ended it, because we or the backend are stopping
-  local_reply,    // answered by us; see `reason`
+  client_reset,    // the client reset the stream or went away
+  client_stalled,  // the client took nothing of what waited for it
+  backend_lost,    // the connection to the backend ended under it
+  backend_reset,   // the backend reset the stream
+  drain,           // we ended it, because we or the backend are stopping
+  local_reply,     // answered by us; see `reason`
 };
 std::string_view to_string(EndedBy ended_by);
 

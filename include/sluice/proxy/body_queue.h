@@ -70,7 +70,7 @@ class BodyQueue {
   BlockPool& pool_;
   Block* first_ = nullptr;
   Block* last_ = nullptr;
-  Block* reading_ = nullptr;     // where pull() goes on; first_ unless retained
+  Block* reading_ = nullptr;       // where pull() goes on; first_ unless retained
   std::uint32_t read_offset_ = 0;  // within reading_
   bool retained_ = false;
   std::uint64_t appended_ = 0;

@@ -27,7 +27,13 @@ namespace sluice::proxy {
 class Exchange final : public backend::StreamHandler {
  public:
   enum class State : std::uint8_t {
-    idle, waiting, judging, forwarding, ending, finishing, finished,
+    idle,
+    waiting,
+    judging,
+    forwarding,
+    ending,
+    finishing,
+    finished,
   };
 
   explicit Exchange(Proxy& proxy);

@@ -31,7 +31,7 @@ enum class ReplyReason : std::uint8_t {
   backend_reset,     // the stream was reset before an answer
   identity_refused,  // no backend takes the identity that we vouch for
   timeout,
-  overloaded,        // a budget of ours is used up
+  overloaded,  // a budget of ours is used up
 };
 constexpr std::size_t reply_reasons = 11;
 std::string_view to_string(ReplyReason reason);

@@ -27,9 +27,9 @@ struct ProxyOptions {
   Duration request_timeout = std::chrono::seconds(75);  // zero: none
   std::size_t replay_body_bytes = 256 * 1024;           // kept per stream
   std::size_t replay_body_bytes_per_worker = 64 * 1024 * 1024;
-  std::size_t body_bytes_per_worker = 256 * 1024 * 1024;  // above it no exchange is admitted
-  std::uint32_t stream_window_bytes = 64 * 1024;          // what each stream is granted at first
-  std::uint32_t stream_window_bytes_max = 1024 * 1024;    // what it may grow to
+  std::size_t body_bytes_per_worker = 256 * 1024 * 1024;     // above it no exchange is admitted
+  std::uint32_t stream_window_bytes = 64 * 1024;             // what each stream is granted at first
+  std::uint32_t stream_window_bytes_max = 1024 * 1024;       // what it may grow to
   Duration client_stall_timeout = std::chrono::seconds(60);  // see Exchange::check_progress
   std::uint32_t replay_budget_percent = 20;
   std::uint32_t tries_max = 3;
@@ -37,7 +37,8 @@ struct ProxyOptions {
   balance::PickerOptions picker;
   bool vouches_for_identity = false;
   // client-go calls a watch that lived less than a second without an event an error, and lists
-  // again (k8s.io/client-go tools/cache/reflector.go); so a watch ends this long after its last byte.
+  // again (k8s.io/client-go tools/cache/reflector.go); so a watch ends this long after its last
+  // byte.
   Duration watch_end_delay = std::chrono::milliseconds(1200);
   Duration watch_end_jitter = std::chrono::milliseconds(800);
   Duration watch_list_end_min = std::chrono::seconds(1);
@@ -50,12 +51,12 @@ constexpr std::size_t watch_ends = 4;
 
 struct ProxyMetrics {
   ProxyMetrics(metrics::Registry& registry, const backend::Cluster& cluster);
-  metrics::CounterTable requests;        // class × backend
-  metrics::CounterTable responses;       // code class
-  metrics::CounterTable local_replies;   // reason
-  metrics::CounterTable replays;         // why
-  metrics::CounterTable watches_ended;   // WatchEnd
-  metrics::CounterTable stalled_ended;   // ordinary, long-running
+  metrics::CounterTable requests;       // class × backend
+  metrics::CounterTable responses;      // code class
+  metrics::CounterTable local_replies;  // reason
+  metrics::CounterTable replays;        // why
+  metrics::CounterTable watches_ended;  // WatchEnd
+  metrics::CounterTable stalled_ended;  // ordinary, long-running
   metrics::GaugeId stalled;
   metrics::CounterId identity_fields_dropped;
   metrics::CounterId replay_budget_exhausted;
@@ -124,13 +125,9 @@ class Proxy {
   bool take_replay_token(bool suspect);
   void look_for_stalls();
   // Close to where nothing is admitted any more.
-  bool short_of_memory() const {
-    return held_bytes() > options_.body_bytes_per_worker / 4 * 3;
-  }
+  bool short_of_memory() const { return held_bytes() > options_.body_bytes_per_worker / 4 * 3; }
   // What requests in progress make us hold.
-  std::size_t held_bytes() const {
-    return blocks_.leased() * BlockPool::block_bytes + head_bytes_;
-  }
+  std::size_t held_bytes() const { return blocks_.leased() * BlockPool::block_bytes + head_bytes_; }
   // And what peers may send on top of it whenever they like, because a window has grown.
   std::size_t committed_bytes() const { return held_bytes() + lent_bytes_; }
   // Doubles a window if the budget lends the bytes; returns whether it did.
@@ -148,10 +145,10 @@ class Proxy {
   SlotMap<std::unique_ptr<Exchange>> exchanges_;
   std::vector<SlotId> finished_;
   std::vector<std::unique_ptr<Exchange>> spare_;  // for reuse: their memory is warm
-  std::array<double, 2> replay_tokens_{50, 50};  // of honest requests, of suspects
-  std::size_t retained_bytes_ = 0;  // of request bodies that could be replayed
-  std::size_t head_bytes_ = 0;      // of request heads
-  std::size_t lent_bytes_ = 0;      // by which windows have grown
+  std::array<double, 2> replay_tokens_{50, 50};   // of honest requests, of suspects
+  std::size_t retained_bytes_ = 0;                // of request bodies that could be replayed
+  std::size_t head_bytes_ = 0;                    // of request heads
+  std::size_t lent_bytes_ = 0;                    // by which windows have grown
   std::uint32_t next_checked_ = 0;  // slot at which the look for stalled streams goes on
   std::int64_t stalled_ = 0;        // found in this round
   io::Timer stall_timer_;

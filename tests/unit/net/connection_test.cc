@@ -23,7 +23,8 @@ TEST_F(ConnectionTest, CarriesBytesBothWays) {
 TEST_F(ConnectionTest, CarriesMoreThanAnyBufferHolds) {
   establish();
   std::string large(5'000'000, 'x');
-  for (std::size_t i = 0; i < large.size(); i += 1000) large[i] = static_cast<char>('a' + i / 1000 % 26);
+  for (std::size_t i = 0; i < large.size(); i += 1000)
+    large[i] = static_cast<char>('a' + i / 1000 % 26);
   server->send(large);
   EXPECT_TRUE(until([&] { return client->received.size() >= large.size(); }));
   EXPECT_EQ(client->received, large);
@@ -72,12 +73,11 @@ TEST_F(ConnectionTest, ARefusedConnectIsReportedAsNotExecuted) {
 
 TEST_F(ConnectionTest, AServerOfAnotherNameIsNotTalkedTo) {
   const test::Certificate ca = test::make_ca("other-ca");
-  client_context =
-      std::move(tls::ClientContext::create({.ca_pem = ca.pem(),
-                                            .server_name = "localhost",
-                                            .certificate_chain_pem = {},
-                                            .private_key_pem = {}}))
-          .value();
+  client_context = std::move(tls::ClientContext::create({.ca_pem = ca.pem(),
+                                                         .server_name = "localhost",
+                                                         .certificate_chain_pem = {},
+                                                         .private_key_pem = {}}))
+                       .value();
   connect();
   client->send("secret");
   EXPECT_TRUE(until([&] { return client->closed && server->closed; }));
@@ -93,9 +93,10 @@ class RawPeer {
   RawPeer(io::Reactor& reactor, const io::Address& address)
       : reactor_(reactor),
         descriptor_(io::open_stream(address.family()).value()),
-        connect_(this, [](void* self, const io::Completion&) {
-          static_cast<RawPeer*>(self)->connected = true;
-        }),
+        connect_(this,
+                 [](void* self, const io::Completion&) {
+                   static_cast<RawPeer*>(self)->connected = true;
+                 }),
         send_(this, [](void*, const io::Completion&) {}) {
     reactor_.ring().connect(connect_, descriptor_, address);
   }

@@ -23,7 +23,8 @@ class ListenerTest : public NetTest {
       const int descriptor = io::open_stream(where.family()).value();
       out.push_back(descriptor);
       operations.push_back(std::make_unique<io::Operation>(
-          this, [](void* self, const io::Completion&) { ++static_cast<ListenerTest*>(self)->done; }));
+          this,
+          [](void* self, const io::Completion&) { ++static_cast<ListenerTest*>(self)->done; }));
       reactor->ring().connect(*operations.back(), descriptor, where);
     }
     ASSERT_TRUE(until([&] { return done == operations.size(); }));

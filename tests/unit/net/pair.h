@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A reactor, certificates, and both ends of TLS connections over loopback, for tests of this folder.
+// A reactor, certificates, and both ends of TLS connections over loopback, for tests of this
+// folder.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -52,8 +53,8 @@ class NetTest : public testing::Test {
  protected:
   void SetUp() override {
     ASSERT_TRUE(tls::initialize());
-    auto created = io::Reactor::create({.submission_entries = 64, .completion_entries = 512,
-                                        .receive_buffers = 16});
+    auto created = io::Reactor::create(
+        {.submission_entries = 64, .completion_entries = 512, .receive_buffers = 16});
     ASSERT_TRUE(created) << created.error().context;
     reactor = std::move(*created);
     options.handshake_timeout = std::chrono::milliseconds(300);
