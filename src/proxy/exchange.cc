@@ -622,7 +622,9 @@ void Exchange::end_before(Instant until) {
 // pager in front of kubectl) may stand still for as long as its reader likes, unless memory is
 // short: an API server would keep it, too.
 Exchange::Progress Exchange::check_progress() {
-  if (state_ == State::finished || client_ == nullptr || response_body_.pending() == 0 ||
+  const bool waits_for_client =
+      client_ != nullptr && head_forwarded_ && response_body_.pending() > 0;
+  if (state_ == State::finished || !waits_for_client ||
       bytes_out_ - progress_bytes_ >= progress_bytes_min) {
     progress_bytes_ = bytes_out_;
     progress_since_ = now();

@@ -39,9 +39,13 @@ std::unique_ptr<tls::ServerContext> ClusterKeys::server_context() const {
 // --- requests --------------------------------------------------------------------------------
 
 void ScriptedBackend::Request::begin(int status) {
-  http::ResponseHead answer;
-  answer.status = status;
-  connection->session_.submit_response(id, answer, true);
+  http::ResponseHead answer_head;
+  answer_head.status = status;
+  begin(answer_head);
+}
+
+void ScriptedBackend::Request::begin(const http::ResponseHead& answer_head) {
+  connection->session_.submit_response(id, answer_head, true);
   connection->connection_.mark_dirty();
 }
 

@@ -49,6 +49,7 @@ class ScriptedBackend {
     void answer(const http::ResponseHead& head, std::string body);
     // A head without an end, as of a watch.
     void begin(int status);
+    void begin(const http::ResponseHead& head);
     void send(std::string bytes);
     void finish();
     void refuse();  // REFUSED_STREAM

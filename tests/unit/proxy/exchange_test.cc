@@ -7,6 +7,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 
 #include "scripted_backend.h"
 #include "simulation.h"
@@ -22,7 +23,7 @@ using Request = test::ScriptedBackend::Request;
 // Positions in the tables of ProxyMetrics.
 enum Cause : std::uint8_t { not_executed, lost_before_answer, drain_answer, identity_refused };
 
-// A client's connection: takes what it is given at the end of each turn.
+// A client's connection: takes what it is given at the end of each turn, unless told not to.
 class Client final : public ClientSide {
  public:
   struct Answer {
@@ -50,11 +51,16 @@ class Client final : public ClientSide {
     reactor_.at_turn_end(pull_, io::Reactor::Phase::flush);
   }
   void consume(http2::StreamId, std::size_t) override {}
-  void grow_window(http2::StreamId, std::uint32_t) override {}
+  void grow_window(http2::StreamId id, std::uint32_t bytes) override { windows[id] = bytes; }
   void reset(http2::StreamId id, http2::ErrorCode code) override { answers[id].reset = code; }
   void set_urgent(http2::StreamId) override {}
 
   void use(Proxy& proxy) { proxy_ = &proxy; }
+  // Lets so many bytes of each answer pass from now on, in all.
+  void take_at_most(std::size_t bytes) {
+    allowance_ = bytes;
+    resume_body(0);
+  }
   ClientFacts& change_facts() { return facts_; }
   void leave() {
     for (auto& [id, answer] : answers) {
@@ -63,13 +69,17 @@ class Client final : public ClientSide {
   }
 
   std::map<http2::StreamId, Answer> answers;
+  std::map<http2::StreamId, std::uint32_t> windows;  // those that have grown
 
  private:
   void pull() {
     for (auto& [id, answer] : answers) {
       while (Exchange* exchange = proxy_->find(answer.exchange)) {
         if (answer.head.status == 0) break;
-        std::array<std::uint8_t, 16384> room;
+        std::array<std::uint8_t, 16384> all;
+        const MutableBytes room =
+            MutableBytes(all).first(std::min(all.size(), allowance_ - answer.body.size()));
+        if (room.empty() || answer.reset) break;
         const http2::BodyResult result = exchange->on_client_body_wanted(room);
         answer.body += as_text(Bytes(room).first(result.bytes));
         if (result.bytes > 0) answer.last_byte = reactor_.now();
@@ -86,6 +96,7 @@ class Client final : public ClientSide {
   io::Reactor& reactor_;
   Proxy* proxy_ = nullptr;
   ClientFacts facts_;
+  std::size_t allowance_ = SIZE_MAX;
   io::TurnEnd pull_;
 };
 
@@ -161,6 +172,16 @@ class ExchangeTest : public testing::Test, private ProxyEvents {
   }
   static constexpr std::string_view pod = "/api/v1/namespaces/default/pods/web";
   static constexpr std::string_view watch = "/api/v1/pods?watch=1&resourceVersion=5";
+
+  static http::ResponseHead drain_head() {
+    http::ResponseHead head;
+    head.status = 429;
+    head.fields.add("content-type", "text/plain; charset=utf-8");
+    head.fields.add("retry-after", "5");
+    head.fields.add("x-content-type-options", "nosniff");
+    head.fields.add("content-length", "56");
+    return head;
+  }
 
   // The requests whose streams are open.
   std::vector<Request*> running() {
@@ -376,14 +397,7 @@ class DrainAnswerTest : public ExchangeTest {
  protected:
   // As k8s.io/apiserver pkg/server/filters/with_retry_after.go.
   void answer_drain() {
-    Request& draining = request();
-    http::ResponseHead head;
-    head.status = 429;
-    head.fields.add("content-type", "text/plain; charset=utf-8");
-    head.fields.add("retry-after", "5");
-    head.fields.add("x-content-type-options", "nosniff");
-    head.fields.add("content-length", "56");
-    draining.answer(head, "The apiserver is shutting down, please try again later.\n");
+    request().answer(drain_head(), "The apiserver is shutting down, please try again later.\n");
     simulation_.settle();
   }
 };
@@ -493,6 +507,130 @@ TEST_F(WatchEndTest, AnyOtherAnswerThatIsLostIsCutOff) {
   simulation_.advance(10s);
   EXPECT_EQ(client.reset, http2::ErrorCode::internal_error);
   EXPECT_FALSE(client.ended);
+}
+
+// --- clients that do not read ------------------------------------------------------------------
+
+class StallTest : public ExchangeTest {
+ protected:
+  std::uint64_t stalled_ended(std::size_t position) {
+    return registry_.total(metrics_->stalled_ended.at(position));
+  }
+  std::uint64_t ordinary() { return stalled_ended(0); }
+  std::uint64_t long_running() { return stalled_ended(1); }
+  // From one look for stalled streams to the next.
+  Duration between_looks() const { return options_.client_stall_timeout / 4; }
+};
+
+TEST_F(StallTest, AnAnswerThatNobodyTakesIsResetWhenItsTimeIsOver) {
+  start(1);
+  be_alice();
+  client_.take_at_most(0);
+  const Client::Answer& client = ask(pod);
+  answer(request(), 200, std::string(5000, 'x'));
+  EXPECT_EQ(client.head.status, 200);
+  simulation_.advance(options_.client_stall_timeout - 1s);
+  EXPECT_FALSE(client.reset);
+  simulation_.advance(2 * between_looks());
+  EXPECT_EQ(client.reset, http2::ErrorCode::enhance_your_calm);
+  EXPECT_EQ(ordinary(), 1U);
+  EXPECT_EQ(long_running(), 0U);
+}
+
+TEST_F(StallTest, AKilobyteInTimeIsProgressAndLessIsNot) {
+  start(1);
+  be_alice();
+  client_.take_at_most(0);
+  const Client::Answer& client = ask(pod);
+  answer(request(), 200, std::string(20'000, 'x'));
+  std::size_t taken = 0;
+  for (int i = 0; i < 10; ++i) {
+    simulation_.advance(options_.client_stall_timeout / 2);
+    client_.take_at_most(taken += 1024);
+    simulation_.settle();
+    ASSERT_FALSE(client.reset);
+  }
+  for (int i = 0; i < 10 && !client.reset; ++i) {
+    simulation_.advance(between_looks());
+    client_.take_at_most(taken += 100);
+    simulation_.settle();
+  }
+  EXPECT_TRUE(client.reset);
+  EXPECT_EQ(ordinary(), 1U);
+}
+
+TEST_F(StallTest, AWatchThatNobodyReadsStandsStillUntilMemoryIsShort) {
+  options_.body_bytes_per_worker = 1024 * 1024;
+  start(1);
+  be_alice();
+  client_.take_at_most(0);
+  constexpr std::size_t watches = 16;
+  std::vector<const Client::Answer*> answers;
+  std::set<Request*> begun;
+  const auto stand = [&](std::size_t count) {
+    while (answers.size() < count) {
+      answers.push_back(&ask(watch));
+      for (Request* streaming : running()) {
+        if (!begun.insert(streaming).second) continue;
+        streaming->begin(200);
+        streaming->send(std::string(60'000, 'e'));
+      }
+      simulation_.settle();
+    }
+    ASSERT_EQ(begun.size(), count);
+  };
+  stand(5);
+  simulation_.advance(1h);
+  EXPECT_EQ(long_running(), 0U);
+  stand(watches);
+  simulation_.advance(options_.client_stall_timeout * 2);
+  const auto resets = static_cast<std::size_t>(
+      std::ranges::count_if(answers, [](const auto* answer) { return answer->reset.has_value(); }));
+  EXPECT_GT(resets, 0U);
+  EXPECT_LT(resets, watches / 2);  // no more than it takes
+  EXPECT_EQ(long_running(), resets);
+  EXPECT_EQ(ordinary(), 0U);
+  client_.take_at_most(SIZE_MAX);
+}
+
+TEST_F(StallTest, AnAnswerThatTheProxyItselfHoldsBackIsNoStall) {
+  options_.request_timeout = options_.client_stall_timeout * 3;
+  start(1);
+  be_alice();
+  const Client::Answer& client = ask(pod);
+  Request& draining = request();
+  draining.begin(drain_head());
+  draining.send("The apiserver is ");  // and nothing more
+  simulation_.advance(options_.client_stall_timeout * 2);
+  EXPECT_EQ(client.head.status, 0);
+  EXPECT_FALSE(client.reset);
+  EXPECT_EQ(ordinary(), 0U);
+  simulation_.advance(options_.client_stall_timeout);
+  EXPECT_EQ(client.head.status, 504);
+}
+
+// --- windows -----------------------------------------------------------------------------------
+
+TEST_F(ExchangeTest, ALongAnswerThatIsTakenQuicklyGrowsItsWindowAndPaysItBack) {
+  start(1);
+  be_alice();
+  const auto lent = [&] {
+    proxy_->publish();
+    return registry_.total(metrics_->window_bytes);
+  };
+  const Client::Answer& client = ask("/api/v1/pods");
+  Request& listing = request();
+  listing.begin(200);
+  for (int i = 0; i < 40; ++i) {
+    listing.send(std::string(50'000, 'x'));
+    simulation_.settle();
+  }
+  EXPECT_EQ(client.body.size(), 2'000'000U);
+  EXPECT_EQ(lent(), options_.stream_window_bytes_max - options_.stream_window_bytes);
+  listing.finish();
+  simulation_.settle();
+  EXPECT_TRUE(client.ended);
+  EXPECT_EQ(lent(), 0);
 }
 
 }  // namespace
