@@ -322,13 +322,14 @@ TEST_F(EngineTest, SpeaksWithForeignServersOfBothVersions) {
     options.version_max = version;
     options.chain = {authority().server};
     options.alpn = {"h2"};
+    options.groups = "X25519:P-256";
     ForeignPeer foreign(options);
     const auto context = make_client(client_options());
     auto ours = std::move(Engine::client(*context).value());
     ASSERT_TRUE(shake_hands(*ours, foreign)) << ours->error().context;
     EXPECT_EQ(ours->version(), version == 0x0303 ? "TLSv1.2" : "TLSv1.3");
     EXPECT_EQ(ours->alpn(), "h2");
-    // That server knows no hybrid: the second key share is used, without another round trip.
+    // That server takes no hybrid: the second key share is used, without another round trip.
     EXPECT_EQ(ours->group(), "X25519");
     foreign.step(encrypt(*ours, as_bytes("hello")));
     EXPECT_EQ(foreign.received(), "hello");
