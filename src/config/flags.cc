@@ -273,8 +273,7 @@ const std::vector<Group>& table() {
             "SIZE",
             &Config::body_bytes_per_worker,
             "Body bytes on their way through a worker, grown windows included; above it no request "
-            "is "
-            "admitted.",
+            "is admitted.",
             {MiB, std::uint64_t{1} << 44}},
            {"shutdown-delay-duration", "DURATION", &Config::shutdown_delay_duration,
             "After SIGTERM: how long to serve on as not ready, until balancers have noticed.",

@@ -193,26 +193,20 @@ void check_limits(const Environment& environment, Validation& result) {
         "working side by side.",
         config.workers, environment.cpus));
   }
-  if (config.http2_stream_window_bytes > config.http2_stream_window_bytes_max) {
-    mistake(fmt::format(
-        "--http2-stream-window-bytes={} is larger than --http2-stream-window-bytes-max={}: a "
-        "window never shrinks; raise the second, too.",
-        format_size(config.http2_stream_window_bytes),
-        format_size(config.http2_stream_window_bytes_max)));
-  }
-  if (config.http2_stream_window_bytes_max > config.http2_connection_window_bytes) {
-    mistake(fmt::format(
-        "--http2-stream-window-bytes-max={} is larger than --http2-connection-window-bytes={}: one "
-        "stream could stop all others; make the connection's the larger one.",
-        format_size(config.http2_stream_window_bytes_max),
-        format_size(config.http2_connection_window_bytes)));
-  }
-  if (config.replay_body_bytes > config.replay_body_bytes_per_worker) {
-    mistake(fmt::format(
-        "--replay-body-bytes={} is larger than --replay-body-bytes-per-worker={}: make the "
-        "worker's the larger one.",
-        format_size(config.replay_body_bytes), format_size(config.replay_body_bytes_per_worker)));
-  }
+  const auto at_most = [&](std::string_view flag, std::uint64_t size, std::string_view other,
+                           std::uint64_t largest, std::string_view remedy) {
+    if (size <= largest) return;
+    mistake(fmt::format("{}={} is larger than {}={}: {}", flag, format_size(size), other,
+                        format_size(largest), remedy));
+  };
+  at_most("--http2-stream-window-bytes", config.http2_stream_window_bytes,
+          "--http2-stream-window-bytes-max", config.http2_stream_window_bytes_max,
+          "a window never shrinks; raise the second, too.");
+  at_most("--http2-stream-window-bytes-max", config.http2_stream_window_bytes_max,
+          "--http2-connection-window-bytes", config.http2_connection_window_bytes,
+          "one stream could stop all others; make the connection's the larger one.");
+  at_most("--replay-body-bytes", config.replay_body_bytes, "--replay-body-bytes-per-worker",
+          config.replay_body_bytes_per_worker, "make the worker's the larger one.");
   if (!std::has_single_bit(config.receive_buffer_bytes)) {
     mistake(fmt::format("--receive-buffer-bytes={} is no power of two: write 16KiB, for example.",
                         format_size(config.receive_buffer_bytes)));

@@ -624,8 +624,7 @@ void Exchange::end_before(Instant until) {
 Exchange::Progress Exchange::check_progress() {
   const bool waits_for_client =
       client_ != nullptr && head_forwarded_ && response_body_.pending() > 0;
-  if (state_ == State::finished || !waits_for_client ||
-      bytes_out_ - progress_bytes_ >= progress_bytes_min) {
+  if (!waits_for_client || bytes_out_ - progress_bytes_ >= progress_bytes_min) {
     progress_bytes_ = bytes_out_;
     progress_since_ = now();
     return Progress::made;
