@@ -3,10 +3,17 @@
 #pragma once
 
 #include "sluice/config/validate.h"
+#include "sluice/observability/log.h"
 #include "sluice/server/server.h"
 
 namespace sluice {
 
-server::ServerOptions compose(const config::Validation& valid, std::string version);
+struct Composed {
+  log::Options log;
+  server::ServerOptions server;
+
+  friend bool operator==(const Composed&, const Composed&) = default;
+};
+Composed compose(const config::Validation& valid, std::string version);
 
 }  // namespace sluice

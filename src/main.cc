@@ -1,13 +1,22 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // sluice: flags -> configuration -> server.
+#include <fmt/format.h>
+
 #include <cstdio>
 #include <exception>
 #include <span>
 #include <string>
+#include <utility>
+
+#ifdef SLUICE_MIMALLOC
+#include <mimalloc.h>
+#endif
 
 #include "compose.h"
+#include "sluice/config/check_client_certificate.h"
 #include "sluice/config/flags.h"
 #include "sluice/config/validate.h"
+#include "sluice/http1/parser.h"
 #include "sluice/http2/session.h"
 #include "sluice/io/kernel_features.h"
 #include "sluice/observability/log.h"
@@ -20,15 +29,72 @@ namespace {
 constexpr int exit_failure = 1;
 constexpr int exit_configuration = 2;
 
+std::string allocator() {
+#ifdef SLUICE_MIMALLOC
+  const int version = mi_version();  // two digits each for minor and patch
+  return fmt::format("mimalloc {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+#else
+  return "mimalloc: not linked, memory comes from the C library";
+#endif
+}
+
+// Every foreign library that the program is made of.
 std::string version_text() {
   const sluice::tls::LibraryInfo tls = sluice::tls::library_info();
-  return "sluice " SLUICE_VERSION "\nwolfSSL " + tls.version + ", cryptography " +
-         (tls.cryptography_accelerated ? "accelerated" : "NOT accelerated") + "\nnghttp2 " +
-         sluice::http2::library_version() + "\nliburing " + sluice::io::library_version() + "\n";
+  return fmt::format(
+      "sluice {}\nwolfSSL {}, cryptography {}\nnghttp2 {}\nllhttp {}\nliburing {}\nfmt "
+      "{}.{}.{}\n{}\n",
+      SLUICE_VERSION, tls.version, tls.cryptography_accelerated ? "accelerated" : "NOT accelerated",
+      sluice::http2::library_version(), sluice::http1::library_version(),
+      sluice::io::library_version(), FMT_VERSION / 10000, FMT_VERSION / 100 % 100,
+      FMT_VERSION % 100, allocator());
+}
+
+using sluice::config::CommandLine;
+using sluice::config::Validation;
+
+// Whom a client certificate would name, and nothing else.
+int check_client_certificate(const CommandLine& line) {
+  for (const std::string& mistake : line.mistakes) std::printf("%s\n", mistake.c_str());
+  if (!line.mistakes.empty()) return exit_configuration;
+  const auto report = sluice::config::check_client_certificate(
+      line.config, line.client_certificate, sluice::config::system_environment());
+  std::fputs(report.text.c_str(), stdout);
+  return report.identity ? 0 : exit_configuration;
+}
+
+// `valid` is emptied of the files and the private keys in them.
+int serve(Validation& valid) {
+  sluice::Composed composed = sluice::compose(valid, SLUICE_VERSION);
+  valid.files = {};
+  sluice::log::start(composed.log);
+  for (const std::string& warning : valid.warnings) sluice::log::warning(warning);
+  for (const std::string& note : valid.notes) sluice::log::info(note);
+  auto server = sluice::server::Server::create(std::move(composed.server));
+  int code = exit_failure;
+  if (server) {
+    code = (*server)->run();
+  } else {
+    sluice::log::error(server.error().context);
+  }
+  sluice::log::stop();
+  return code;
+}
+
+int check_or_serve(const CommandLine& line) {
+  Validation valid = sluice::config::validate(line.config, sluice::config::system_environment());
+  valid.mistakes.insert(valid.mistakes.begin(), line.mistakes.begin(), line.mistakes.end());
+  if (line.action == CommandLine::Action::check) {
+    std::fputs(valid.report().c_str(), stdout);
+    return valid.valid() ? 0 : exit_configuration;
+  }
+  for (const std::string& mistake : valid.mistakes) {
+    std::fprintf(stderr, "sluice: %s\n", mistake.c_str());
+  }
+  return valid.valid() ? serve(valid) : exit_configuration;
 }
 
 int run(std::span<const char* const> arguments) {
-  using sluice::config::CommandLine;
   const CommandLine line = sluice::config::parse(arguments);
   if (line.action == CommandLine::Action::help) {
     std::fputs(sluice::config::help_text().c_str(), stdout);
@@ -42,29 +108,9 @@ int run(std::span<const char* const> arguments) {
     std::fputs(version_text().c_str(), stdout);
     return 0;
   }
-  auto valid = sluice::config::validate(line.config, sluice::config::system_environment());
-  valid.mistakes.insert(valid.mistakes.begin(), line.mistakes.begin(), line.mistakes.end());
-  if (line.action == CommandLine::Action::check) {
-    std::fputs(valid.report().c_str(), stdout);
-    return valid.valid() ? 0 : exit_configuration;
-  }
-  for (const std::string& mistake : valid.mistakes) {
-    std::fprintf(stderr, "sluice: %s\n", mistake.c_str());
-  }
-  if (!valid.valid()) return exit_configuration;
-
-  sluice::log::start({.level = valid.config.log_level});
-  for (const std::string& warning : valid.warnings) sluice::log::warning(warning);
-  for (const std::string& note : valid.notes) sluice::log::info(note);
-  auto server = sluice::server::Server::create(sluice::compose(valid, SLUICE_VERSION));
-  int code = exit_failure;
-  if (server) {
-    code = (*server)->run();
-  } else {
-    sluice::log::error(server.error().context);
-  }
-  sluice::log::stop();
-  return code;
+  const bool asks_who =
+      line.action == CommandLine::Action::check && !line.client_certificate.empty();
+  return asks_who ? check_client_certificate(line) : check_or_serve(line);
 }
 
 }  // namespace

@@ -3,8 +3,10 @@
 #include "sluice/backend/backend_set.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "sluice/base/check.h"
+#include "sluice/base/random.h"
 
 namespace sluice::backend {
 
@@ -12,6 +14,7 @@ std::string_view to_string(Health health) {
   switch (health) {
     case Health::unknown: return "unknown";
     case Health::ready: return "ready";
+    case Health::slow: return "slow";
     case Health::not_ready: return "not_ready";
   }
   return "unknown";
@@ -24,33 +27,48 @@ Cluster::Cluster(const std::vector<Endpoint>& endpoints) {
   }
 }
 
-bool Cluster::any_ready() const {
+bool Cluster::any_usable() const {
   return std::ranges::any_of(backends, [](const auto& backend) {
-    return backend->health.load(std::memory_order_relaxed) == Health::ready;
+    const Health health = backend->health.load(std::memory_order_relaxed);
+    return health == Health::ready || health == Health::slow;
   });
 }
 
-BackendSet::BackendSet(net::Transport& transport, Cluster& cluster,
-                       std::vector<BackendContexts> contexts, const BackendSetOptions& options,
-                       std::uint64_t seed, OnEvent on_event)
-    : cluster_(cluster), backends_(contexts.size()) {
-  CHECK_EQ(contexts.size(), cluster.backends.size());
+bool Cluster::any_answers() const {
+  return std::ranges::any_of(backends, [](const auto& backend) {
+    return backend->answers.load(std::memory_order_relaxed);
+  });
+}
+
+Result<BackendContexts> BackendTls::make_contexts() const {
+  BackendContexts contexts;
+  auto created = tls::ClientContext::create(plain);
+  if (!created) return std::unexpected(created.error());
+  contexts.plain = std::move(*created);
+  if (!identity) return contexts;
+  created = tls::ClientContext::create(*identity);
+  if (!created) return std::unexpected(created.error());
+  contexts.identity = std::move(*created);
+  return contexts;
+}
+
+BackendSet::BackendSet(net::Transport& transport, Cluster& cluster, const BackendContexts& contexts,
+                       const BackendSetOptions& options, std::uint64_t seed, OnEvent on_event)
+    : cluster_(cluster), backends_(cluster.backends.size()) {
   Random random(seed);
   for (std::size_t i = 0; i < backends_.size(); ++i) {
     Backend& backend = backends_[i];
-    backend.contexts = std::move(contexts[i]);
     for (std::size_t k = 0; k < pool_kinds; ++k) {
       const auto kind = static_cast<PoolKind>(k);
-      tls::ClientContext* context =
-          vouches(kind) ? backend.contexts.identity.get() : backend.contexts.plain.get();
+      const auto& context = vouches(kind) ? contexts.identity : contexts.plain;
       if (context == nullptr) continue;
       PoolOptions pool = options.pool;
       if (is_suspect(kind)) {
         pool.streams_per_connection_max = options.suspect_streams_per_connection;
         pool.connect_spacing = options.suspect_connect_spacing;
       }
-      backend.pools[k] = std::make_unique<SessionPool>(
-          transport, cluster.backends[i]->endpoint, kind, pool, *context, random.next(),
+      backend.pools[k] = std::make_unique<ConnectionPool>(
+          transport, cluster.backends[i]->endpoint, kind, pool, context, random.next(),
           [on_event, i, kind](PoolEvent event, const std::string& text) {
             on_event(i, kind, event, text);
           });
@@ -58,23 +76,27 @@ BackendSet::BackendSet(net::Transport& transport, Cluster& cluster,
   }
 }
 
-std::uint64_t BackendSet::usable(PoolKind kind, std::uint64_t draining) const {
+std::uint64_t BackendSet::usable(PoolKind kind, std::uint64_t leaving) const {
   std::uint64_t good = 0;
+  std::uint64_t alive = 0;
   std::uint64_t reachable = 0;
   std::uint64_t any = 0;
   for (std::size_t i = 0; i < backends_.size(); ++i) {
     const std::uint64_t bit = std::uint64_t{1} << i;
     const BackendStatus& status = *cluster_.backends[i];
-    const SessionPool* pool = backends_[i].pools[static_cast<std::size_t>(kind)].get();
+    const ConnectionPool* pool = backends_[i].pools[static_cast<std::size_t>(kind)].get();
     if (pool == nullptr) continue;
     if (vouches(kind) && !status.trusts_identity.load(std::memory_order_relaxed)) continue;
     any |= bit;
     if (pool->unreachable()) continue;
     reachable |= bit;
-    if ((draining & bit) != 0) continue;
-    if (status.health.load(std::memory_order_relaxed) != Health::not_ready) good |= bit;
+    if ((leaving & bit) != 0) continue;
+    const Health health = status.health.load(std::memory_order_relaxed);
+    if (health == Health::not_ready) continue;
+    alive |= bit;
+    if (health != Health::slow) good |= bit;
   }
-  if (good != 0) return good;
+  if (alive != 0) return 2 * std::popcount(good) >= std::popcount(alive) ? good : alive;
   return reachable != 0 ? reachable : any;
 }
 
@@ -84,6 +106,12 @@ void BackendSet::warm_up(PoolKind kind) {
   warm = true;
   for (Backend& backend : backends_) {
     if (auto& pool = backend.pools[static_cast<std::size_t>(kind)]) pool->warm_up();
+  }
+}
+
+void BackendSet::check(std::size_t backend) {
+  for (auto& pool : backends_[backend].pools) {
+    if (pool) pool->check([this] { return cluster_.any_answers(); });
   }
 }
 

@@ -13,6 +13,13 @@ namespace {
 // Before trust is known good, ask more often than once a minute.
 constexpr Duration identity_retry = std::chrono::seconds(2);
 
+// After so many time-outs in silence nobody is believed to live there.
+constexpr std::uint32_t silent_timeouts = 5;
+// Time-outs are counted here, not by the clock: we may not be running.
+constexpr Duration open_probe_max = std::chrono::hours(24);
+// A timer that fires so much late says that we were not running.
+constexpr Duration turn_late_max = std::chrono::milliseconds(250);
+
 constexpr std::string_view review_path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
 constexpr std::string_view review_body =
     R"({"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1","metadata":{}})";
@@ -22,23 +29,24 @@ constexpr std::string_view review_body =
 class HealthProbe::Target {
  public:
   Target(net::Transport& transport, BackendStatus& status, std::size_t index,
-         BackendContexts& contexts, const ProbeOptions& options, ClaimIdentity& claim,
-         std::uint64_t seed, OnChange& on_change)
+         const BackendContexts& contexts, const ProbeOptions& options, ClaimIdentity& claim,
+         std::uint64_t seed, OnChange& on_change, OnUnanswered& on_unanswered)
       : transport_(transport),
         status_(status),
         index_(index),
         options_(options),
         claim_(claim),
         on_change_(on_change),
+        on_unanswered_(on_unanswered),
         random_(seed),
         // A name that nobody else has: an answer with it can only come from our own claim.
         user_("sluice:probe:" + std::to_string(random_.next())),
-        readiness_(transport, status.endpoint.address,
-                   contexts.identity ? *contexts.identity : *contexts.plain),
-        timer_(io::Timer::bind<&Target::probe_readiness>(this)) {
+        readiness_(transport, status.endpoint,
+                   contexts.identity ? contexts.identity : contexts.plain),
+        timer_(io::Timer::bind<&Target::probe_readiness>(this)),
+        late_timer_(io::Timer::bind<&Target::still_unanswered>(this)) {
     if (contexts.identity) {
-      identity_ =
-          std::make_unique<ProbeConnection>(transport, status.endpoint.address, *contexts.identity);
+      identity_ = std::make_unique<ProbeConnection>(transport, status.endpoint, contexts.identity);
       // Trust is earned by the first probe.
       status_.trusts_identity.store(false, std::memory_order_relaxed);
     }
@@ -49,7 +57,9 @@ class HealthProbe::Target {
     ++counters_.probes;
     http::RequestHead head = request_head("GET", options_.readiness_path);
     if (identity_) claim_(user_, head.fields);
-    readiness_.request(std::move(head), {}, options_.timeout,
+    late_ = 0;
+    transport_.reactor().timers().set(late_timer_, transport_.reactor().now(), options_.timeout);
+    readiness_.request(std::move(head), {}, open_probe_max,
                        [this](Result<ProbeAnswer> answer) { readiness_answered(answer); });
   }
 
@@ -57,6 +67,13 @@ class HealthProbe::Target {
     if (stopping_ || readiness_.busy()) return;
     timer_.cancel();
     probe_readiness();
+  }
+
+  void connections_silent() {
+    if (stopping_) return;
+    if (late_ == 0 || !readiness_.busy()) return probe_now();
+    answers_ = 0;
+    set_health(Health::not_ready, "it answers neither probes nor PING");
   }
 
   void check_identity_now() {
@@ -67,6 +84,7 @@ class HealthProbe::Target {
   void terminate() {
     stopping_ = true;
     timer_.cancel();
+    late_timer_.cancel();
     readiness_.terminate();
     if (identity_) identity_->terminate();
   }
@@ -89,10 +107,30 @@ class HealthProbe::Target {
     return head;
   }
 
+  // Each time that the probe's time has passed once more.
+  void still_unanswered() {
+    io::Reactor& reactor = transport_.reactor();
+    const bool ours = reactor.now() - late_timer_.deadline() > turn_late_max;
+    reactor.timers().set(late_timer_, reactor.now(), options_.timeout);
+    if (ours) return;
+    ++late_;
+    asked_ = true;
+    count_failure();
+    status_.answers.store(false, std::memory_order_relaxed);
+    if (failures_ >= options_.failures && health() != Health::not_ready) {
+      set_health(Health::slow, options_.readiness_path + " is answered late, or not at all");
+    }
+    on_unanswered_(index_);
+    if (late_ == silent_timeouts) readiness_.give_up();
+  }
+
   void readiness_answered(const Result<ProbeAnswer>& answer) {
+    late_timer_.cancel();
+    status_.answers.store(answer.has_value() && late_ == 0, std::memory_order_relaxed);
     if (!answer) {
       const bool clear = answer.error().kind == ErrorKind::refused;
       bad(clear, answer.error().context);
+      if (!stopping_) on_unanswered_(index_);
     } else if (answer->status == 200) {
       good();
     } else if (answer->status >= 500) {
@@ -110,34 +148,48 @@ class HealthProbe::Target {
     if (!stopping_) reactor.timers().set(timer_, reactor.now(), options_.interval + jitter);
   }
 
+  Health health() const { return status_.health.load(std::memory_order_relaxed); }
+
+  void set_health(Health now, const std::string& why) {
+    if (status_.health.exchange(now, std::memory_order_relaxed) != now) on_change_(index_, why);
+  }
+
+  void count_failure() {
+    successes_ = 0;
+    ++failures_;
+    ++counters_.failures;
+  }
+
+  // It lives. Being late was counted when it was.
   void good() {
-    failures_ = 0;
-    ++successes_;
-    const Health health = status_.health.load(std::memory_order_relaxed);
+    ++answers_;
+    if (late_ == 0) {
+      failures_ = 0;
+      ++successes_;
+    }
     if (identity_ && !identity_->busy() && transport_.reactor().now() >= next_identity_probe_) {
       probe_identity();
     }
     if (!identity_ || identity_known_) asked_ = true;
-    if (health == Health::ready) return;
-    if (health == Health::not_ready && successes_ < options_.successes) return;
+    if (health() == Health::ready) return;
     if (identity_ && !identity_known_) return;  // first the trust, then the traffic
-    status_.health.store(Health::ready, std::memory_order_relaxed);
-    on_change_(index_, "ready");
+    const bool soon_enough = successes_ >= (health() == Health::unknown ? 1 : options_.successes);
+    if (soon_enough) {
+      set_health(Health::ready, "ready");
+    } else if (late_ > 0 && health() == Health::not_ready && answers_ >= options_.successes) {
+      set_health(Health::slow, options_.readiness_path + " is answered late");
+    }
   }
 
   void bad(bool clear, const std::string& why) {
     asked_ = true;
-    successes_ = 0;
-    ++failures_;
-    ++counters_.failures;
+    answers_ = 0;
+    if (late_ == 0) count_failure();  // else it was when it became late
     if (!clear && failures_ < options_.failures) return;
-    if (status_.health.exchange(Health::not_ready, std::memory_order_relaxed) ==
-        Health::not_ready) {
-      return;
-    }
+    if (health() == Health::not_ready) return;
     // A restarted server may trust others.
     next_identity_probe_ = {};
-    on_change_(index_, why);
+    set_health(Health::not_ready, why);
   }
 
   // First with a claim, which must be believed; then without, which must not be allowed.
@@ -222,14 +274,18 @@ class HealthProbe::Target {
   const ProbeOptions& options_;
   ClaimIdentity& claim_;
   OnChange& on_change_;
+  OnUnanswered& on_unanswered_;
   Random random_;
   std::string user_;
   ProbeConnection readiness_;
   std::unique_ptr<ProbeConnection> identity_;
   io::Timer timer_;
+  io::Timer late_timer_;
   Counters counters_;
-  std::uint32_t failures_ = 0;
-  std::uint32_t successes_ = 0;
+  std::uint32_t failures_ = 0;   // in a row; a probe that stays open counts once each timeout
+  std::uint32_t successes_ = 0;  // in a row, and in time
+  std::uint32_t answers_ = 0;    // in a row, late ones included
+  std::uint32_t late_ = 0;       // time-outs that the present probe has waited
   bool asked_ = false;
   bool identity_known_ = false;
   bool unclear_reported_ = false;
@@ -239,14 +295,18 @@ class HealthProbe::Target {
 };
 
 HealthProbe::HealthProbe(net::Transport& transport, Cluster& cluster,
-                         std::vector<BackendContexts>& contexts, const ProbeOptions& options,
-                         ClaimIdentity claim, std::uint64_t seed, OnChange on_change)
-    : options_(options), claim_(std::move(claim)), on_change_(std::move(on_change)) {
-  CHECK_EQ(contexts.size(), cluster.backends.size());
+                         const BackendContexts& contexts, const ProbeOptions& options,
+                         ClaimIdentity claim, std::uint64_t seed, OnChange on_change,
+                         OnUnanswered on_unanswered)
+    : options_(options),
+      claim_(std::move(claim)),
+      on_change_(std::move(on_change)),
+      on_unanswered_(std::move(on_unanswered)) {
   Random random(seed);
-  for (std::size_t i = 0; i < contexts.size(); ++i) {
-    targets_.push_back(std::make_unique<Target>(transport, *cluster.backends[i], i, contexts[i],
-                                                options_, claim_, random.next(), on_change_));
+  for (std::size_t i = 0; i < cluster.backends.size(); ++i) {
+    targets_.push_back(std::make_unique<Target>(transport, *cluster.backends[i], i, contexts,
+                                                options_, claim_, random.next(), on_change_,
+                                                on_unanswered_));
   }
 }
 
@@ -257,6 +317,10 @@ void HealthProbe::start() {
 }
 
 void HealthProbe::probe_now(std::size_t backend) { targets_[backend]->probe_now(); }
+
+void HealthProbe::connections_silent(std::size_t backend) {
+  targets_[backend]->connections_silent();
+}
 
 void HealthProbe::check_identity_now(std::size_t backend) {
   targets_[backend]->check_identity_now();

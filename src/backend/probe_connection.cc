@@ -13,11 +13,11 @@ namespace {
 constexpr std::size_t answer_bytes_max = 64 * 1024;
 }  // namespace
 
-ProbeConnection::ProbeConnection(net::Transport& transport, const io::Address& address,
-                                 tls::ClientContext& context)
+ProbeConnection::ProbeConnection(net::Transport& transport, const Endpoint& endpoint,
+                                 std::shared_ptr<const tls::ClientContext> context)
     : transport_(transport),
-      address_(address),
-      context_(context),
+      endpoint_(endpoint),
+      context_(std::move(context)),
       timer_(io::Timer::bind<&ProbeConnection::timed_out>(this)) {}
 
 ProbeConnection::~ProbeConnection() { CHECK(connection_ == nullptr); }
@@ -45,7 +45,7 @@ void ProbeConnection::open() {
   http2::SessionOptions options;
   options.server = false;
   http2_ = std::make_unique<http2::Session>(*this, options, transport_.reactor().now());
-  connection_->connect(address_, context_);
+  connection_->connect(endpoint_.address, context_, endpoint_.server_name);
 }
 
 void ProbeConnection::submit() {

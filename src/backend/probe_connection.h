@@ -4,9 +4,11 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 
+#include "sluice/backend/endpoint.h"
 #include "sluice/http2/session.h"
 #include "sluice/io/timer_wheel.h"
 #include "sluice/net/connection.h"
@@ -24,12 +26,15 @@ class ProbeConnection final : public net::ConnectionHandler, public http2::Sessi
   // Exactly once per request, never from inside request().
   using Done = std::function<void(Result<ProbeAnswer>)>;
 
-  ProbeConnection(net::Transport& transport, const io::Address& address,
-                  tls::ClientContext& context);
+  // `endpoint` outlives this.
+  ProbeConnection(net::Transport& transport, const Endpoint& endpoint,
+                  std::shared_ptr<const tls::ClientContext> context);
   ~ProbeConnection() override;
 
   bool busy() const { return static_cast<bool>(done_); }
   void request(http::RequestHead head, std::string body, Duration timeout, Done done);
+  // Nobody waits for the answer any longer: ends the request like its timeout does.
+  void give_up() { timed_out(); }
   // Ends the connection after this request; the next one opens another.
   void close_after() { close_after_ = true; }
   void terminate();
@@ -58,8 +63,8 @@ class ProbeConnection final : public net::ConnectionHandler, public http2::Sessi
   void timed_out();
 
   net::Transport& transport_;
-  io::Address address_;
-  tls::ClientContext& context_;
+  const Endpoint& endpoint_;
+  std::shared_ptr<const tls::ClientContext> context_;
   std::unique_ptr<net::Connection> connection_;
   std::unique_ptr<http2::Session> http2_;
   bool leaving_ = false;  // no further request on this connection

@@ -2,6 +2,8 @@
 // Every worker writes its own lines and reads the others' at most once a millisecond.
 #include "sluice/balance/load_board.h"
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <utility>
 
@@ -28,15 +30,6 @@ LoadBoard::LoadBoard(std::size_t workers, std::size_t backends)
     : workers_(workers), backends_(backends), slots_(std::make_unique<Slot[]>(workers)) {
   CHECK_GE(workers, 1u);
   CHECK_LE(backends, backends_max);
-}
-
-void LoadBoard::set_draining(std::size_t backend, bool draining) {
-  CHECK_LT(backend, backends_);
-  if (draining) {
-    draining_.fetch_or(mask_of(backend), std::memory_order_relaxed);
-  } else {
-    draining_.fetch_and(~mask_of(backend), std::memory_order_relaxed);
-  }
 }
 
 Load LoadBoard::part(std::size_t worker, std::size_t backend) const {
@@ -130,6 +123,23 @@ void WorkerLoad::refresh(Instant now) {
     }
     weight_epoch_ = now;
     weight_ = 1.0;
+  }
+}
+
+void WorkerLoad::join(BackendMask newcomers, BackendMask others) {
+  newcomers &= mask_of_first(board_.backends());
+  others &= mask_of_first(board_.backends());
+  if (newcomers == 0 || others == 0) return;
+  for (std::size_t kind = 0; kind < assignment_kinds; ++kind) {
+    double sum = 0;
+    for (BackendMask rest = others; rest != 0; rest &= rest - 1) {
+      sum += view_[static_cast<std::size_t>(std::countr_zero(rest))].recent[kind];
+    }
+    const double mean = sum / std::popcount(others);
+    for (BackendMask rest = newcomers; rest != 0; rest &= rest - 1) {
+      double& recent = view_[static_cast<std::size_t>(std::countr_zero(rest))].recent[kind];
+      recent = std::max(recent, mean);
+    }
   }
 }
 

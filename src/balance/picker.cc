@@ -6,6 +6,7 @@
 #include <bit>
 
 #include "sluice/base/check.h"
+#include "sluice/base/enumerators.h"
 
 namespace sluice::balance {
 
@@ -37,13 +38,7 @@ std::string_view to_string(Policy policy) {
   return "unknown";
 }
 
-std::optional<Policy> policy_from(std::string_view text) {
-  for (const Policy policy :
-       {Policy::power_of_two, Policy::least, Policy::random, Policy::round_robin}) {
-    if (text == to_string(policy)) return policy;
-  }
-  return std::nullopt;
-}
+std::optional<Policy> policy_from(std::string_view text) { return enumerator_named<Policy>(text); }
 
 Picker::Picker(PickerOptions options) : options_(options) { CHECK_GE(options_.hot_work, 1u); }
 

@@ -63,8 +63,8 @@ class FileChecks {
     return std::move(*text);
   }
 
-  std::string read_key(std::string_view flag, const std::string& path) {
-    std::string key = read(flag, path);
+  tls::Secret read_key(std::string_view flag, const std::string& path) {
+    tls::Secret key = read(flag, path);
     if (!key.empty() && environment_.others_may_read && environment_.others_may_read(path)) {
       warning("--{}={} may be read by everybody: take that right away (chmod o-r).", flag, path);
     }
@@ -97,14 +97,14 @@ class FileChecks {
 
   // Authorities that we trust.
   void check_ca(std::string_view flag, const std::string& path, const std::string& pem) {
-    // Any name will do: only whether the authorities can be used is asked.
-    const auto usable = tls::ClientContext::create({.ca_pem = pem,
-                                                    .server_name = "localhost",
-                                                    .certificate_chain_pem = {},
-                                                    .private_key_pem = {}});
+    const auto usable = tls::ClientContext::create(
+        {.ca_pem = pem, .certificate_chain_pem = {}, .private_key_pem = {}});
     if (!usable) {
       return mistake("--{}={} holds no usable CA certificates ({}).", flag, quote(path),
                      usable.error().context);
+    }
+    for (const std::string& remark : tls::authority_remarks(pem)) {
+      warning("--{}={}: {}.", flag, path, remark);
     }
     std::size_t expired = 0;
     const auto parts = split_pem(pem);
@@ -120,14 +120,15 @@ class FileChecks {
     }
   }
 
+  template <class Pem>
   struct PemFile {
     std::string_view flag;
     const std::string& path;  // empty: not given
-    std::string& pem;         // what is read goes here
+    Pem& pem;                 // what is read goes here
   };
 
   // A certificate that we show to others, and its private key; whichever of them is given.
-  void check_pair(const PemFile& certificate, const PemFile& key) {
+  void check_pair(const PemFile<std::string>& certificate, const PemFile<tls::Secret>& key) {
     bool good = false;
     if (!certificate.path.empty()) {
       certificate.pem = read(certificate.flag, certificate.path);

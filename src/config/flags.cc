@@ -66,8 +66,8 @@ const std::vector<Group>& table() {
       {"Clients",
        {
            {"listen", "ADDR:PORT", &Config::listen,
-            "Accept clients here. Repeatable; [::]:6443 takes IPv6 and, by the system's default, "
-            "IPv4."},
+            "Accept clients here. Repeatable; [::]:6443 takes IPv6 and IPv4, or IPv6 alone beside "
+            "an IPv4 address with the same port."},
            {"tls-cert-file", "FILE", &Config::tls_cert_file,
             "PEM certificate that clients see, intermediates after it. Required."},
            {"tls-private-key-file", "FILE", &Config::tls_private_key_file,
@@ -93,7 +93,9 @@ const std::vector<Group>& table() {
             "reset only when memory is short.",
             any_timeout},
            {"tls-handshake-timeout", "DURATION", &Config::tls_handshake_timeout,
-            "From accepting (or connecting) to the end of the TLS handshake; clients and backends.",
+            "From accepting (or connecting) to the end of the TLS handshake, without the time that "
+            "it "
+            "waits here for its turn; clients and backends.",
             any_timeout},
            {"request-head-timeout", "DURATION", &Config::request_head_timeout,
             "From the first to the last byte of a request's head.", any_timeout},
@@ -108,6 +110,18 @@ const std::vector<Group>& table() {
             "Size of a request's head, as HTTP/2 counts it; more is answered with 431, as is a "
             "single field of more than 256KiB. The API servers' own limit is 1MiB.",
             {4 * KiB, MiB - 1}},
+           {"response-head-fields-max",
+            "N",
+            &Config::response_head_fields_max,
+            "Fields in the head of a backend's answer; more become a 502.",
+            {16, 65536}},
+           {"response-head-bytes-max",
+            "SIZE",
+            &Config::response_head_bytes_max,
+            "Size of the head of a backend's answer, as HTTP/2 counts it; more becomes a 502, as "
+            "does "
+            "a single field of more than 256KiB.",
+            {4 * KiB, 8 * MiB}},
            {"http2-max-streams-per-connection",
             "N",
             &Config::http2_max_streams_per_connection,
@@ -138,7 +152,8 @@ const std::vector<Group>& table() {
            {"backend-readiness-path", "PATH", &Config::backend_readiness_path,
             "What is asked to learn whether a backend is ready."},
            {"backend-connect-timeout", "DURATION", &Config::backend_connect_timeout,
-            "From opening a connection to a backend until it is open.", any_timeout},
+            "From opening a connection to a backend until it is open.",
+            between(milliseconds(1), hours(1))},
            {"backend-idle-timeout", "DURATION", &Config::backend_idle_timeout,
             "Close a backend connection that has had no stream for this long; below the API "
             "servers' 90s.",
@@ -148,6 +163,9 @@ const std::vector<Group>& table() {
             between(milliseconds(100), hours(1))},
            {"backend-ping-timeout", "DURATION", &Config::backend_ping_timeout,
             "A backend connection that does not answer for this long is lost.",
+            between(milliseconds(100), hours(1))},
+           {"backend-check-timeout", "DURATION", &Config::backend_check_timeout,
+            "The same after a failed probe of the backend, while others are answered.",
             between(milliseconds(100), hours(1))},
            {"backend-backoff-max", "DURATION", &Config::backend_backoff_max,
             "Longest wait between two attempts to connect to a backend.",
@@ -176,7 +194,9 @@ const std::vector<Group>& table() {
            {"probe-interval", "DURATION", &Config::probe_interval,
             "How often a backend's readiness is asked.", between(milliseconds(50), minutes(5))},
            {"probe-timeout", "DURATION", &Config::probe_timeout,
-            "A probe without an answer has failed.", between(milliseconds(10), minutes(5))},
+            "A probe without an answer by then counts as failed; a later answer as one of a slow "
+            "backend.",
+            between(milliseconds(10), minutes(5))},
            {"probe-failures",
             "N",
             &Config::probe_failures,
@@ -229,7 +249,7 @@ const std::vector<Group>& table() {
             "Deadline of a request that is not long-running (watch, log follow, exec, proxy ...). "
             "The API "
             "servers' own is 60s.",
-            any_timeout},
+            between(milliseconds(10), hours(24))},
            {"replay-body-bytes",
             "SIZE",
             &Config::replay_body_bytes,
@@ -268,13 +288,20 @@ const std::vector<Group>& table() {
             "SIZE",
             &Config::send_buffer_bytes,
             "What one send carries at most; a connection that sends holds one.",
-            {20 * KiB, 4 * MiB}},
+            {36 * KiB, 4 * MiB}},
            {"body-bytes-per-worker",
             "SIZE",
             &Config::body_bytes_per_worker,
             "Body bytes on their way through a worker, grown windows included; above it no request "
             "is admitted.",
             {MiB, std::uint64_t{1} << 44}},
+           {"body-bytes-per-client",
+            "SIZE",
+            &Config::body_bytes_per_client,
+            "The same of one client in one worker, by token or certificate and address, without a "
+            "proven one by address (IPv6: the first 64 bits); above it this client's requests get "
+            "429. 0: a quarter of --body-bytes-per-worker.",
+            {0, std::uint64_t{1} << 44}},
            {"shutdown-delay-duration", "DURATION", &Config::shutdown_delay_duration,
             "After SIGTERM: how long to serve on as not ready, until balancers have noticed.",
             between(Duration::zero(), hours(1))},
@@ -484,6 +511,7 @@ class Parser {
     const std::string_view name = text.substr(0, equals);
     std::optional<std::string_view> value;
     if (equals != std::string_view::npos) value = text.substr(equals + 1);
+    if (name == "check-client-cert-file") return client_certificate(value);
     if (action(name, value)) return;
     const Flag* flag = find(name);
     if (flag == nullptr) return unknown(name, value.has_value());
@@ -511,6 +539,21 @@ class Parser {
       act(what);
     }
     return true;
+  }
+
+  void client_certificate(std::optional<std::string_view> value) {
+    if (!value && next_ < arguments_.size() && !arguments_[next_].starts_with("--")) {
+      value = arguments_[next_++];
+    }
+    if (!value || value->empty()) {
+      return mistake(
+          "--check-client-cert-file needs a value: write --check-client-cert-file=FILE.");
+    }
+    if (!result_.client_certificate.empty()) {
+      return mistake("--check-client-cert-file is given twice: keep one of them.");
+    }
+    result_.client_certificate = *value;
+    act(CommandLine::Action::check);
   }
 
   // Help wins over version, version over check.
@@ -625,10 +668,39 @@ std::string help_text() {
       "\nWhat to do:\n"
       "  --check\n      Check everything, files included, say what is wrong, and end: 0 when it is "
       "valid, else 2.\n"
+      "  --check-client-cert-file FILE\n      Say who the client with this PEM certificate would "
+      "be, "
+      "and end: 0 with an identity, else 2\n      and why. Needs only --client-ca-file.\n"
       "  --version\n      Versions of sluice and its libraries, and whether cryptography is "
       "accelerated.\n"
       "  --help, -h\n      This text.\n";
   return out;
+}
+
+std::vector<FlagRow> flag_rows() {
+  using Kind = FlagRow::Kind;
+  // In the order of the variant's types.
+  constexpr std::array kinds = {Kind::toggle, Kind::text, Kind::list,   Kind::duration,
+                                Kind::count,  Kind::size, Kind::choice, Kind::choice};
+  static_assert(kinds.size() == std::variant_size_v<Field>);
+  const Config defaults;
+  std::vector<FlagRow> rows;
+  for (const Group& group : table()) {
+    for (const Flag& flag : group.flags) {
+      FlagRow row{
+          flag.name, kinds[flag.field.index()], std::visit(Printer{defaults}, flag.field), {}, {}};
+      const auto print = row.kind == Kind::duration ? print_duration
+                         : row.kind == Kind::count  ? print_count
+                         : row.kind == Kind::size   ? format_size
+                                                    : nullptr;
+      if (print != nullptr) {
+        row.low = print(flag.bounds.low);
+        row.high = print(flag.bounds.high);
+      }
+      rows.push_back(std::move(row));
+    }
+  }
+  return rows;
 }
 
 std::vector<std::string> describe(const Config& config) {

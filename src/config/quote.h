@@ -6,14 +6,15 @@
 #include <string>
 #include <string_view>
 
+#include "sluice/base/ascii.h"
+
 namespace sluice::config {
 
 inline std::string quote(std::string_view text) {
   constexpr std::size_t shown_max = 100;
   std::string out = "\"";
   for (const char c : text.substr(0, shown_max)) {
-    const auto byte = static_cast<unsigned char>(c);
-    out += byte < 0x20 || byte == 0x7f ? '?' : c;
+    out += ascii::is_control(c) ? '?' : c;
   }
   out += text.size() > shown_max ? "...\"" : "\"";
   return out;

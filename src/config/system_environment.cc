@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -19,6 +19,7 @@ namespace {
 
 // Certificates and keys are some kilobytes; a bundle of all public CAs is a quarter of this.
 constexpr std::size_t file_bytes_max = 1024 * 1024;
+constexpr std::size_t piece_bytes = 16 * 1024;
 
 std::unexpected<Error> failed(int error_number) {
   return fail(ErrorKind::system, std::strerror(error_number));
@@ -27,22 +28,29 @@ std::unexpected<Error> failed(int error_number) {
 Result<std::string> read_file(const std::string& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return failed(errno);
-  std::string text;
-  std::array<char, 16384> piece;
+  struct stat status{};
+  // Read into its place at once: what grows leaves pieces behind, and it may be a key.
+  std::string text(::fstat(descriptor, &status) == 0 && status.st_size > 0
+                       ? std::min(static_cast<std::size_t>(status.st_size), file_bytes_max) + 1
+                       : piece_bytes,
+                   '\0');
+  std::size_t filled = 0;
   Result<std::string> result;
   for (;;) {
-    const ssize_t size = ::read(descriptor, piece.data(), piece.size());
+    if (filled == text.size()) text.resize(filled + piece_bytes);
+    const ssize_t size = ::read(descriptor, text.data() + filled, text.size() - filled);
     if (size < 0 && errno == EINTR) continue;
     if (size < 0) {
       result = failed(errno);
       break;
     }
-    text.append(piece.data(), static_cast<std::size_t>(size));
-    if (text.size() > file_bytes_max) {
+    filled += static_cast<std::size_t>(size);
+    if (filled > file_bytes_max) {
       result = fail(ErrorKind::limit, "it is larger than 1 MiB");
       break;
     }
     if (size == 0) {
+      text.resize(filled);
       result = std::move(text);
       break;
     }

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "sluice/base/ascii.h"
 #include "sluice/config/flags.h"
 
 namespace sluice::config {
@@ -29,17 +30,16 @@ constexpr auto duration_units = std::to_array<std::pair<std::string_view, double
     {"h", 3600e9},
 });
 
-bool digit(char c) { return c >= '0' && c <= '9'; }
-
 // Takes "12" or "1.5" from the front; nothing when there is no number. Sixteen digits are exact.
 std::optional<double> take_number(std::string_view& text) {
   double value = 0;
   std::size_t digits = 0;
   std::size_t i = 0;
-  for (; i < text.size() && digit(text[i]); ++i, ++digits) value = value * 10 + (text[i] - '0');
+  for (; i < text.size() && ascii::is_digit(text[i]); ++i, ++digits)
+    value = value * 10 + (text[i] - '0');
   if (i < text.size() && text[i] == '.') {
     double place = 0.1;
-    for (++i; i < text.size() && digit(text[i]); ++i, ++digits, place /= 10) {
+    for (++i; i < text.size() && ascii::is_digit(text[i]); ++i, ++digits, place /= 10) {
       value += place * (text[i] - '0');
     }
   }
@@ -50,7 +50,7 @@ std::optional<double> take_number(std::string_view& text) {
 
 std::string_view take_unit(std::string_view& text) {
   std::size_t end = 0;
-  while (end < text.size() && !digit(text[end]) && text[end] != '.') ++end;
+  while (end < text.size() && !ascii::is_digit(text[end]) && text[end] != '.') ++end;
   const std::string_view unit = text.substr(0, end);
   text.remove_prefix(end);
   return unit;

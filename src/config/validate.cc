@@ -11,6 +11,7 @@
 
 #include "checks.h"
 #include "quote.h"
+#include "sluice/base/ascii.h"
 #include "sluice/config/flags.h"
 
 namespace sluice::config {
@@ -24,8 +25,7 @@ constexpr std::uint64_t reserved_descriptors_min = 64;
 bool looks_like_name(std::string_view text) {
   const std::string_view host = text.substr(0, text.rfind(':'));
   if (host.find(':') != std::string_view::npos || host.starts_with('[')) return false;
-  return std::any_of(host.begin(), host.end(),
-                     [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); });
+  return std::ranges::any_of(host, ascii::is_letter);
 }
 
 std::string wrong_address(std::string_view flag, const std::string& text, const Error& error) {
@@ -53,24 +53,8 @@ bool loopback(const io::Address& address) {
 // As far as can be told without asking which addresses are ours.
 bool reaches(const io::Address& target, const io::Address& listener) {
   if (any_address(target)) return false;  // a mistake of its own
-  return target == listener || (overlap(target, listener) && loopback(target));
-}
-
-// RFC 9110 section 5.6.2.
-bool is_token(std::string_view text) {
-  if (text.empty()) return false;
-  return std::all_of(text.begin(), text.end(), [](char c) {
-    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) return true;
-    return std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-  });
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return out;
+  const bool takes_both = listener.host() == "::" && target.port() == listener.port();
+  return target == listener || (loopback(target) && (takes_both || overlap(target, listener)));
 }
 
 }  // namespace
@@ -160,11 +144,10 @@ void check_backends(Validation& result) {
   }
 
   const std::string& name = config.backend_server_name;
-  const bool name_good = name.size() <= 253 && std::all_of(name.begin(), name.end(), [](char c) {
-                           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                                  (c >= '0' && c <= '9') || c == '-' || c == '.' || c == ':' ||
-                                  c == '_';
-                         });
+  const bool name_good =
+      name.size() <= 253 && std::ranges::all_of(name, [](char c) {
+        return ascii::is_alphanumeric(c) || c == '-' || c == '.' || c == ':' || c == '_';
+      });
   if (!name_good || name.starts_with('.') || name.find("..") != std::string::npos) {
     mistake(fmt::format(
         "--backend-server-name={} is no host name or IP address: write what the API servers' "
@@ -310,8 +293,8 @@ void check_identity_headers(Validation& result) {
           fmt::format("--{} is empty: write the name that the API servers expect.", family.flag));
     }
     for (const std::string& name : family.names) {
-      const std::string small = lower(name);
-      if (!is_token(name)) {
+      const std::string small = ascii::lowered(name);
+      if (!ascii::is_token(name)) {
         result.mistakes.push_back(
             fmt::format("--{}={} is no field name: write letters, digits and dashes.", family.flag,
                         quote(name)));
@@ -352,6 +335,7 @@ std::string Validation::report() const {
 Validation validate(const Config& config, const Environment& environment) {
   Validation result;
   result.config = config;
+  result.checked_at = environment.now;
   check_listeners(environment, result);
   check_backends(result);
   check_limits(environment, result);

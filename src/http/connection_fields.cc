@@ -6,22 +6,17 @@
 #include <string>
 #include <vector>
 
+#include "sluice/base/ascii.h"
+
 namespace sluice::http {
 namespace {
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
 void append_nominated(std::string_view value, std::vector<std::string>& names) {
   while (!value.empty()) {
     const std::size_t comma = std::min(value.find(','), value.size());
-    std::string_view token = value.substr(0, comma);
+    const std::string_view token = ascii::trim(value.substr(0, comma));
     value.remove_prefix(std::min(comma + 1, value.size()));
-    while (!token.empty() && (token.front() == ' ' || token.front() == '\t'))
-      token.remove_prefix(1);
-    while (!token.empty() && (token.back() == ' ' || token.back() == '\t')) token.remove_suffix(1);
-    if (token.empty()) continue;
-    std::string& name = names.emplace_back(token);
-    std::ranges::transform(name, name.begin(), lower);
+    if (!token.empty()) names.push_back(ascii::lowered(token));
   }
 }
 

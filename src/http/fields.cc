@@ -2,6 +2,8 @@
 // The field list.
 #include "sluice/http/fields.h"
 
+#include <algorithm>
+
 #include "sluice/base/check.h"
 
 namespace sluice::http {
@@ -27,6 +29,27 @@ std::optional<std::string_view> Fields::find(std::string_view name) const {
     if (const Field field = (*this)[i]; field.name == name) return field.value;
   }
   return std::nullopt;
+}
+
+void Fields::keep_only(std::string_view name, std::size_t value_bytes_max) {
+  const auto found = std::ranges::find_if(entries_, [&](const Entry& entry) {
+    return std::string_view(arena_).substr(entry.name_begin, entry.name_size) == name;
+  });
+  if (found == entries_.end()) {
+    clear();
+  } else {
+    Entry kept = *found;
+    kept.value_size =
+        static_cast<std::uint32_t>(std::min<std::size_t>(kept.value_size, value_bytes_max));
+    arena_.resize(kept.value_begin + kept.value_size);
+    arena_.erase(0, kept.name_begin);
+    kept.value_begin -= kept.name_begin;
+    kept.name_begin = 0;
+    entries_.assign(1, kept);
+  }
+  if (held_bytes() <= kept_bytes_max) return;
+  arena_.shrink_to_fit();
+  entries_.shrink_to_fit();
 }
 
 std::size_t Fields::list_bytes() const {

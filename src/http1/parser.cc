@@ -8,30 +8,17 @@
 #include <algorithm>
 #include <string>
 
+#include "sluice/base/ascii.h"
 #include "sluice/base/check.h"
 
 namespace sluice::http1 {
 
 namespace {
 
-bool is_space(char c) { return c == ' ' || c == '\t'; }
-
-void lower(std::string& text) {
-  for (char& c : text) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
-  }
-}
-
-bool is_name(std::string_view text, std::string_view lower_case) {
-  return std::ranges::equal(text, lower_case, {}, [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
-  });
-}
-
 // uri-host [ ":" port ] (RFC 9110 section 7.2), loosely: no byte that means something elsewhere.
 bool is_authority(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+    return ascii::is_alphanumeric(c) ||
            std::string_view("-._~:[]%").find(c) != std::string_view::npos;
   });
 }
@@ -43,9 +30,7 @@ bool is_target(std::string_view text) {
 }
 
 bool is_value(std::string_view text) {
-  return std::ranges::none_of(text, [](char c) {
-    return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f;
-  });
+  return std::ranges::none_of(text, [](char c) { return ascii::is_control(c) && c != '\t'; });
 }
 
 }  // namespace
@@ -127,8 +112,8 @@ const llhttp_settings_t* RequestParser::State::callbacks() {
 }
 
 int RequestParser::State::end_field() {
-  lower(name);
-  while (!value.empty() && is_space(value.back())) value.pop_back();
+  std::ranges::transform(name, name.begin(), ascii::to_lower);
+  while (!value.empty() && ascii::is_blank(value.back())) value.pop_back();
   if (head.fields.size() + hosts >= options.fields_max) {
     limit_reached = true;
     return refuse("The request has too many fields.");
@@ -157,7 +142,8 @@ int RequestParser::State::end_head() {
   }
   if (parser.http_minor == 1 && hosts == 0) return refuse("The request has no Host field.");
   if (!is_target(head.path)) return refuse("The request target is not a path.");
-  if (is_name(head.method, "connect")) return refuse("CONNECT is not served here.");
+  if (ascii::equal_ignoring_case(head.method, "connect"))
+    return refuse("CONNECT is not served here.");
   head.scheme = "http";
   // An upgrade is not offered: the request is answered as if it had not asked.
   parser.upgrade = 0;
@@ -210,5 +196,9 @@ bool RequestParser::keep_alive() const { return state_->complete && state_->keep
 bool RequestParser::started() const { return state_->taken > 0 && !state_->complete; }
 
 void RequestParser::reset() { state_->begin(); }
+
+std::string library_version() {
+  return fmt::format("{}.{}.{}", LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR, LLHTTP_VERSION_PATCH);
+}
 
 }  // namespace sluice::http1

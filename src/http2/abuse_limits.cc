@@ -27,13 +27,17 @@ constexpr double window_updates_saved_max = 4096;
 // opened byte by byte would pay for itself.
 constexpr std::size_t dribble_bytes = 512;
 
+// RFC 9113 section 6.1: its length, and as much padding; what is longer carries data.
+constexpr std::uint32_t padding_bytes_max = 256;
+
 constexpr std::uint32_t late_resets_saved_max = 1000;
 
 }  // namespace
 
 std::uint64_t header_block_bytes_max(const SessionOptions& options) {
-  return options.server ? 2 * std::uint64_t{options.header_list_bytes_max} + 65536
-                        : backend_block_bytes_max;
+  if (!options.server) return backend_block_bytes_max;
+  return std::max<std::uint64_t>(head_answered_bytes_max,
+                                 std::uint64_t{options.header_list_bytes_max} + 65536);
 }
 
 bool TokenBucket::take(Instant now, double cost) {
@@ -67,11 +71,10 @@ bool AbuseLimits::charge(TokenBucket& bucket, AbuseKind kind, Instant now) {
 bool AbuseLimits::on_frame(const FrameHeader& frame, Instant now) {
   switch (frame.type) {
     case FrameType::data:
-      // Empty frames move nothing, and padding has no use here (CVE-2019-9518).
-      if ((frame.length == 0 && !frame.has(frame_flag::end_stream)) ||
-          frame.has(frame_flag::padded)) {
-        break;
-      }
+      // Empty frames move nothing, and padding has no use here (CVE-2019-9518); whoever stands
+      // before an API server may pad what it sends to everybody.
+      if (frame.length == 0 && !frame.has(frame_flag::end_stream)) break;
+      if (frame.has(frame_flag::padded) && (server_ || frame.length <= padding_bytes_max)) break;
       return true;
     case FrameType::headers:
       block_bytes_ = frame.length;

@@ -3,6 +3,10 @@
 #include "http2/head_builder.h"
 
 #include <algorithm>
+#include <type_traits>
+#include <utility>
+
+#include "sluice/base/ascii.h"
 
 namespace sluice::http2 {
 
@@ -11,13 +15,15 @@ namespace {
 // What a list counts for each field beside its bytes (RFC 9113 section 6.5.2).
 constexpr std::size_t field_overhead = 32;
 
-// Up to this much too large, a head is decoded to its end and answered. The codec checks every byte
-// of every field again, however often one byte on the wire repeats it.
-constexpr std::uint64_t hopeless_factor = 2;
-
-bool equal_ignoring_case(std::string_view a, std::string_view b) {
-  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-  return std::ranges::equal(a, b, {}, lower, lower);
+// RFC 3986 sections 6.2.2.1 and 6.2.3: case does not count, nor does the scheme's own port.
+bool same_authority(std::string_view a, std::string_view b, std::string_view usual_port) {
+  const auto without_port = [usual_port](std::string_view authority) {
+    const std::size_t colon = authority.rfind(':');
+    if (colon == std::string_view::npos) return authority;
+    const std::string_view port = authority.substr(colon + 1);
+    return port.empty() || port == usual_port ? authority.substr(0, colon) : authority;
+  };
+  return ascii::equal_ignoring_case(without_port(a), without_port(b));
 }
 
 }  // namespace
@@ -51,9 +57,10 @@ HeadBuilder::Added HeadBuilder::add(std::string_view name, std::string_view valu
   bytes_ += name.size() + value.size() + field_overhead;
   ++fields_count_;
   if (fields_count_ > fields_max_ || bytes_ > bytes_max_) [[unlikely]] {
-    return fields_count_ > hopeless_factor * fields_max_ || bytes_ > hopeless_factor * bytes_max_
-               ? Added::hopeless
-               : Added::too_large;
+    // The codec checks every byte of every field again, however often one byte on the wire repeats
+    // it: there is an end to that.
+    return bytes_ > std::max<std::uint64_t>(bytes_max_, head_answered_bytes_max) ? Added::hopeless
+                                                                                 : Added::too_large;
   }
   if (name.starts_with(':')) {
     add_pseudo(name, value);
@@ -84,27 +91,48 @@ void HeadBuilder::add_pseudo(std::string_view name, std::string_view value) {
   }
 }
 
-bool HeadBuilder::finish_request() {
-  if (request_.method.empty() || request_.method == "CONNECT" || request_.path.empty()) {
-    return false;
-  }
+std::string_view HeadBuilder::finish_request() {
+  if (request_.method.empty()) return ":method is missing";
+  if (request_.method == "CONNECT") return ":method is CONNECT, which is not served";
+  if (request_.path.empty()) return ":path is missing";
   // The codec checks the form of the path for these schemes only.
-  if (!equal_ignoring_case(request_.scheme, "https") &&
-      !equal_ignoring_case(request_.scheme, "http")) {
-    return false;
+  const bool secure = ascii::equal_ignoring_case(request_.scheme, "https");
+  if (!secure && !ascii::equal_ignoring_case(request_.scheme, "http")) {
+    return ":scheme is neither https nor http";
   }
   if (request_.authority.empty()) {
     request_.authority = host_;
-  } else if (!host_.empty() && !equal_ignoring_case(host_, request_.authority)) {
-    return false;  // Two authorities: somebody would believe the other one.
+  } else if (!host_.empty() && !same_authority(host_, request_.authority, secure ? "443" : "80")) {
+    // Two authorities: somebody would believe the other one.
+    return "host names another authority than :authority";
   }
-  return !request_.authority.empty();
+  return request_.authority.empty() ? "neither :authority nor host is there" : "";
 }
 
 void HeadBuilder::release() {
-  request_ = {};
-  response_ = {};
-  trailers_ = {};
+  // Assigning an empty list leaves the strings in it their memory; swapping takes it away.
+  const auto empty = [](auto& held, std::size_t bytes) {
+    std::remove_reference_t<decltype(held)> nothing;
+    if (bytes > http::usual_head_bytes) {
+      std::swap(held, nothing);
+    } else {
+      held = std::move(nothing);
+    }
+  };
+  empty(request_, request_.held_bytes());
+  empty(response_, response_.fields.held_bytes());
+  empty(trailers_, trailers_.held_bytes());
+  empty(host_, host_.capacity());
+}
+
+void HeadBuilder::keep_request_line() {
+  http::Fields nothing;
+  std::swap(request_.fields, nothing);
+}
+
+std::size_t HeadBuilder::held_bytes() const {
+  return request_.held_bytes() + response_.fields.held_bytes() + trailers_.held_bytes() +
+         host_.capacity();
 }
 
 }  // namespace sluice::http2

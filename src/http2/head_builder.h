@@ -29,14 +29,18 @@ class HeadBuilder {
     hopeless,   // broken by far: decoding on would be work for nothing
   };
   Added add(std::string_view name, std::string_view value, bool never_indexed);
-  // For a request, after its last field: whether it is one that we serve (RFC 9113 section 8.3.1).
-  bool finish_request();
+  // For a request, after its last field: which rule it breaks (RFC 9113 section 8.3.1); empty when
+  // it is one that we serve.
+  std::string_view finish_request();
 
   http::RequestHead& request() { return request_; }
   http::ResponseHead& response() { return response_; }
   http::Fields& trailers() { return trailers_; }
   // After the handler had the chance to take them: give back what is large.
   void release();
+  // The head is too large: only what an answer and a log need of it stays.
+  void keep_request_line();
+  std::size_t held_bytes() const;
 
  private:
   http::Fields& fields();

@@ -17,10 +17,6 @@ namespace sluice::http2 {
 
 namespace {
 
-// RFC 9218 section 4.1: smaller is more urgent, 3 is the default.
-constexpr std::uint32_t urgency_watch = 1;
-constexpr std::uint32_t urgency_usual = 3;
-
 // The codec's own limiters run on a clock of their own and stop during a drain; abuse_limits does
 // their work. Its limiter for noise stays on for what only the codec sees. A backend's frames for
 // streams that we have just reset count as noise there, therefore far more room for it.
@@ -30,6 +26,10 @@ constexpr std::uint64_t client_glitch_rate = 200;
 constexpr std::uint64_t backend_glitch_burst = 200'000;
 constexpr std::uint64_t backend_glitch_rate = 20'000;
 
+// What we queue on our own account for a stream, while its peer does not read: an interim head, a
+// head, credit, RST_STREAM. As many streams are open as we have granted.
+constexpr std::size_t queued_frames_per_stream = 4;
+
 constexpr std::size_t hpack_table_bytes = 4096;
 constexpr std::uint32_t streams_before_settings = 100;
 
@@ -37,13 +37,15 @@ class Options {
  public:
   explicit Options(const SessionOptions& options) {
     CHECK_EQ(nghttp2_option_new(&option_), 0);
-    const std::size_t list_bytes = options.header_list_bytes_max;
     nghttp2_option_set_no_auto_window_update(option_, 1);
     nghttp2_option_set_peer_max_concurrent_streams(option_, streams_before_settings);
     nghttp2_option_set_max_deflate_dynamic_table_size(option_, hpack_table_bytes);
     // An upper bound that the codec estimates before it packs; every field counts 12 bytes there.
     nghttp2_option_set_max_send_header_block_length(
-        option_, 2 * list_bytes + 16 * std::size_t{options.header_fields_max});
+        option_,
+        2 * std::size_t{options.sent_list_bytes_max} + 16 * std::size_t{options.sent_fields_max});
+    // A blank at the end of a value (a token read from a file) is passed on as it is.
+    nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(option_, 1);
     // What AbuseLimits lets through must reach the codec.
     nghttp2_option_set_max_continuations(option_,
                                          header_block_bytes_max(options) / record_bytes + 8);
@@ -158,7 +160,7 @@ void Session::State::queue_preface() {
   }
   settings.push_back({NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, options.stream_window_bytes});
   settings.push_back({NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, options.header_list_bytes_max});
-  // Without it the codec ignores the urgency that we set (RFC 9218 section 2.1).
+  // Without it the codec would not share between streams (RFC 9218 section 2.1).
   settings.push_back({NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1});
   CHECK_EQ(nghttp2_submit_settings(codec, NGHTTP2_FLAG_NONE, settings.data(), settings.size()), 0);
   CHECK_EQ(
@@ -183,8 +185,30 @@ void Session::State::end_for_exceeded_limit() {
     return end(AbuseKind::protocol, ErrorCode::protocol_error,
                "The peer sent a frame that it must not send.");
   }
-  end(limits.exceeded(), ErrorCode::enhance_your_calm,
-      fmt::format("The peer exceeded the limit for {}.", to_string(limits.exceeded())));
+  stop_reading(limits.exceeded(),
+               fmt::format("The peer exceeded the limit for {}.", to_string(limits.exceeded())));
+}
+
+// Not reading is all the protection that a budget needs. A backend's connection ends at once: it is
+// read for all who share it.
+void Session::State::stop_reading(AbuseKind abuse_kind, std::string_view why) {
+  if (!options.server) return end(abuse_kind, ErrorCode::enhance_your_calm, why);
+  if (failure) return;
+  abuse = abuse_kind;
+  failure = Error{ErrorKind::limit, peer_side(), Retry::never, std::string(why)};
+  say_goaway(ErrorCode::enhance_your_calm, why);
+}
+
+// The last stream is decided here, not when the frame leaves: see on_begin_headers.
+void Session::State::say_goaway(ErrorCode code, std::string_view debug) {
+  if (draining) return;
+  draining = true;
+  final_code = code;
+  final_stream = nghttp2_session_get_last_proc_stream_id(codec);
+  CHECK_EQ(
+      nghttp2_submit_goaway(codec, NGHTTP2_FLAG_NONE, final_stream,
+                            static_cast<std::uint32_t>(code), as_bytes(debug).data(), debug.size()),
+      0);
 }
 
 void Session::State::check_codec_result(nghttp2_ssize result) {
@@ -286,9 +310,10 @@ Result<void> Session::feed(Bytes plain, Instant now) {
     if (good > 0) s.check_codec_result(nghttp2_session_mem_recv2(s.codec, plain.data(), good));
     if (s.limits.exceeded() != AbuseKind::none) s.end_for_exceeded_limit();
     const std::size_t queued_now = nghttp2_session_get_outbound_queue_size(s.codec);
-    if (queued_now > s.options.outbound_queue_frames_max) {
-      s.end(AbuseKind::outbound_queue, ErrorCode::enhance_your_calm,
-            "The peer does not read the answers that it causes.");
+    if (queued_now >
+        s.options.outbound_queue_frames_max + queued_frames_per_stream * s.streams.size()) {
+      s.stop_reading(AbuseKind::outbound_queue,
+                     "The peer does not read the answers that it causes.");
     }
     s.probe_due |= queued_now > queued;
     if (!s.failure && s.probe_due && s.scanner.at_boundary()) s.probe_codec();
@@ -436,7 +461,8 @@ void Session::reset_stream(StreamId id, ErrorCode code) {
     stream->stop_upload = true;  // RST_STREAM now would drop the queued response.
     return;
   }
-  s.reset(*stream, Reset::by_us, code);
+  if (stream->malformed && code == ErrorCode::no_error) code = ErrorCode::protocol_error;
+  s.reset(*stream, stream->malformed ? Reset::provoked : Reset::by_us, code);
   s.output_queued();
 }
 
@@ -455,14 +481,6 @@ void Session::grow_stream_window(StreamId id, std::uint32_t bytes) {
   s.output_queued();
 }
 
-void Session::set_urgent(StreamId id, bool urgent) {
-  State& s = *state_;
-  CHECK(s.options.server);
-  if (s.streams.find(id) == nullptr) return;
-  const nghttp2_extpri priority{urgent ? urgency_watch : urgency_usual, 1};
-  nghttp2_session_change_extpri_stream_priority(s.codec, id, &priority, 1);
-}
-
 void Session::goaway_notice() {
   if (!state_->options.server) return;
   CHECK_EQ(nghttp2_submit_shutdown_notice(state_->codec), 0);
@@ -470,14 +488,8 @@ void Session::goaway_notice() {
 }
 
 void Session::goaway_final(ErrorCode code, std::string_view debug) {
-  State& s = *state_;
-  s.draining = true;
-  s.final_code = code;
-  CHECK_EQ(nghttp2_submit_goaway(
-               s.codec, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(s.codec),
-               static_cast<std::uint32_t>(code), as_bytes(debug).data(), debug.size()),
-           0);
-  s.output_queued();
+  state_->say_goaway(code, debug);
+  state_->output_queued();
 }
 
 void Session::ping(std::uint64_t opaque) {
@@ -496,6 +508,8 @@ std::uint32_t Session::peer_max_concurrent_streams() const {
 }
 
 bool Session::receiving_head() const { return state_->building != nullptr; }
+
+std::uint64_t Session::heads_begun() const { return state_->heads_begun; }
 
 bool Session::settings_received() const { return state_->settings_received; }
 

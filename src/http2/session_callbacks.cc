@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "http2/broken_rule.h"
 #include "http2/session_state.h"
 #include "sluice/base/check.h"
 
@@ -15,6 +16,9 @@ namespace {
 // Set by our patch of the codec, which then gives a placeholder: name or value was longer than
 // 256 KB on the wire (subprojects/packagefiles/nghttp2).
 constexpr std::uint8_t nv_flag_too_long = 0x80;
+
+// What on_invalid_frame may say to our patch of the codec: the stream is not reset, we answer it.
+constexpr int stream_is_answered = 1;
 
 std::string_view text_of(nghttp2_rcbuf* buffer) {
   const nghttp2_vec bytes = nghttp2_rcbuf_get_buf(buffer);
@@ -74,12 +78,19 @@ int Session::State::on_begin_headers(nghttp2_session* codec, const nghttp2_frame
   if (stream == nullptr) {
     CHECK(s.options.server);
     stream = &s.open_stream(id, 0);
-    // Equal streams share the connection; the client's wishes do not count (RFC 9218 section 4.2:
-    // not incremental would mean one after the other).
+    // All streams share the connection equally, by bytes. A more urgent one, a watch with much to
+    // say, would keep others from it for as long as it likes; and the client's wishes do not count
+    // (RFC 9218 section 4.2: not incremental would mean one after the other).
     const nghttp2_extpri priority{NGHTTP2_EXTPRI_DEFAULT_URGENCY, 1};
     CHECK_EQ(nghttp2_session_change_extpri_stream_priority(codec, id, &priority, 1), 0);
+    // While other frames leave before our GOAWAY, the codec still takes streams that it will say
+    // were not processed: the client sends such a request again, whatever its method.
+    if (s.draining && id > s.final_stream) {
+      s.reset(*stream, Reset::by_us, ErrorCode::refused_stream);
+    }
   }
   s.building = stream;
+  ++s.heads_begun;
   if (stream->receiving != Part::head) {
     s.builder.begin(HeadBuilder::Kind::trailers);
   } else {
@@ -101,7 +112,7 @@ int Session::State::on_header(nghttp2_session*, const nghttp2_frame*, nghttp2_rc
     return 0;
   if (!stream->head_too_large) {
     stream->head_too_large = true;
-    s.builder.release();
+    s.builder.keep_request_line();
     if (!s.limits.on_head_too_large(s.now)) s.end_for_exceeded_limit();
   }
   // Only the head of a request can be answered with a status.
@@ -113,22 +124,61 @@ int Session::State::on_header(nghttp2_session*, const nghttp2_frame*, nghttp2_rc
   return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;  // The rest is decoded without being looked at.
 }
 
-// Without this the codec would drop such a field in silence and pass the message on.
-int Session::State::on_invalid_header(nghttp2_session*, const nghttp2_frame*, nghttp2_rcbuf*,
-                                      nghttp2_rcbuf*, std::uint8_t, void*) {
+// Without this the codec would drop some of these fields in silence and pass the message on.
+int Session::State::on_invalid_header(nghttp2_session*, const nghttp2_frame*, nghttp2_rcbuf* name,
+                                      nghttp2_rcbuf*, std::uint8_t, void* user) {
+  State& s = *static_cast<State*>(user);
+  if (s.options.server) s.rule = broken_rule(text_of(name));
   return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
-// The codec has queued RST_STREAM, or is about to end the connection.
+// The codec queues RST_STREAM, unless we answer, or ends the connection.
 int Session::State::on_invalid_frame(nghttp2_session*, const nghttp2_frame* frame, int error,
                                      void* user) {
   State& s = *static_cast<State*>(user);
   s.reason = nghttp2_strerror(error);
-  if (Stream* stream = s.streams.find(frame->hd.stream_id)) {
-    if (stream->reset == Reset::none) stream->reset = Reset::provoked;
-  }
   s.count_stream_error();
-  return 0;
+  Stream* stream = s.streams.find(frame->hd.stream_id);
+  if (stream == nullptr || stream->reset != Reset::none) return 0;
+  const bool malformed = error == NGHTTP2_ERR_HTTP_HEADER || error == NGHTTP2_ERR_HTTP_MESSAGING;
+  if (!s.options.server || !malformed || s.failure) {
+    stream->reset = Reset::provoked;
+    return 0;
+  }
+  if (error == NGHTTP2_ERR_HTTP_MESSAGING) s.rule = s.broken_message_rule(*stream, *frame);
+  stream->malformed = true;  // Told when the frame is complete.
+  return stream_is_answered;
+}
+
+// All fields of the message are valid by themselves.
+std::string_view Session::State::broken_message_rule(const Stream& stream,
+                                                     const nghttp2_frame& frame) {
+  if (frame.hd.type == NGHTTP2_HEADERS && &stream == building) {
+    if (stream.receiving != Part::head) {
+      if ((frame.hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) {
+        return "trailers do not end the stream (RFC 9113 section 8.1)";
+      }
+    } else if (const std::string_view why = builder.finish_request(); !why.empty()) {
+      return why;
+    } else if (!builder.request().path.starts_with('/')) {
+      return ":path does not begin with a slash";
+    }
+  }
+  return "the body is not as long as the field \"content-length\" says (RFC 9113 section 8.1.1)";
+}
+
+void Session::State::tell_malformed(Stream& stream) {
+  if (std::exchange(stream.malformed_told, true)) return;
+  http::RequestHead head;
+  if (stream.receiving == Part::head) {
+    stream.receive(Part::body);
+    head = std::move(builder.request());
+  }
+  stream.announced = true;
+  const Part sent = stream.sending;
+  if (!failure) handler.on_malformed(stream.ref(), std::move(head), rule);
+  const bool answered_now = sent == Part::head && stream.sending != Part::head;
+  if (!answered_now) reset(stream, Reset::provoked, ErrorCode::protocol_error);
 }
 
 void Session::State::stream_error(Stream& stream, ErrorCode code) {
@@ -182,6 +232,7 @@ int Session::State::on_frame_received(nghttp2_session*, const nghttp2_frame* fra
 }
 
 void Session::State::finish_head(Stream& stream, bool end_of_stream) {
+  if (stream.malformed) return tell_malformed(stream);
   if (stream.receiving == Part::body) {
     return handler.on_trailers(stream.ref(), std::move(builder.trailers()));
   }
@@ -190,12 +241,19 @@ void Session::State::finish_head(Stream& stream, bool end_of_stream) {
     if (head.status >= 200) stream.receive(Part::body);
     return handler.on_response(stream.ref(), std::move(head), end_of_stream);
   }
-  stream.receive(Part::body);
   if (stream.head_too_large) {
+    stream.receive(Part::body);
     stream.announced = true;
-    return handler.on_head_too_large(stream.ref());
+    builder.keep_request_line();  // a field that was too long by itself is followed by others
+    return handler.on_head_too_large(stream.ref(), std::move(builder.request()));
   }
-  if (!builder.finish_request()) return stream_error(stream, ErrorCode::protocol_error);
+  if (const std::string_view why = builder.finish_request(); !why.empty()) {
+    rule = why;
+    count_stream_error();
+    stream.malformed = true;
+    return tell_malformed(stream);
+  }
+  stream.receive(Part::body);
   stream.announced = true;
   handler.on_request(stream.ref(), std::move(builder.request()), end_of_stream);
 }
@@ -203,7 +261,15 @@ void Session::State::finish_head(Stream& stream, bool end_of_stream) {
 void Session::State::finish_peer(Stream& stream) {
   if (stream.receiving == Part::ended) return;
   stream.receive(Part::ended);
+  if (stream.malformed && stream.reset == Reset::none) tell_malformed(stream);
   if (stream.announced && stream.reset == Reset::none) handler.on_end_of_stream(stream.ref());
+  end_malformed(stream);
+}
+
+// The answer has been sent, and nothing more can come.
+void Session::State::end_malformed(Stream& stream) {
+  if (!stream.malformed || stream.sending != Part::ended || stream.receiving != Part::ended) return;
+  reset(stream, Reset::provoked, ErrorCode::protocol_error);
 }
 
 void Session::State::peer_reset(StreamId id) {
@@ -232,6 +298,9 @@ int Session::State::on_data_chunk(nghttp2_session* codec, std::uint8_t, std::int
   State& s = *static_cast<State*>(user);
   CHECK_EQ(nghttp2_session_consume_connection(codec, size), 0);
   Stream* stream = s.streams.find(id);
+  if (stream != nullptr && stream->malformed && stream->reset == Reset::none) {
+    s.tell_malformed(*stream);
+  }
   // The rest of a frame whose stream was reset meanwhile is dropped.
   if (stream != nullptr && stream->reset == Reset::none) {
     s.handler.on_data(stream->ref(), {data, size});
@@ -298,7 +367,9 @@ void Session::State::sent_end_of_stream(StreamId id) {
   if (stream == nullptr) return;
   stream->send(Part::ended);
   end_upload(*stream);
+  end_malformed(*stream);
   if (stream->stop_upload && stream->receiving != Part::ended) {
+    if (stream->malformed) return reset(*stream, Reset::provoked, ErrorCode::protocol_error);
     reset(*stream, Reset::by_us, ErrorCode::no_error);
   }
 }

@@ -59,6 +59,9 @@ struct Session::State {
   // The connection is over: GOAWAY is queued, feed() fails from now on.
   void end(AbuseKind abuse_kind, ErrorCode code, std::string_view why);
   void end_for_exceeded_limit();
+  // Nothing more is fed and no stream is taken any more; those that are open can still be answered.
+  void stop_reading(AbuseKind abuse_kind, std::string_view why);
+  void say_goaway(ErrorCode code, std::string_view debug);
   void probe_codec();
   bool wants_output() const;
   void output_queued();
@@ -75,6 +78,9 @@ struct Session::State {
   void finish_peer(Stream& stream);
   void stream_error(Stream& stream, ErrorCode code);
   void count_stream_error();
+  std::string_view broken_message_rule(const Stream& stream, const nghttp2_frame& frame);
+  void tell_malformed(Stream& stream);
+  void end_malformed(Stream& stream);
   void peer_reset(StreamId id);
   void peer_goaway(const nghttp2_goaway& frame);
   void sent_end_of_stream(StreamId id);
@@ -114,6 +120,7 @@ struct Session::State {
   FrameScanner scanner;
   HeadBuilder builder;
   Stream* building = nullptr;  // whose header block is being received
+  std::uint64_t heads_begun = 0;
   Instant now;
   Phase phase = Phase::idle;
 
@@ -131,13 +138,15 @@ struct Session::State {
   std::optional<Error> failure;
   AbuseKind abuse = AbuseKind::none;
   std::string reason;      // of the codec, for describe()
+  std::string rule;        // that the request breaks of which the codec has just told
   bool probe_due = false;  // the codec has queued something, perhaps GOAWAY
   bool probing = false;
   bool probe_answered = false;
   bool settings_received = false;
   bool goaway_received = false;
-  bool draining = false;  // we sent a final GOAWAY, with this code
+  bool draining = false;  // a final GOAWAY is queued or sent, with this code and last stream
   ErrorCode final_code = ErrorCode::no_error;
+  StreamId final_stream = 0;
   bool output_announced = false;
 };
 

@@ -33,6 +33,8 @@ struct Stream {
   Reset reset = Reset::none;
   bool announced = false;       // the handler knows this stream
   bool head_too_large = false;  // the rest of the head is decoded, but not kept
+  bool malformed = false;       // role server: the request breaks a rule of HTTP,
+  bool malformed_told = false;  // and the handler knows
   bool answered = false;        // role server: a response was submitted
   bool written = false;         // role client: bytes of the request have left
   bool uploading = false;       // role client: counted among the uploads

@@ -75,6 +75,14 @@ Address Address::from_sockaddr(const sockaddr* address, socklen_t size) {
   const bool v6 = size >= sizeof(sockaddr_in6) && address->sa_family == AF_INET6;
   if (v4) std::memcpy(&result.storage_, address, sizeof(sockaddr_in));
   if (v6) std::memcpy(&result.storage_, address, sizeof(sockaddr_in6));
+  if (v6 && IN6_IS_ADDR_V4MAPPED(&as_v6(result.storage_).sin6_addr)) {
+    const sockaddr_in6 mapped = as_v6(result.storage_);
+    result.storage_ = {};
+    auto& plain = reinterpret_cast<sockaddr_in&>(result.storage_);
+    plain.sin_family = AF_INET;
+    plain.sin_port = mapped.sin6_port;
+    std::memcpy(&plain.sin_addr, &mapped.sin6_addr.s6_addr[12], sizeof(plain.sin_addr));
+  }
   return result;
 }
 

@@ -2,6 +2,7 @@
 // What completions mean.
 #include "completion_rules.h"
 
+#include <algorithm>
 #include <cerrno>
 
 namespace sluice::io {
@@ -42,6 +43,9 @@ Verdict judge(OperationKind kind, std::int32_t result, bool more, bool cancel_re
       // Data and the end of the stream alike are reported as ENOBUFS while no buffer is free.
       if (result == -ENOBUFS) return Verdict::starved;
       return is_transient(result) ? Verdict::rearm : Verdict::deliver_last;
+    case OperationKind::receive_once:
+      if (result == -ENOBUFS) return Verdict::starved;
+      return is_transient(result) ? Verdict::rearm : Verdict::deliver_last;
     case OperationKind::poll:
       if (result >= 0) return Verdict::deliver_and_rearm;
       return is_transient(result) ? Verdict::rearm : Verdict::deliver_last;
@@ -62,6 +66,16 @@ std::int32_t result_after_cancel(std::int32_t result) {
     case EALREADY: return -ECANCELED;
     default: return result;
   }
+}
+
+std::optional<Duration> pause_after_refusal(int refusals) {
+  // Full queues empty themselves while completions are gathered.
+  constexpr int at_once = 16;
+  constexpr int doublings = 7;
+  constexpr int at_longest = 234;
+  if (refusals < at_once) return Duration::zero();
+  if (refusals >= at_once + doublings + at_longest) return std::nullopt;
+  return std::chrono::milliseconds(1) * (1 << std::min(refusals - at_once, doublings));
 }
 
 }  // namespace sluice::io

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
+#include "sluice/base/time.h"
 #include "user_data.h"
 
 namespace sluice::io {
@@ -23,5 +25,10 @@ Verdict judge(OperationKind kind, std::int32_t result, bool more, bool cancel_re
 // What the owner of a cancelled operation is told: the flow control that a cancellation can meet
 // (kernels up to 6.4 end a cancelled receive with ENOBUFS or ENOENT) is ECANCELED to it.
 std::int32_t result_after_cancel(std::int32_t result);
+
+// The kernel did not take a submission, for want of memory: how long to wait before it is asked
+// again, after so many refusals; nothing when there is no hope any more. Half a minute in all: by
+// then the machine has got memory from somewhere, or somebody should restart us.
+std::optional<Duration> pause_after_refusal(int refusals);
 
 }  // namespace sluice::io

@@ -8,6 +8,19 @@
 
 namespace sluice::io {
 
+std::string_view to_string(TurnStep step) {
+  switch (step) {
+    case TurnStep::completions: return "completions";
+    case TurnStep::messages: return "messages";
+    case TurnStep::timers: return "timers";
+    case TurnStep::resume: return "resume";
+    case TurnStep::flush: return "flush";
+    case TurnStep::handshakes: return "handshakes";
+    case TurnStep::reap: return "reap";
+  }
+  return "unknown";
+}
+
 Result<std::unique_ptr<Reactor>> Reactor::create(const RingOptions& options) {
   std::unique_ptr<Reactor> reactor(new Reactor());
   auto ring = Ring::create(options);
@@ -48,7 +61,14 @@ bool Reactor::work_waits() const {
   return false;
 }
 
-void Reactor::run_phase(Phase phase) {
+TurnState Reactor::turn_state() const {
+  const std::uint64_t word = word_.load(std::memory_order_relaxed);
+  return {Instant(Duration(last_turn_.load(std::memory_order_relaxed))),
+          static_cast<TurnStep>(word >> 32), static_cast<int>(static_cast<std::uint32_t>(word))};
+}
+
+void Reactor::run_phase(Phase phase, TurnStep step) {
+  begin(step);
   List<TurnEnd>& list = turn_end_[static_cast<std::size_t>(phase)];
   while (TurnEnd* work = list.pop_front()) {
     work->ran_in_turn_ = turn_number_;
@@ -62,6 +82,7 @@ void Reactor::turn(bool wait) {
   in_turn_ = true;
   ++turn_number_;
 
+  begin(TurnStep::completions);
   if (wait && !work_waits() && mailbox_->prepare_to_wait()) {
     ring_->turn(timers_->next_deadline());
     mailbox_->finished_waiting();
@@ -69,11 +90,16 @@ void Reactor::turn(bool wait) {
     ring_->turn(now());
   }
   last_turn_.store(now().time_since_epoch().count(), std::memory_order_relaxed);
+  begin(TurnStep::messages);
   mailbox_->run();
+  begin(TurnStep::timers);
   timers_->run(now(), timers_per_turn);
-  run_phase(Phase::handshakes);
-  run_phase(Phase::flush);
-  run_phase(Phase::reap);
+  run_phase(Phase::resume, TurnStep::resume);
+  run_phase(Phase::flush, TurnStep::flush);
+  // What established connections send does not wait for handshakes, which take long.
+  if (!turn_end_[static_cast<std::size_t>(Phase::handshakes)].empty()) ring_->submit();
+  run_phase(Phase::handshakes, TurnStep::handshakes);
+  run_phase(Phase::reap, TurnStep::reap);
   for (std::size_t i = 0; i < phases; ++i) turn_end_[i].splice_back(next_turn_[i]);
 
   in_turn_ = false;

@@ -57,9 +57,19 @@ Result<std::unique_ptr<ReceiveBuffers>> ReceiveBuffers::create(io_uring& ring, s
   // advice; without it everything works.
   if (bytes >= huge_page_bytes) (void)::madvise(memory, bytes, MADV_HUGEPAGE);
 
-  int error = 0;
-  buffers->entries_ = io_uring_setup_buf_ring(&ring, count, group, 0, &error);
-  if (buffers->entries_ == nullptr) {
+  // Mapped here and not by the library, whose system calls of its own a thread sanitizer does not
+  // see: it would take a mapping at an address that was another thread's for one that is shared.
+  const std::size_t entries_bytes = count * sizeof(io_uring_buf);
+  void* entries =
+      ::mmap(nullptr, entries_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (entries == MAP_FAILED) return fail_errno("memory for the buffer ring", errno);
+  buffers->entries_ = static_cast<io_uring_buf_ring*>(entries);
+  buffers->entries_bytes_ = entries_bytes;
+  io_uring_buf_reg registration{};
+  registration.ring_addr = reinterpret_cast<std::uintptr_t>(entries);
+  registration.ring_entries = count;
+  registration.bgid = group;
+  if (const int error = io_uring_register_buf_ring(&ring, &registration, 0); error != 0) {
     if (error == -EINVAL) {
       return fail(ErrorKind::unavailable,
                   "this kernel has no provided-buffer rings for io_uring; Linux 6.1 or newer is "
@@ -67,6 +77,8 @@ Result<std::unique_ptr<ReceiveBuffers>> ReceiveBuffers::create(io_uring& ring, s
     }
     return fail_errno("io_uring buffer ring", -error);
   }
+  buffers->registered_ = true;
+  io_uring_buf_ring_init(buffers->entries_);
   for (std::uint32_t id = 0; id < count; ++id) {
     io_uring_buf_ring_add(buffers->entries_, buffers->at(static_cast<std::uint16_t>(id)),
                           buffer_bytes, static_cast<std::uint16_t>(id),
@@ -79,7 +91,8 @@ Result<std::unique_ptr<ReceiveBuffers>> ReceiveBuffers::create(io_uring& ring, s
 
 ReceiveBuffers::~ReceiveBuffers() {
   DCHECK(taken_count_ == 0);
-  if (entries_ != nullptr) (void)io_uring_free_buf_ring(&ring_, entries_, count_, group);
+  if (registered_) (void)io_uring_unregister_buf_ring(&ring_, group);
+  if (entries_ != nullptr) (void)::munmap(entries_, entries_bytes_);
   if (memory_ != nullptr) {
     unpoison(memory_, memory_bytes_);
     (void)::munmap(memory_, memory_bytes_);

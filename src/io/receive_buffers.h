@@ -46,6 +46,8 @@ class ReceiveBuffers {
   std::uint32_t count_;
   std::uint32_t buffer_bytes_;
   io_uring_buf_ring* entries_ = nullptr;
+  std::size_t entries_bytes_ = 0;
+  bool registered_ = false;
   std::uint8_t* memory_ = nullptr;
   std::size_t memory_bytes_ = 0;
   // A kernel that hands out one buffer twice would mix two connections' bytes: always checked.

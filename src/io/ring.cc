@@ -40,6 +40,10 @@ std::chrono::nanoseconds read_clock(clockid_t clock) {
   return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
 }
 
+bool receives(OperationKind kind) {
+  return kind == OperationKind::receive || kind == OperationKind::receive_once;
+}
+
 Instant monotonic_now() { return Instant(read_clock(CLOCK_MONOTONIC)); }
 
 }  // namespace
@@ -86,6 +90,11 @@ struct Ring::State {
         // Not with IORING_RECVSEND_POLL_FIRST: a multishot receive that starts with a poll takes
         // what is there once and then waits for news, and an end of stream that had come with the
         // data is none (seen on Linux 6.18 with local sockets).
+        entry->buf_group = ReceiveBuffers::group;
+        break;
+      case OperationKind::receive_once:
+        io_uring_prep_recv(entry, operation.descriptor, nullptr, buffers->buffer_bytes(), 0);
+        entry->flags |= IOSQE_BUFFER_SELECT;
         entry->buf_group = ReceiveBuffers::group;
         break;
       case OperationKind::send:
@@ -157,15 +166,21 @@ struct Ring::State {
     if (entry != nullptr) [[likely]]
       return entry;
     ++counters.submission_queue_full;
-    constexpr int tries_max = 1000;
-    for (int tries = 0; tries < tries_max; ++tries) {
-      ++counters.enters;
-      check_entered(io_uring_submit(&ring));
+    for (int failures = 0;; ++failures) {
+      submit();
       entry = io_uring_get_sqe(&ring);
       if (entry != nullptr) return entry;
       gather();
+      const auto pause = pause_after_refusal(failures);
+      if (!pause) break;
+      if (*pause > Duration::zero()) std::this_thread::sleep_for(*pause);
     }
-    check_failed(__FILE__, __LINE__, "the kernel takes submissions", "it is out of memory");
+    check_failed(__FILE__, __LINE__, "the kernel takes submissions", "it stays out of memory");
+  }
+
+  void submit() {
+    ++counters.enters;
+    check_entered(io_uring_submit(&ring));
   }
 
   // What enter may report. Everything else is a mistake of ours.
@@ -237,7 +252,7 @@ struct Ring::State {
       completion.bytes = buffers->take(
           *buffer, gathered.result > 0 ? static_cast<std::uint32_t>(gathered.result) : 0U);
     }
-    CHECK(gathered.id.kind != OperationKind::receive || gathered.result <= 0 || buffer);
+    CHECK(!receives(gathered.id.kind) || gathered.result <= 0 || buffer);
 
     switch (verdict) {
       case Verdict::deliver:
@@ -300,7 +315,7 @@ struct Ring::State {
 
   void read_clocks() {
     monotonic = monotonic_now();
-    wall = std::chrono::floor<std::chrono::seconds>(
+    wall = std::chrono::floor<std::chrono::milliseconds>(
         std::chrono::sys_time<std::chrono::nanoseconds>(read_clock(CLOCK_REALTIME_COARSE)));
   }
 
@@ -332,7 +347,7 @@ struct Ring::State {
   std::vector<UserData> cancel_again;
   RingCounters counters;
   Instant monotonic{};
-  WallTime wall{};
+  std::chrono::sys_time<std::chrono::milliseconds> wall{};
   bool in_turn = false;
 };
 
@@ -368,6 +383,11 @@ void Ring::receive(Operation& operation, int descriptor) {
   state_->arm(operation.slot_);
 }
 
+void Ring::receive_once(Operation& operation, int descriptor) {
+  state_->begin(operation, OperationKind::receive_once, descriptor);
+  state_->arm(operation.slot_);
+}
+
 void Ring::send(Operation& operation, int descriptor, Bytes bytes) {
   CHECK(!bytes.empty());
   CHECK_LE(bytes.size(), std::size_t{INT32_MAX});
@@ -389,11 +409,17 @@ void Ring::poll_readable(Operation& operation, int descriptor) {
 
 void Ring::cancel(Operation& operation) { state_->cancel(operation); }
 
+void Ring::submit() { state_->submit(); }
+
 void Ring::turn(std::optional<Instant> deadline) { state_->turn(deadline); }
 
 Instant Ring::now() const { return state_->monotonic; }
 
-WallTime Ring::wall_now() const { return state_->wall; }
+Instant Ring::clock() const { return monotonic_now(); }
+WallTime Ring::wall_now() const { return std::chrono::floor<std::chrono::seconds>(state_->wall); }
+std::chrono::sys_time<std::chrono::milliseconds> Ring::wall_now_exactly() const {
+  return state_->wall;
+}
 
 std::size_t Ring::in_flight() const { return state_->table.size(); }
 

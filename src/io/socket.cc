@@ -2,9 +2,11 @@
 // Sockets of the kernel. With ring.cc one of two implementations of the seam.
 #include "sluice/io/socket.h"
 
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -36,12 +38,12 @@ Result<int> listen_on(const Address& address, const ListenOptions& options) {
   const int descriptor =
       ::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
   if (descriptor < 0) return fail_errno(where, errno);
-  const bool ready =
-      set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, 1) &&
-      (!options.reuse_port || set_option(descriptor, SOL_SOCKET, SO_REUSEPORT, 1)) &&
-      (address.family() != AF_INET6 || set_option(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, 1)) &&
-      ::bind(descriptor, address.data(), address.size()) == 0 &&
-      ::listen(descriptor, options.backlog) == 0;
+  const bool ready = set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, 1) &&
+                     (!options.reuse_port || set_option(descriptor, SOL_SOCKET, SO_REUSEPORT, 1)) &&
+                     (address.family() != AF_INET6 ||
+                      set_option(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, options.v6_only ? 1 : 0)) &&
+                     ::bind(descriptor, address.data(), address.size()) == 0 &&
+                     ::listen(descriptor, options.backlog) == 0;
   if (!ready) {
     const int error = errno;
     close_socket(descriptor);
@@ -73,11 +75,16 @@ void configure_stream(int descriptor) {
   (void)set_option(descriptor, IPPROTO_TCP, TCP_KEEPCNT, probes);
 }
 
-int socket_error(int descriptor) {
-  int error = 0;
-  socklen_t size = sizeof(error);
-  if (::getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &size) != 0) return errno;
-  return error;
+bool peer_has_ended(int descriptor) {
+  char byte = 0;
+  const ssize_t seen = ::recv(descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return seen == 0 || (seen < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+}
+
+std::size_t unacknowledged_bytes(int descriptor) {
+  int bytes = 0;
+  if (::ioctl(descriptor, SIOCOUTQ, &bytes) != 0 || bytes < 0) return 0;
+  return static_cast<std::size_t>(bytes);
 }
 
 Result<Address> local_address(int descriptor) {

@@ -8,7 +8,16 @@
 
 namespace sluice::io {
 
-enum class OperationKind : std::uint8_t { none, accept, receive, send, connect, poll, cancel };
+enum class OperationKind : std::uint8_t {
+  none,
+  accept,
+  receive,
+  receive_once,
+  send,
+  connect,
+  poll,
+  cancel
+};
 
 struct UserData {
   // Bits 0-7 kind, 8-31 slot, 32-63 generation.

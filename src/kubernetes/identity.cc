@@ -4,12 +4,15 @@
 
 #include <algorithm>
 
-#include "name.h"
+#include "sluice/base/ascii.h"
+#include "sluice/x509/certificate_facts.h"
+#include "sluice/x509/name.h"
 
 namespace sluice::kubernetes {
 namespace {
 
 using namespace std::string_view_literals;
+using x509::NameAttribute;
 
 constexpr std::string_view oid_common_name = "\x55\x04\x03"sv;   // 2.5.4.3
 constexpr std::string_view oid_organization = "\x55\x04\x0a"sv;  // 2.5.4.10
@@ -21,27 +24,20 @@ constexpr std::size_t group_overhead_bytes = 16;
 // Whether the value can travel in a field and arrive as it is. UTF-8 passes, controls do not, and
 // readers trim outer spaces: " admin" would arrive as another user.
 std::optional<NoIdentity> check_value(const NameAttribute& attribute) {
-  if (attribute.string_type != DerTag::utf8_string &&
-      attribute.string_type != DerTag::printable_string &&
-      attribute.string_type != DerTag::ia5_string) {
+  if (attribute.string_tag != x509::tag::utf8_string &&
+      attribute.string_tag != x509::tag::printable_string &&
+      attribute.string_tag != x509::tag::ia5_string) {
     return NoIdentity::string_type;
   }
   const std::string_view text = as_text(attribute.value);
-  if (std::any_of(text.begin(), text.end(),
-                  [](char c) { return static_cast<std::uint8_t>(c) < 0x20 || c == 0x7f; })) {
-    return NoIdentity::control_byte;
-  }
+  if (std::ranges::any_of(text, ascii::is_control)) return NoIdentity::control_byte;
   if (text.starts_with(' ') || text.ends_with(' ')) return NoIdentity::outer_space;
   return std::nullopt;
 }
 
 std::string credential_id(Sha256Digest digest) {
-  constexpr std::string_view digits = "0123456789abcdef";
   std::string id = "X509SHA256=";
-  for (const std::uint8_t byte : digest) {
-    id += digits[byte >> 4];
-    id += digits[byte & 15];
-  }
+  for (const std::uint8_t byte : digest) ascii::append_hex(id, byte);
   return id;
 }
 
@@ -51,12 +47,11 @@ std::string_view to_string(NoIdentity reason) {
   switch (reason) {
     case NoIdentity::no_certificate: return "no certificate";
     case NoIdentity::not_verified: return "the certificate does not verify";
+    case NoIdentity::not_judged: return "the certificate cannot be judged here";
     case NoIdentity::malformed: return "the certificate is malformed";
-    case NoIdentity::old_version: return "the certificate is not of version 3";
     case NoIdentity::authority: return "the certificate is that of an authority";
     case NoIdentity::wrong_usage: return "the certificate is not for client authentication";
     case NoIdentity::critical_extension: return "the certificate has an unknown critical extension";
-    case NoIdentity::not_yet_valid: return "the certificate is not yet valid";
     case NoIdentity::expired: return "the certificate has expired";
     case NoIdentity::no_common_name: return "the certificate has no common name";
     case NoIdentity::string_type: return "a name in the certificate has an unsupported string type";
@@ -69,13 +64,36 @@ std::string_view to_string(NoIdentity reason) {
   return "unknown";
 }
 
+// k8s.io/apiserver pkg/authentication/request/union goes on to the next authenticator when one
+// finds nobody or fails; pkg/authentication/request/x509 says when this one does.
+bool server_passes_over(NoIdentity reason) {
+  switch (reason) {
+    case NoIdentity::no_certificate:
+    case NoIdentity::not_verified:
+    case NoIdentity::wrong_usage:
+    case NoIdentity::critical_extension:
+    case NoIdentity::expired:
+    case NoIdentity::no_common_name:
+    case NoIdentity::repeated_uid:
+    case NoIdentity::empty_uid: return true;
+    case NoIdentity::not_judged:
+    case NoIdentity::malformed:
+    case NoIdentity::authority:
+    case NoIdentity::string_type:
+    case NoIdentity::control_byte:
+    case NoIdentity::outer_space:
+    case NoIdentity::too_large: break;
+  }
+  return false;
+}
+
 std::expected<Identity, NoIdentity> identity_of_subject(Bytes subject, Sha256Digest digest) {
   std::optional<NameAttribute> common_name;
   std::optional<NameAttribute> uid;
   std::vector<NameAttribute> organizations;
   bool repeated_uid = false;
   std::size_t bytes = 0;
-  const bool well_formed = walk_name(subject, [&](const NameAttribute& attribute) {
+  const bool well_formed = x509::walk_name(subject, [&](const NameAttribute& attribute) {
     const std::string_view type = as_text(attribute.type);
     if (type == oid_common_name) {
       common_name = attribute;
@@ -111,27 +129,13 @@ std::expected<Identity, NoIdentity> identity_of_subject(Bytes subject, Sha256Dig
   return identity;
 }
 
-std::expected<Identity, NoIdentity> identity_of_leaf(const CertificateFacts& facts,
-                                                     Sha256Digest digest) {
-  if (facts.is_authority) return std::unexpected(NoIdentity::authority);
-  if (facts.version != 3) return std::unexpected(NoIdentity::old_version);
-  if (facts.has_unknown_critical_extension) return std::unexpected(NoIdentity::critical_extension);
-  if (facts.extended_key_usage == ExtendedKeyUsage::other) {
-    return std::unexpected(NoIdentity::wrong_usage);
-  }
-  return identity_of_subject(facts.subject, digest);
-}
-
 std::expected<Identity, NoIdentity> identity_of_certificate(Bytes der, Sha256Digest digest) {
-  const Result<CertificateFacts> facts = read_certificate(der);
+  const auto facts = x509::read_certificate_facts(der);
   if (!facts) return std::unexpected(NoIdentity::malformed);
-  return identity_of_leaf(*facts, digest);
-}
-
-std::optional<NoIdentity> check_validity(const CertificateFacts& facts, std::int64_t now) {
-  if (now < facts.not_before) return NoIdentity::not_yet_valid;
-  if (now > facts.not_after) return NoIdentity::expired;
-  return std::nullopt;
+  if (facts->ca) return std::unexpected(NoIdentity::authority);
+  if (facts->unknown_critical) return std::unexpected(NoIdentity::critical_extension);
+  if (!facts->usable_for_client()) return std::unexpected(NoIdentity::wrong_usage);
+  return identity_of_subject(facts->subject, digest);
 }
 
 bool is_anonymous(const Identity& identity) {

@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <optional>
 
-#include "ascii.h"
+#include "query.h"
+#include "sluice/base/ascii.h"
 
 namespace sluice::kubernetes {
 namespace {
@@ -13,26 +14,12 @@ namespace {
 constexpr std::string_view bearer_protocol_prefix = "base64url.bearer.authorization.k8s.io.";
 constexpr std::string_view credential_id_key = "authentication.kubernetes.io/credential-id";
 
-// token = 1*tchar (RFC 9110 section 5.6.2)
-constexpr bool is_token_byte(char c) {
-  return is_alphanumeric(c) ||
-         std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-}
-
 // A name that can be configured: without `%`, because names are compared with escapes decoded.
 bool is_field_name(std::string_view name) {
-  return !name.empty() && std::all_of(name.begin(), name.end(), is_token_byte) &&
-         name.find('%') == std::string_view::npos;
+  return ascii::is_token(name) && name.find('%') == std::string_view::npos;
 }
 
-std::string to_lower(std::string_view text) {
-  std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(),
-                 [](char c) { return kubernetes::to_lower(c); });
-  return lower;
-}
-
-constexpr char normal(char c) { return c == '_' ? '-' : kubernetes::to_lower(c); }
+constexpr char normal(char c) { return c == '_' ? '-' : ascii::to_lower(c); }
 
 // Reads a name as the most generous server might: escapes decoded once, lower case, `_` as `-`.
 class NormalName {
@@ -72,20 +59,12 @@ std::string normalized(std::string_view name) {
   return text;
 }
 
-constexpr bool is_blank(char c) { return c == ' ' || c == '\t'; }
-
-std::string_view trim(std::string_view text) {
-  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
-  return text;
-}
-
 // Calls `visit` for each member of a comma-separated list.
 template <class F>
 void for_each_member(std::string_view list, F&& visit) {
   for (;;) {
     const std::size_t comma = list.find(',');
-    visit(trim(list.substr(0, comma)));
+    visit(ascii::trim(list.substr(0, comma)));
     if (comma == std::string_view::npos) return;
     list.remove_prefix(comma + 1);
   }
@@ -108,13 +87,13 @@ std::string without_bearer_protocols(std::string_view protocols) {
 // "Bearer TOKEN" and nothing else. The API server itself would ignore what follows a second space.
 std::optional<std::string_view> bearer_token(std::string_view authorization) {
   constexpr std::string_view scheme = "bearer ";
-  authorization = trim(authorization);
+  authorization = ascii::trim(authorization);
   if (authorization.size() <= scheme.size() ||
-      !equals_ignoring_case(authorization.substr(0, scheme.size()), scheme)) {
+      !ascii::equal_ignoring_case(authorization.substr(0, scheme.size()), scheme)) {
     return std::nullopt;
   }
   const std::string_view token = authorization.substr(scheme.size());
-  if (std::any_of(token.begin(), token.end(), is_blank)) return std::nullopt;
+  if (std::any_of(token.begin(), token.end(), ascii::is_blank)) return std::nullopt;
   return token;
 }
 
@@ -151,9 +130,9 @@ Result<IdentityFields> IdentityFields::make(const RequestHeaderOptions& options)
   // The whole family of the default names goes in any case: a server may still listen to it.
   result.prefixes_.emplace_back("x-remote-");
 
-  result.user_name_ = to_lower(options.username_headers.front());
-  result.group_name_ = to_lower(options.group_headers.front());
-  if (!options.uid_headers.empty()) result.uid_name_ = to_lower(options.uid_headers.front());
+  result.user_name_ = ascii::lowered(options.username_headers.front());
+  result.group_name_ = ascii::lowered(options.group_headers.front());
+  if (!options.uid_headers.empty()) result.uid_name_ = ascii::lowered(options.uid_headers.front());
   if (options.send_credential_id) {
     result.credential_id_name_ =
         extra_field_name(options.extra_headers_prefixes.front(), credential_id_key);
@@ -198,11 +177,11 @@ Sanitized IdentityFields::sanitize(http::Fields& fields, bool vouching) const {
       case FieldAction::forward: break;
     }
     if (!vouching) return false;
-    if (equals_ignoring_case(field.name, "authorization")) {
+    if (ascii::equal_ignoring_case(field.name, "authorization")) {
       ++result.other_fields;
       return true;
     }
-    if (equals_ignoring_case(field.name, "sec-websocket-protocol") &&
+    if (ascii::equal_ignoring_case(field.name, "sec-websocket-protocol") &&
         has_bearer_protocol(field.value)) {
       const std::string kept = without_bearer_protocols(field.value);
       if (!protocols.empty() && !kept.empty()) protocols += ", ";
@@ -214,14 +193,6 @@ Sanitized IdentityFields::sanitize(http::Fields& fields, bool vouching) const {
     return false;
   });
   if (rewrite_protocols && !protocols.empty()) fields.add("sec-websocket-protocol", protocols);
-  return result;
-}
-
-Sanitized IdentityFields::sanitize_trailers(http::Fields& trailers) const {
-  Sanitized result = sanitize(trailers, true);
-  result.other_fields += trailers.remove_if([](const http::Field& field) {
-    return equals_ignoring_case(field.name, "sec-websocket-protocol");
-  });
   return result;
 }
 
@@ -250,9 +221,10 @@ Credential classify_credential(const http::Fields& fields, bool websocket_upgrad
   };
   for (std::size_t i = 0; i < fields.size(); ++i) {
     const http::Field field = fields[i];
-    if (equals_ignoring_case(field.name, "authorization")) {
+    if (ascii::equal_ignoring_case(field.name, "authorization")) {
       found(bearer_token(field.value));
-    } else if (websocket_upgrade && equals_ignoring_case(field.name, "sec-websocket-protocol") &&
+    } else if (websocket_upgrade &&
+               ascii::equal_ignoring_case(field.name, "sec-websocket-protocol") &&
                has_bearer_protocol(field.value)) {
       for_each_member(field.value, [&](std::string_view protocol) {
         if (protocol.starts_with(bearer_protocol_prefix)) {
@@ -265,16 +237,13 @@ Credential classify_credential(const http::Fields& fields, bool websocket_upgrad
 }
 
 std::string extra_field_name(std::string_view prefix, std::string_view key) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string name = to_lower(prefix);
+  std::string name = ascii::lowered(prefix);
   for (const char c : key) {
-    if (is_token_byte(c) && c != '%' && !is_upper(c)) {
+    if (ascii::is_token_byte(c) && c != '%' && !ascii::is_upper(c)) {
       name += c;
     } else {
-      const auto byte = static_cast<std::uint8_t>(c);
       name += '%';
-      name += digits[byte >> 4];
-      name += digits[byte & 15];
+      ascii::append_hex(name, static_cast<std::uint8_t>(c));
     }
   }
   return name;

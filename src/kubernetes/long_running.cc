@@ -13,7 +13,8 @@ bool is_long_running(const RequestInfo& info) {
 
 RequestClass classify(const RequestInfo& info) {
   if (info.malformed) return RequestClass::long_running_other;
-  if (info.is_watch() && info.subresource.empty()) {
+  // A POST to the deprecated /watch/ has the verb, too, and must not be sent a second time.
+  if (info.is_watch() && info.subresource.empty() && info.is_get) {
     return info.has_initial_events() ? RequestClass::watch_list : RequestClass::watch;
   }
   if (is_long_running(info)) return RequestClass::long_running_other;
@@ -41,7 +42,7 @@ std::string_view to_string(RequestClass request_class) {
     case RequestClass::list: return "list";
     case RequestClass::watch: return "watch";
     case RequestClass::watch_list: return "watch_list";
-    case RequestClass::long_running_other: return "long_running";
+    case RequestClass::long_running_other: return "long_running_other";
   }
   return "unknown";
 }

@@ -8,8 +8,6 @@
 #include <optional>
 #include <string_view>
 
-#include "ascii.h"
-
 namespace sluice::kubernetes {
 
 inline std::optional<std::int64_t> parse_int64(std::string_view text) {

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "ascii.h"
-
 namespace sluice::kubernetes {
 namespace {
 
@@ -19,7 +17,8 @@ constexpr std::array<std::string_view, static_cast<std::size_t>(Parameter::count
     "timeoutSeconds",
     "resourceVersion",
     "sendInitialEvents",
-    "resourceVersionMatch"};
+    "resourceVersionMatch",
+    "allowWatchBookmarks"};
 
 constexpr std::size_t name_bytes_max = 20;
 constexpr std::size_t pairs_max = 10'000;  // Go's urlmaxqueryparams

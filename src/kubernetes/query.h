@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "sluice/base/ascii.h"
+
 namespace sluice::kubernetes {
 
 enum class Parameter : std::uint8_t {
@@ -23,6 +25,7 @@ enum class Parameter : std::uint8_t {
   resource_version,
   send_initial_events,
   resource_version_match,
+  allow_watch_bookmarks,
   count,
 };
 
@@ -49,6 +52,14 @@ class Query {
 
   std::array<ParameterValue, static_cast<std::size_t>(Parameter::count)> values_;
 };
+
+// The byte that the percent escape at `text[at]` stands for, or -1 if it is none.
+constexpr int percent_escape(std::string_view text, std::size_t at) {
+  if (at + 2 >= text.size() || text[at] != '%') return -1;
+  const int high = ascii::hex_value(text[at + 1]);
+  const int low = ascii::hex_value(text[at + 2]);
+  return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
 
 // Whether every `%` of the text is followed by two hexadecimal digits.
 bool escapes_are_whole(std::string_view text);

@@ -6,10 +6,10 @@
 #include <array>
 #include <utility>
 
-#include "ascii.h"
 #include "numbers.h"
 #include "query.h"
 #include "selectors.h"
+#include "sluice/base/ascii.h"
 #include "sluice/base/check.h"
 
 namespace sluice::kubernetes {
@@ -88,9 +88,9 @@ std::string_view lower_case_method(std::string_view method, Scratch& scratch) {
   for (const auto& [upper, lower] : known) {
     if (method == upper) return lower;
   }
-  if (std::none_of(method.begin(), method.end(), is_upper)) return method;
+  if (std::none_of(method.begin(), method.end(), ascii::is_upper)) return method;
   char* out = scratch.reserve(method.size());
-  std::transform(method.begin(), method.end(), out, to_lower);
+  std::transform(method.begin(), method.end(), out, ascii::to_lower);
   return scratch.keep(out, method.size());
 }
 
@@ -106,10 +106,11 @@ std::string_view verb_of_method(std::string_view method) {
 // The value of a flag that is present: everything but 0 and false is true. Where the list options
 // decode, the API server folds case by Unicode's rules, by which U+017F is an s.
 bool parse_flag(std::string_view value, bool unicode_folding) {
-  if (value == "0" || equals_ignoring_case(value, "false")) return false;
+  if (value == "0" || ascii::equal_ignoring_case(value, "false")) return false;
   constexpr std::string_view long_s = "\xc5\xbf";
   return !(unicode_folding && value.size() == 6 && value.substr(3, 2) == long_s &&
-           equals_ignoring_case(value.substr(0, 3), "fal") && to_lower(value[5]) == 'e');
+           ascii::equal_ignoring_case(value.substr(0, 3), "fal") &&
+           ascii::to_lower(value[5]) == 'e');
 }
 
 bool is_path_segment(std::string_view name) {
@@ -121,6 +122,9 @@ void read_parameters(const Query& query, RequestInfo& info, Scratch& scratch) {
   info.continue_token = decode(query[Parameter::continue_token], scratch);
   const ParameterValue& match = query[Parameter::resource_version_match];
   info.has_resource_version_match = match.present && !match.raw.empty();
+  if (const ParameterValue& allow = query[Parameter::allow_watch_bookmarks]; allow.present) {
+    info.allow_watch_bookmarks = parse_flag(decode(allow, scratch), true);
+  }
   if (query[Parameter::send_initial_events].present) {
     info.send_initial_events =
         parse_flag(decode(query[Parameter::send_initial_events], scratch), true);
@@ -214,7 +218,7 @@ void resolve_resource(std::string_view method, std::string_view raw_query, Segme
 
 enum class PathByte : std::uint8_t { allowed, refused, percent };
 
-constexpr std::array<PathByte, 256> path_bytes = [] {
+constexpr std::array<PathByte, 256> path_byte_kinds = [] {
   std::array<PathByte, 256> table{};
   for (std::size_t byte = 0; byte < table.size(); ++byte) {
     const bool refused = byte < 0x21 || byte > 0x7e || byte == '#' || byte == '\\';
@@ -223,6 +227,8 @@ constexpr std::array<PathByte, 256> path_bytes = [] {
   table['%'] = PathByte::percent;
   return table;
 }();
+
+constexpr bool is_control_or_space(char c) { return (c >= 0 && c <= ' ') || c == 0x7f; }
 
 }  // namespace
 
@@ -234,6 +240,7 @@ RequestInfo parse_request_info(std::string_view method, std::string_view raw_pat
       question == std::string_view::npos ? std::string_view() : raw_path.substr(question + 1);
 
   Scratch scratch(info.scratch, method.size() + raw_path.size());
+  info.is_get = method == "GET";
   info.verb = lower_case_method(method, scratch);
   info.path = encoded;
   if (encoded.find('%') != std::string_view::npos) {
@@ -259,21 +266,47 @@ RequestInfo parse_request_info(std::string_view method, std::string_view raw_pat
   return info;
 }
 
+void RequestInfo::detach() {
+  constexpr std::size_t name_bytes_max = 253;
+  field_selector = label_selector = resource_version = continue_token = {};
+  const std::array<std::string_view*, 9> views = {&path,      &verb,        &api_prefix,
+                                                  &api_group, &api_version, &namespace_name,
+                                                  &resource,  &subresource, &name};
+  std::size_t bytes = 0;
+  for (std::string_view* view : views) {
+    *view = view->substr(0, name_bytes_max);
+    bytes += view->size();
+  }
+  auto copies = std::make_unique<char[]>(bytes);
+  char* next = copies.get();
+  for (std::string_view* view : views) {
+    std::ranges::copy(*view, next);
+    *view = {next, view->size()};
+    next += view->size();
+  }
+  scratch = std::move(copies);
+}
+
 Result<void> check_path(std::string_view raw_path) {
   const auto refuse = [](const char* why) {
     return fail(ErrorKind::invalid_argument, why, Side::client);
   };
   if (!raw_path.starts_with('/')) return refuse("the path does not begin with a slash");
-  if (raw_path.size() > path_bytes_max) return refuse("the path is longer than 16 KiB");
-  for (std::size_t at = 0; at < raw_path.size(); ++at) {
-    switch (path_bytes[static_cast<std::uint8_t>(raw_path[at])]) {
+  const std::size_t path_bytes = std::min(raw_path.find('?'), raw_path.size());
+  const std::string_view path = raw_path.substr(0, path_bytes);
+  for (std::size_t at = 0; at < path.size(); ++at) {
+    switch (path_byte_kinds[static_cast<std::uint8_t>(path[at])]) {
       case PathByte::allowed: break;
       case PathByte::refused: return refuse("the path holds a byte that no path may hold");
       case PathByte::percent:
-        if (percent_escape(raw_path, at) < 0) return refuse("the path holds a broken escape");
-        if (percent_escape(raw_path, at) == 0) return refuse("the path holds an escaped NUL");
+        if (percent_escape(path, at) < 0) return refuse("the path holds a broken escape");
+        if (percent_escape(path, at) == 0) return refuse("the path holds an escaped NUL");
         break;
     }
+  }
+  if (std::any_of(raw_path.begin() + static_cast<std::ptrdiff_t>(path_bytes), raw_path.end(),
+                  is_control_or_space)) {
+    return refuse("the query holds a control byte or a space");
   }
   return {};
 }

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "ascii.h"
 #include "numbers.h"
-#include "utf8.h"
+#include "sluice/base/ascii.h"
+#include "sluice/base/utf8.h"
 
 namespace sluice::kubernetes {
 namespace {
@@ -157,9 +157,10 @@ constexpr std::size_t subdomain_bytes_max = 253;
 // [A-Za-z0-9] at both ends, [-A-Za-z0-9_.] between, at most 63 bytes, not empty.
 bool is_label_name(std::string_view name) {
   if (name.empty() || name.size() > label_bytes_max) return false;
-  if (!is_alphanumeric(name.front()) || !is_alphanumeric(name.back())) return false;
-  return std::all_of(name.begin(), name.end(),
-                     [](char c) { return is_alphanumeric(c) || c == '-' || c == '_' || c == '.'; });
+  if (!ascii::is_alphanumeric(name.front()) || !ascii::is_alphanumeric(name.back())) return false;
+  return std::all_of(name.begin(), name.end(), [](char c) {
+    return ascii::is_alphanumeric(c) || c == '-' || c == '_' || c == '.';
+  });
 }
 
 bool is_label_value(std::string_view value) { return value.empty() || is_label_name(value); }
@@ -173,7 +174,7 @@ bool is_subdomain(std::string_view text) {
     if (c == '.') {
       if (label_begins || previous == '-') return false;
       label_begins = true;
-    } else if (is_lower(c) || is_digit(c)) {
+    } else if (ascii::is_lower(c) || ascii::is_digit(c)) {
       label_begins = false;
     } else if (c == '-') {
       if (label_begins) return false;
@@ -279,10 +280,11 @@ std::string_view unescape_field_value(std::string_view value, char* out) {
   char* end = out;
   for (std::size_t at = 0; at < value.size();) {
     if (value[at] == '\\' && at + 1 < value.size()) ++at;  // What follows stands for itself.
-    const std::size_t length = utf8_length(value, at);
-    const std::string_view character = length == 0 ? utf8_replacement : value.substr(at, length);
+    const utf8::Character first = utf8::decode(value.substr(at));
+    const std::string_view character =
+        first.valid ? value.substr(at, first.bytes) : utf8::replacement;
     end = std::copy(character.begin(), character.end(), end);
-    at += std::max<std::size_t>(length, 1);
+    at += first.bytes;
   }
   return {out, static_cast<std::size_t>(end - out)};
 }

@@ -2,52 +2,9 @@
 // Status objects as JSON.
 #include "sluice/kubernetes/status.h"
 
-#include <cstdint>
-
-#include "utf8.h"
+#include "sluice/base/json.h"
 
 namespace sluice::kubernetes {
-namespace {
-
-// A JSON string (RFC 8259 section 7): quotes, backslashes and control bytes escaped, valid UTF-8.
-// `<`,
-// `>` and `&` are escaped as the API server escapes them, which keeps the text inert in a page.
-void append_string(std::string_view text, std::string& out) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  out += '"';
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t length = utf8_length(text, at);
-    const char c = text[at];
-    const auto byte = static_cast<std::uint8_t>(c);
-    if (length == 0) {
-      out += "\\ufffd";
-      ++at;
-      continue;
-    }
-    if (length > 1) {
-      out += text.substr(at, length);
-    } else if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (c == '\n') {
-      out += "\\n";
-    } else if (c == '\r') {
-      out += "\\r";
-    } else if (c == '\t') {
-      out += "\\t";
-    } else if (byte < 0x20 || c == '<' || c == '>' || c == '&') {
-      out += "\\u00";
-      out += digits[byte >> 4];
-      out += digits[byte & 15];
-    } else {
-      out += c;
-    }
-    at += length;
-  }
-  out += '"';
-}
-
-}  // namespace
 
 std::string_view status_reason(int code) {
   switch (code) {
@@ -74,25 +31,25 @@ std::string_view status_reason(int code) {
 
 std::string status_json(const StatusReply& reply) {
   const std::string_view reason = reply.reason.empty() ? status_reason(reply.code) : reply.reason;
-  std::string json = R"({"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure")";
-  json.reserve(json.size() + reply.message.size() + 128);
+  std::string text = R"({"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure")";
+  text.reserve(text.size() + reply.message.size() + 128);
   if (!reply.message.empty()) {
-    json += R"(,"message":)";
-    append_string(reply.message, json);
+    text += R"(,"message":)";
+    json::append_string(text, reply.message, json::Reader::page);
   }
   if (!reason.empty()) {
-    json += R"(,"reason":)";
-    append_string(reason, json);
+    text += R"(,"reason":)";
+    json::append_string(text, reason, json::Reader::page);
   }
   if (reply.retry_after_seconds > 0) {
-    json += R"(,"details":{"retryAfterSeconds":)";
-    json += std::to_string(reply.retry_after_seconds);
-    json += '}';
+    text += R"(,"details":{"retryAfterSeconds":)";
+    text += std::to_string(reply.retry_after_seconds);
+    text += '}';
   }
-  json += R"(,"code":)";
-  json += std::to_string(reply.code);
-  json += "}\n";
-  return json;
+  text += R"(,"code":)";
+  text += std::to_string(reply.code);
+  text += "}\n";
+  return text;
 }
 
 }  // namespace sluice::kubernetes

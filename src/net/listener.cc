@@ -28,15 +28,10 @@ Listener::Listener(Transport& transport, int descriptor, AdmissionBudget& budget
 
 Listener::~Listener() { CHECK(stopped()); }
 
-std::size_t Listener::room() const {
-  const std::size_t taken = budget_.connections.load(std::memory_order_relaxed);
-  return taken < budget_.connections_max ? budget_.connections_max - taken : 0;
-}
-
 void Listener::start() {
   CHECK(descriptor_ >= 0);
   io::Ring& ring = transport_.reactor().ring();
-  if (room() > multishot_room) return ring.accept(accept_, descriptor_);
+  if (budget_.room() > multishot_room) return ring.accept(accept_, descriptor_);
   // Armed first: what arrives while the backlog is emptied is announced.
   ring.poll_readable(knock_, descriptor_);
   accept_some();
@@ -81,7 +76,8 @@ void Listener::accepted(const io::Completion& completion) {
     return;
   }
   if (!completion.last) {
-    if (!may_accept() || room() <= multishot_room) transport_.reactor().ring().cancel(accept_);
+    if (!may_accept() || budget_.room() <= multishot_room)
+      transport_.reactor().ring().cancel(accept_);
     return;
   }
   // The accept has ended: cancelled by admission, or the kernel ran out of something.
@@ -95,6 +91,7 @@ void Listener::accepted(const io::Completion& completion) {
 
 void Listener::pause(Duration retry) {
   ++counters_.paused;
+  found_no_room_ = budget_.room() == 0;
   io::Reactor& reactor = transport_.reactor();
   reactor.timers().set(retry_, reactor.now(), retry);
 }
@@ -103,8 +100,8 @@ void Listener::retry() {
   if (stopping_ || descriptor_ < 0 || accept_.in_flight()) return;
   if (knock_.in_flight()) return pause(admission_retry);
   io::Reactor& reactor = transport_.reactor();
-  if (budget_.connections.load(std::memory_order_relaxed) > budget_.resume_below() ||
-      transport_.handshake_queue_full()) {
+  found_no_room_ = found_no_room_ || budget_.room() == 0;
+  if (!budget_.may_resume(found_no_room_) || transport_.handshake_queue_full()) {
     reactor.timers().set(retry_, reactor.now(), admission_retry);
     return;
   }

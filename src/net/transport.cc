@@ -28,10 +28,9 @@ Transport::Transport(io::Reactor& reactor, const TransportOptions& options)
     : reactor_(reactor),
       options_(options),
       send_buffers_(options.send_buffer_bytes, 64),
-      plain_in_(tls::plain_record_bytes_max),
-      plain_out_(tls::plain_record_bytes_max),
       flush_(io::TurnEnd::bind<&Transport::flush>(this)),
       handshake_(io::TurnEnd::bind<&Transport::handshake>(this)),
+      resume_(io::TurnEnd::bind<&Transport::resume>(this)),
       reap_(io::TurnEnd::bind<&Transport::reap>(this)) {
   CHECK_GE(options.send_buffer_bytes, 2 * tls::encrypted_record_bytes_max);
 }
@@ -41,26 +40,46 @@ Transport::~Transport() { CHECK_EQ(connections_, std::size_t{0}); }
 void Transport::flush() {
   // A flush may make other connections dirty (a body that moved on): they follow in this turn. Each
   // connection has at most one send in flight, so this ends.
-  while (Connection* connection = to_flush_.pop_front()) connection->flush();
+  while (TcpConnection* connection = to_flush_.pop_front()) {
+    reactor_.working_on(connection->descriptor_);
+    connection->flush();
+  }
 }
 
 void Transport::handshake() {
-  const auto begin = std::chrono::steady_clock::now();
+  const io::Ring& ring = reactor_.ring();
+  const Instant begin = ring.clock();
   while (Connection* connection = to_handshake_.pop_front()) {
     --handshakes_waiting_;
+    reactor_.working_on(connection->tcp_.descriptor());
     connection->continue_handshake();
-    if (std::chrono::steady_clock::now() - begin >= options_.handshake_time_per_turn) break;
+    if (ring.clock() - begin >= options_.handshake_time_per_turn) break;
   }
+  // Their flights, and what requests behind them have set in motion.
+  flush();
+  flush_.unlink();
   if (!to_handshake_.empty()) {
     // The rest goes on in the next turn, after established traffic.
     reactor_.at_turn_end(handshake_, io::Reactor::Phase::handshakes);
   }
 }
 
+void Transport::resume() {
+  List<Connection, ResumeTag> resumed;
+  resumed.splice_back(to_resume_);
+  while (Connection* connection = resumed.pop_front()) {
+    reactor_.working_on(connection->tcp_.descriptor());
+    connection->read_held();
+  }
+}
+
 void Transport::reap() {
-  List<Connection, ReapTag> ended;
+  List<TcpConnection, ReapTag> ended;
   ended.splice_back(to_reap_);
-  while (Connection* connection = ended.pop_front()) connection->finish_close();
+  while (TcpConnection* connection = ended.pop_front()) {
+    reactor_.working_on(connection->descriptor_);
+    connection->finish_close();
+  }
 }
 
 }  // namespace sluice::net

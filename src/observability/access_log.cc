@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "line_writer.h"
+#include "sluice/base/ascii.h"
 #include "sluice/base/check.h"
 #include "sluice/observability/escape.h"
 
@@ -70,8 +71,7 @@ bool shown(std::string_view parameter) {
 }
 
 bool base64url_or_dot(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-         c == '_' || c == '.';
+  return ascii::is_alphanumeric(c) || c == '-' || c == '_' || c == '.';
 }
 
 // Everything that begins like a JSON Web Token ("eyJ" is the base64 of `{"`) and is long enough to
@@ -288,5 +288,6 @@ void AccessLog::write(std::size_t worker, const AccessRecord& record) {
 
 std::uint64_t AccessLog::written() const { return state_->writer->pushed(); }
 std::uint64_t AccessLog::dropped() const { return state_->writer->dropped(); }
+std::uint64_t AccessLog::lost() const { return state_->writer->lost(); }
 
 }  // namespace sluice::observability

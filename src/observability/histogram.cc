@@ -57,13 +57,6 @@ void Histogram::add_bucket(std::size_t bucket, std::uint64_t times) {
   count_ += times;
 }
 
-void Histogram::merge(const Histogram& other) {
-  CHECK(layout_ == other.layout_);
-  for (std::size_t i = 0; i < counts_.size(); ++i) counts_[i] += other.counts_[i];
-  count_ += other.count_;
-  sum_ += other.sum_;
-}
-
 std::uint64_t Histogram::quantile(double q) const {
   CHECK(q >= 0.0 && q <= 1.0);
   if (count_ == 0) return 0;

@@ -104,22 +104,29 @@ void LineWriter::run() {
 bool LineWriter::move_some() {
   bool moved = false;
   for (const auto& ring : rings_) {
-    const auto pieces = ring->peek();
+    auto pieces = ring->peek();
     const std::size_t size = pieces[0].size() + pieces[1].size();
     if (size == 0) continue;
     Outcome outcome = Outcome::written;
-    if (last_byte_ != '\n') outcome = write_all("\n");  // a write failed in the middle of a line
-    for (const std::string_view piece : pieces) {
+    std::string_view line_end = "\n";
+    if (last_byte_ != '\n') outcome = write_all(line_end);  // a write failed within a line
+    for (std::string_view& piece : pieces) {
       if (outcome == Outcome::written) outcome = write_all(piece);
     }
     if (outcome == Outcome::stopped) return false;
+    // What is left of a line ends with its end, so that one cut short counts, too.
+    const auto lines = std::ranges::count(pieces[0], '\n') + std::ranges::count(pieces[1], '\n');
+    if (outcome == Outcome::lost) {
+      lost_.store(lost_.load(std::memory_order_relaxed) + static_cast<std::uint64_t>(lines),
+                  std::memory_order_relaxed);
+    }
     ring->pop(size);
     moved = true;
   }
   return moved;
 }
 
-LineWriter::Outcome LineWriter::write_all(std::string_view bytes) {
+LineWriter::Outcome LineWriter::write_all(std::string_view& bytes) {
   while (!bytes.empty()) {
     if (!wait_writable()) return Outcome::stopped;
     const std::size_t size = pipe_ ? std::min<std::size_t>(bytes.size(), PIPE_BUF) : bytes.size();
@@ -133,8 +140,6 @@ LineWriter::Outcome LineWriter::write_all(std::string_view bytes) {
     }
     if (done < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     // No space, a closed pipe: these lines are lost, the next may fare better.
-    bytes_lost_.store(bytes_lost_.load(std::memory_order_relaxed) + bytes.size(),
-                      std::memory_order_relaxed);
     return Outcome::lost;
   }
   return Outcome::written;

@@ -38,7 +38,8 @@ class LineWriter {
 
   std::uint64_t pushed() const;
   std::uint64_t dropped() const;  // lines that found no room
-  std::uint64_t bytes_lost() const { return bytes_lost_.load(std::memory_order_relaxed); }
+  // Lines that the descriptor refused: no space, a closed pipe.
+  std::uint64_t lost() const { return lost_.load(std::memory_order_relaxed); }
 
  private:
   void run();
@@ -48,7 +49,8 @@ class LineWriter {
     lost,     // the descriptor refused
     stopped,  // told to stop, and the deadline has passed
   };
-  Outcome write_all(std::string_view bytes);
+  // Takes what was written from the front of `bytes`.
+  Outcome write_all(std::string_view& bytes);
   bool wait_writable();
   bool stop_deadline_passed() const;
   void wake();
@@ -62,7 +64,7 @@ class LineWriter {
   std::atomic<bool> woken_{false};
   std::atomic<bool> stopping_{false};
   std::atomic<std::int64_t> stop_deadline_ns_{0};  // steady clock; 0: none
-  std::atomic<std::uint64_t> bytes_lost_{0};
+  std::atomic<std::uint64_t> lost_{0};
   std::thread thread_;
 };
 

@@ -19,6 +19,7 @@
 
 #include "line_writer.h"
 #include "sluice/base/check.h"
+#include "sluice/base/enumerators.h"
 #include "sluice/observability/escape.h"
 
 namespace sluice::log {
@@ -44,6 +45,7 @@ struct Log {
   std::atomic<std::uint64_t> suppressed{0};
   std::atomic<std::uint64_t> dropped_before{0};  // by writers that are gone
   std::atomic<std::uint64_t> written_before{0};
+  std::atomic<std::uint64_t> lost_before{0};  // and what was written directly
   // Serialises producers, who only copy a line under it; the writer thread never takes it.
   std::mutex producers;
   std::unique_ptr<observability::LineWriter> writer;
@@ -131,13 +133,14 @@ std::string format(Level level, std::string_view message, Fields fields, std::ui
   return line;
 }
 
-void write_directly(int descriptor, std::string_view line) {
+bool write_directly(int descriptor, std::string_view line) {
   while (!line.empty()) {
     const ssize_t done = ::write(descriptor, line.data(), line.size());
     if (done < 0 && errno == EINTR) continue;
-    if (done <= 0) return;
+    if (done <= 0) return false;
     line.remove_prefix(static_cast<std::size_t>(done));
   }
+  return true;
 }
 
 }  // namespace
@@ -152,12 +155,7 @@ std::string_view to_string(Level level) {
   return "unknown";
 }
 
-std::optional<Level> level_from(std::string_view text) {
-  for (const Level level : {Level::error, Level::warning, Level::info, Level::debug}) {
-    if (text == to_string(level)) return level;
-  }
-  return std::nullopt;
-}
+std::optional<Level> level_from(std::string_view text) { return enumerator_named<Level>(text); }
 
 void Field::append_value(std::string& line) const {
   const auto out = std::back_inserter(line);
@@ -201,6 +199,7 @@ void stop() {
     if (writer == nullptr) return;
     log.written_before += writer->pushed();
     log.dropped_before += writer->dropped();
+    log.lost_before += writer->lost();
   }
 }
 
@@ -213,10 +212,12 @@ Counters counters() {
   const std::lock_guard lock(log.producers);
   Counters sum{.written = log.direct + log.written_before,
                .dropped = log.dropped_before,
+               .lost = log.lost_before,
                .suppressed = log.suppressed};
   if (log.writer != nullptr) {
     sum.written += log.writer->pushed();
     sum.dropped += log.writer->dropped();
+    sum.lost += log.writer->lost();
   }
   return sum;
 }
@@ -234,9 +235,10 @@ void write(Level level, std::string_view message, Fields fields, const Place& pl
   const std::lock_guard lock(log.producers);
   if (log.writer != nullptr) {
     log.writer->push(0, line);
-  } else {
-    write_directly(log.descriptor, line);
+  } else if (write_directly(log.descriptor, line)) {
     log.direct.fetch_add(1, std::memory_order_relaxed);
+  } else {
+    log.lost_before.fetch_add(1, std::memory_order_relaxed);
   }
 }
 

@@ -12,6 +12,7 @@
 #include <optional>
 #include <variant>
 
+#include "sluice/base/ascii.h"
 #include "sluice/observability/escape.h"
 
 namespace sluice::metrics {
@@ -30,10 +31,8 @@ std::string_view type_name(int type) {
 
 // [a-zA-Z_][a-zA-Z0-9_]*; colons are for recording rules.
 bool valid_name(std::string_view name) {
-  if (name.empty() || (name[0] >= '0' && name[0] <= '9')) return false;
-  return std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-  });
+  if (name.empty() || ascii::is_digit(name[0])) return false;
+  return std::ranges::all_of(name, [](char c) { return ascii::is_alphanumeric(c) || c == '_'; });
 }
 
 // `a="1",b="2"`, without braces.

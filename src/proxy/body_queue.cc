@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Body bytes in pooled blocks.
-#include "sluice/proxy/body_queue.h"
+#include "body_queue.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "sluice/base/check.h"
+#include "sluice/base/copy.h"
 
 namespace sluice::proxy {
 
@@ -35,11 +35,21 @@ void BlockPool::give_back(Block* block) {
   ++free_count_;
 }
 
+BodyQueue::Block* BodyQueue::lease() {
+  ++blocks_;
+  return pool_.lease();
+}
+
+void BodyQueue::give_back(Block* block) {
+  --blocks_;
+  pool_.give_back(block);
+}
+
 void BodyQueue::append(Bytes bytes) {
   appended_ += bytes.size();
   while (!bytes.empty()) {
     if (last_ == nullptr || last_->size == sizeof last_->data) {
-      Block* block = pool_.lease();
+      Block* block = lease();
       if (last_ == nullptr) {
         first_ = block;
       } else {
@@ -52,7 +62,7 @@ void BodyQueue::append(Bytes bytes) {
       }
     }
     const std::size_t n = std::min(bytes.size(), sizeof last_->data - last_->size);
-    std::memcpy(last_->data + last_->size, bytes.data(), n);
+    copy_bytes(last_->data + last_->size, bytes.data(), n);
     last_->size += static_cast<std::uint32_t>(n);
     bytes = bytes.subspan(n);
   }
@@ -62,7 +72,7 @@ std::size_t BodyQueue::pull(MutableBytes room) {
   std::size_t total = 0;
   while (total < room.size() && reading_ != nullptr) {
     const std::size_t n = std::min<std::size_t>(room.size() - total, reading_->size - read_offset_);
-    std::memcpy(room.data() + total, reading_->data + read_offset_, n);
+    copy_bytes(room.data() + total, reading_->data + read_offset_, n);
     total += n;
     read_offset_ += static_cast<std::uint32_t>(n);
     if (read_offset_ < reading_->size) break;
@@ -77,18 +87,28 @@ std::size_t BodyQueue::pull(MutableBytes room) {
     first_ = reading_ = done->next;
     read_offset_ = 0;
     if (first_ == nullptr) last_ = nullptr;
-    pool_.give_back(done);
+    give_back(done);
   }
   pulled_ += total;
   return total;
 }
 
+std::string BodyQueue::peek() const {
+  std::string all;
+  std::uint32_t offset = read_offset_;
+  for (const Block* block = reading_; block != nullptr; block = block->next) {
+    all += as_text(Bytes(block->data, block->size).subspan(offset));
+    offset = 0;
+  }
+  return all;
+}
+
 void BodyQueue::release() {
   if (!retained_) return;
   retained_ = false;
-  while (first_ != reading_) pool_.give_back(std::exchange(first_, first_->next));
+  while (first_ != reading_) give_back(std::exchange(first_, first_->next));
   if (reading_ != nullptr && read_offset_ == reading_->size && reading_->next == nullptr) {
-    pool_.give_back(reading_);
+    give_back(reading_);
     first_ = last_ = reading_ = nullptr;
     read_offset_ = 0;
   }
@@ -102,7 +122,7 @@ void BodyQueue::rewind() {
 }
 
 void BodyQueue::clear() {
-  while (first_ != nullptr) pool_.give_back(std::exchange(first_, first_->next));
+  while (first_ != nullptr) give_back(std::exchange(first_, first_->next));
   last_ = reading_ = nullptr;
   read_offset_ = 0;
   appended_ = pulled_ = 0;

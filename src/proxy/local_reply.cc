@@ -12,15 +12,21 @@ std::string_view to_string(ReplyReason reason) {
   switch (reason) {
     case ReplyReason::bad_path: return "bad_path";
     case ReplyReason::bad_method: return "bad_method";
+    case ReplyReason::malformed: return "malformed";
     case ReplyReason::head_too_large: return "head_too_large";
     case ReplyReason::unauthenticated: return "unauthenticated";
+    case ReplyReason::certificate_refused: return "certificate_refused";
     case ReplyReason::misdirected: return "misdirected";
     case ReplyReason::no_backend: return "no_backend";
+    case ReplyReason::no_place: return "no_place";
+    case ReplyReason::backend_refused: return "backend_refused";
     case ReplyReason::backend_lost: return "backend_lost";
     case ReplyReason::backend_reset: return "backend_reset";
+    case ReplyReason::answer_too_large: return "answer_too_large";
     case ReplyReason::identity_refused: return "identity_refused";
     case ReplyReason::timeout: return "timeout";
     case ReplyReason::overloaded: return "overloaded";
+    case ReplyReason::client_overloads: return "client_overloads";
   }
   return "unknown";
 }
@@ -41,23 +47,40 @@ LocalReply make_local_reply(int code, std::string_view message, int retry_after_
 
 LocalReply make_unanswered_reply(RequestClass request_class, ReplyReason reason, Retry retry,
                                  std::string_view message, Random& random) {
+  // However it asked: it is to ask less.
+  if (reason == ReplyReason::client_overloads) {
+    return make_local_reply(429, message, 1 + static_cast<int>(random.below(5)));
+  }
   const int soon = 1 + static_cast<int>(random.below(2));
   const int spread = 1 + static_cast<int>(random.below(5));
-  const bool not_executed = retry == Retry::not_executed;
+  const int failure = reason == ReplyReason::timeout ? 504 : 502;
+  const bool costs_the_same_again =
+      reason == ReplyReason::timeout || reason == ReplyReason::answer_too_large;
+  const bool was_reset = reason == ReplyReason::backend_reset && retry != Retry::not_executed;
   switch (request_class) {
-    case RequestClass::watch: return make_local_reply(429, message, soon);
-    // A query that may have killed one backend must not be handed to the next at once.
+    case RequestClass::watch:
+      if (costs_the_same_again) break;
+      return make_local_reply(429, message, soon);
     case RequestClass::watch_list:
-    case RequestClass::list: return make_local_reply(429, message, spread);
+      if (costs_the_same_again) break;
+      return make_local_reply(429, message, spread);
+    // A query that may have killed one backend must not be handed to the next at once.
+    case RequestClass::list:
+      if (costs_the_same_again || was_reset) break;
+      return make_local_reply(429, message, spread);
     case RequestClass::short_read:
-      return make_local_reply(reason == ReplyReason::timeout ? 504 : 503, message, soon);
+      if (costs_the_same_again || was_reset) break;
+      return make_local_reply(503, message, soon);
     case RequestClass::short_write:
-    case RequestClass::long_running_other: break;
+    case RequestClass::long_running_other:
+      if (retry == Retry::not_executed) {
+        return costs_the_same_again ? make_local_reply(failure, message, 0)
+                                    : make_local_reply(503, message, soon);
+      }
+      return make_local_reply(
+          failure, std::string(message) + "; whether the request was executed is unknown", 0);
   }
-  if (not_executed) return make_local_reply(503, message, soon);
-  return make_local_reply(reason == ReplyReason::timeout ? 504 : 502,
-                          std::string(message) + "; whether the request was executed is unknown",
-                          0);
+  return make_local_reply(failure, message, 0);
 }
 
 }  // namespace sluice::proxy

@@ -3,22 +3,24 @@
 #include "sluice/proxy/proxy.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
+#include <vector>
 
+#include "exchange.h"
+#include "shared.h"
 #include "sluice/base/check.h"
-#include "sluice/proxy/exchange.h"
 
 namespace sluice::proxy {
 namespace {
 
 constexpr std::size_t spare_max = 1024;
+constexpr std::size_t spare_bytes_max = 2 * http::usual_head_bytes;
 // Looking for stalled streams: a few times within the timeout, and not so many in one turn that
 // others wait.
 constexpr int looks_per_timeout = 4;
 constexpr std::uint32_t looks_at_once = 1024;
 constexpr Duration looks_pause = std::chrono::milliseconds(10);
-// Replays that are possible at once after a quiet time, whatever the share.
-constexpr double replay_tokens_max = 1000;
 
 std::vector<std::string> names_of(const backend::Cluster& cluster) {
   std::vector<std::string> names;
@@ -26,34 +28,47 @@ std::vector<std::string> names_of(const backend::Cluster& cluster) {
   return names;
 }
 
-std::vector<std::string> reply_reason_names() {
-  std::vector<std::string> names;
-  for (std::size_t i = 0; i < reply_reasons; ++i) {
-    names.emplace_back(to_string(static_cast<ReplyReason>(i)));
-  }
-  return names;
-}
-
 }  // namespace
 
+std::string_view to_string(WatchEnd end) {
+  switch (end) {
+    case WatchEnd::backend_ended: return "backend_ended";
+    case WatchEnd::backend_lost: return "backend_lost";
+    case WatchEnd::retired: return "retired";
+    case WatchEnd::drain: return "drain";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(ReplayCause cause) {
+  switch (cause) {
+    case ReplayCause::not_executed: return "not_executed";
+    case ReplayCause::lost_before_answer: return "lost_before_answer";
+    case ReplayCause::drain_answer: return "drain_answer";
+    case ReplayCause::identity_refused: return "identity_refused";
+  }
+  return "unknown";
+}
+
 ProxyMetrics::ProxyMetrics(metrics::Registry& registry, const backend::Cluster& cluster)
-    : requests(registry.counters(
-          "sluice_requests_total", "Requests sent to a backend, by class and backend.",
-          {{"class",
-            {"short_read", "short_write", "list", "watch", "watch_list", "long_running_other"}},
-           {"backend", names_of(cluster)}})),
+    : requests(registry.counters("sluice_requests_total",
+                                 "Requests sent to a backend, by class and backend.",
+                                 {metrics::dimension_of<kubernetes::RequestClass>("class"),
+                                  {"backend", names_of(cluster)}})),
       responses(registry.counters("sluice_responses_total", "Answers sent to clients, by status.",
                                   {{"code", {"1xx", "2xx", "3xx", "4xx", "5xx"}}})),
-      local_replies(registry.counters("sluice_local_replies_total",
-                                      "Answers that the proxy made itself, by reason.",
-                                      {{"reason", reply_reason_names()}})),
-      replays(registry.counters(
-          "sluice_replays_total", "Requests sent again to another backend, by cause.",
-          {{"cause", {"not_executed", "lost_before_answer", "drain_answer", "identity_refused"}}})),
-      watches_ended(registry.counters(
+      local_replies(registry.counters_by<ReplyReason>(
+          "sluice_local_replies_total", "Answers that the proxy made itself, by reason.",
+          "reason")),
+      replays(registry.counters_by<ReplayCause>(
+          "sluice_replays_total", "Requests sent again to another backend, by cause.", "cause")),
+      watches_ended(registry.counters_by<WatchEnd>(
           "sluice_watches_ended_total",
           "Watches that were ended towards the client with a clean end of stream, by cause.",
-          {{"cause", {"backend_ended", "backend_lost", "retired", "drain"}}})),
+          "cause")),
+      watches_cut(registry.counter(
+          "sluice_watches_cut_total",
+          "Watches reset because a drain was over before their existing objects were sent.")),
       stalled_ended(registry.counters(
           "sluice_stalled_streams_ended_total",
           "Streams reset because their client took nothing of what waited for it.",
@@ -66,6 +81,8 @@ ProxyMetrics::ProxyMetrics(metrics::Registry& registry, const backend::Cluster& 
           "Request fields dropped because a client claimed an identity with them.")),
       replay_budget_exhausted(registry.counter("sluice_replay_budget_exhausted_total",
                                                "Replays that the budget did not allow.")),
+      wrong_transitions(registry.counter("sluice_wrong_transitions_total",
+                                         "Requests ended by a mistake of the proxy itself.")),
       drain_answers(registry.counter("sluice_drain_answers_total",
                                      "Answers by which a backend said that it shuts down.")),
       identity_refusals(registry.counter(
@@ -84,131 +101,204 @@ ProxyMetrics::ProxyMetrics(metrics::Registry& registry, const backend::Cluster& 
                                       "Time from a request's head to the head of its answer.",
                                       metrics::HistogramLayout::seconds())) {}
 
-Proxy::Proxy(const ProxyParts& parts, const ProxyOptions& options)
-    : parts_(parts),
-      options_(options),
-      random_(parts.seed),
-      picker_(options.picker),
-      load_(parts.board, parts.worker),
-      proofs_(options.proven_tokens_max, parts.token_key),
-      blocks_(4096),
-      stall_timer_(io::Timer::bind<&Proxy::look_for_stalls>(this)),
-      reap_(io::TurnEnd::bind<&Proxy::reap>(this)) {
-  parts_.reactor.timers().set(stall_timer_, now(),
-                              options_.client_stall_timeout / looks_per_timeout);
-}
+class Proxy::State final : public ExchangeOwner {
+ public:
+  State(const ProxyParts& parts, const ProxyOptions& options)
+      : shared_(parts, options),
+        stall_timer_(io::Timer::bind<&State::look_for_stalls>(this)),
+        reap_(io::TurnEnd::bind<&State::reap>(this)) {
+    parts.reactor.timers().set(stall_timer_, shared_.now(),
+                               options.client_stall_timeout / looks_per_timeout);
+  }
+  ~State() override {
+    reap();
+    CHECK(exchanges_.empty());
+    CHECK(finished_.empty());
+  }
 
-Proxy::~Proxy() {
-  reap();
-  CHECK(exchanges_.empty());
-  spare_.clear();
-}
+  // One that is idle, in its slot.
+  Exchange& begin(ClientSide& client, ClientStream stream, http::RequestHead&& head, SlotId& id);
+  // Null when it has ended.
+  Exchange* find(SlotId id);
+  void for_each(const std::function<void(Exchange&)>& what);
+  std::size_t exchanges() const { return exchanges_.size(); }
+  Shared& shared() { return shared_; }
 
-SlotId Proxy::add(std::unique_ptr<Exchange> exchange) {
-  Exchange& added = *exchange;
-  added.id_ = exchanges_.insert(std::move(exchange));
-  return added.id_;
-}
+ private:
+  void exchange_finished(SlotId id) override;
+  void exchange_broken(SlotId id) override;
+  void reap();
+  void look_for_stalls();
 
-SlotId Proxy::start(ClientSide& client, http2::StreamId stream, http::RequestHead&& head,
-                    bool end_of_stream) {
+  Shared shared_;
+  SlotMap<std::unique_ptr<Exchange>> exchanges_;
+  std::vector<SlotId> finished_;
+  std::vector<SlotId> broken_;
+  std::vector<std::unique_ptr<Exchange>> spare_;  // for reuse: their memory is warm
+  std::uint32_t next_checked_ = 0;  // slot at which the look for stalled streams goes on
+  std::int64_t stalled_ = 0;        // found in this round
+  io::Timer stall_timer_;
+  io::TurnEnd reap_;
+};
+
+Exchange& Proxy::State::begin(ClientSide& client, ClientStream stream, http::RequestHead&& head,
+                              SlotId& id) {
   std::unique_ptr<Exchange> exchange;
   if (spare_.empty()) {
-    exchange = std::make_unique<Exchange>(*this);
+    exchange = std::make_unique<Exchange>(*this, shared_);
   } else {
     exchange = std::move(spare_.back());
     spare_.pop_back();
   }
-  Exchange& started = *exchange;
-  const SlotId id = add(std::move(exchange));
-  // A suspect's replay costs the backends nothing, it was refused: as many as there are requests.
-  replay_tokens_[0] =
-      std::min(replay_tokens_max, replay_tokens_[0] + options_.replay_budget_percent / 100.0);
-  replay_tokens_[1] = std::min(replay_tokens_max, replay_tokens_[1] + 1.0);
-  started.start(client, stream, std::move(head), end_of_stream);
-  return id;
+  CHECK(exchange->state() == Exchange::State::idle ||
+        exchange->state() == Exchange::State::finished);
+  Exchange& begun = *exchange;
+  id = exchanges_.insert(std::move(exchange));
+  begun.begin(id, client, stream, std::move(head));
+  return begun;
 }
 
-SlotId Proxy::refuse(ClientSide& client, http2::StreamId stream, int code, ReplyReason reason,
-                     std::string_view message) {
-  auto exchange = std::make_unique<Exchange>(*this);
-  Exchange& refused = *exchange;
-  const SlotId id = add(std::move(exchange));
-  refused.refuse(client, stream, code, reason, message);
-  return id;
-}
-
-Exchange* Proxy::find(SlotId id) {
+Exchange* Proxy::State::find(SlotId id) {
   auto* found = exchanges_.find(id);
   return found == nullptr || (*found)->state() == Exchange::State::finished ? nullptr
                                                                             : found->get();
 }
 
-void Proxy::finished(Exchange& exchange) {
-  finished_.push_back(exchange.id_);
-  parts_.reactor.at_turn_end(reap_, io::Reactor::Phase::reap);
+// Exchanges may end while we walk.
+void Proxy::State::for_each(const std::function<void(Exchange&)>& what) {
+  std::vector<SlotId> ids;
+  exchanges_.for_each([&](SlotId id, const auto&) { ids.push_back(id); });
+  for (const SlotId id : ids) {
+    if (Exchange* exchange = find(id)) what(*exchange);
+  }
 }
 
-void Proxy::reap() {
+void Proxy::State::exchange_finished(SlotId id) {
+  CHECK(exchanges_.find(id) != nullptr);
+  finished_.push_back(id);
+  shared_.parts.reactor.at_turn_end(reap_, io::Reactor::Phase::reap);
+}
+
+void Proxy::State::exchange_broken(SlotId id) {
+  broken_.push_back(id);
+  shared_.parts.reactor.at_turn_end(reap_, io::Reactor::Phase::reap);
+}
+
+void Proxy::State::reap() {
+  for (const SlotId id : std::exchange(broken_, {})) {
+    if (Exchange* exchange = find(id)) exchange->break_off();
+  }
   for (const SlotId id : finished_) {
     std::unique_ptr<Exchange> exchange = exchanges_.take(id);
-    exchange->reuse();
-    if (spare_.size() < spare_max) spare_.push_back(std::move(exchange));
+    // One that carried heads of an unusual size would keep their memory for ever.
+    if (spare_.size() < spare_max && exchange->held_bytes() <= spare_bytes_max) {
+      spare_.push_back(std::move(exchange));
+    }
   }
   finished_.clear();
 }
 
-void Proxy::publish() {
-  const ProxyMetrics& m = parts_.metrics;
-  parts_.cells.set(m.exchanges, static_cast<std::int64_t>(exchanges_.size()));
-  parts_.cells.set(m.body_bytes,
-                   static_cast<std::int64_t>(blocks_.leased() * BlockPool::block_bytes));
-  parts_.cells.set(m.window_bytes, static_cast<std::int64_t>(lent_bytes_));
-}
-
-void Proxy::look_for_stalls() {
+void Proxy::State::look_for_stalls() {
   const std::uint32_t end = std::min(exchanges_.slots(), next_checked_ + looks_at_once);
   exchanges_.for_each_in(next_checked_, end, [this](SlotId, const auto& exchange) {
-    if (exchange->check_progress() == Exchange::Progress::stalled) ++stalled_;
+    if (exchange->look_for_stall()) ++stalled_;
   });
   next_checked_ = end;
   Duration pause = looks_pause;
+  CHECK_LE(next_checked_, exchanges_.slots());
+  CHECK_GE(stalled_, std::int64_t{0});
   if (end == exchanges_.slots()) {
-    parts_.cells.set(parts_.metrics.stalled, std::exchange(stalled_, 0));
+    shared_.parts.cells.set(shared_.parts.metrics.stalled, std::exchange(stalled_, 0));
     next_checked_ = 0;
-    pause = std::max(pause, Duration(options_.client_stall_timeout / looks_per_timeout));
+    pause = std::max(pause, Duration(shared_.options.client_stall_timeout / looks_per_timeout));
   }
-  parts_.reactor.timers().set(stall_timer_, now(), pause);
+  shared_.parts.reactor.timers().set(stall_timer_, shared_.now(), pause);
 }
 
-bool Proxy::lend(WindowGrowth& growth) {
-  const std::uint32_t window =
-      std::min(options_.stream_window_bytes_max, growth.window() + growth.window());
-  if (window <= growth.window()) return false;
-  const std::size_t more = window - growth.window();
-  // Half of the budget stays for what is really held, so that growth alone never stops admission.
-  if (committed_bytes() + more > options_.body_bytes_per_worker / 2) return false;
-  growth.grow_to(window);
-  lent_bytes_ += more;
-  return true;
+Proxy::Proxy(const ProxyParts& parts, const ProxyOptions& options)
+    : state_(std::make_unique<State>(parts, options)) {}
+
+Proxy::~Proxy() = default;
+
+SlotId Proxy::start(ClientSide& client, ClientStream stream, http::RequestHead&& head,
+                    bool end_of_stream) {
+  state_->shared().replays.earn();
+  SlotId id;
+  state_->begin(client, stream, std::move(head), id).start(end_of_stream);
+  return id;
 }
 
-bool Proxy::take_replay_token(bool suspect) {
-  double& tokens = replay_tokens_[suspect ? 1 : 0];
-  if (tokens < 1) {
-    parts_.cells.add(parts_.metrics.replay_budget_exhausted);
-    return false;
-  }
-  tokens -= 1;
-  return true;
+SlotId Proxy::refuse(ClientSide& client, ClientStream stream, http::RequestHead&& head, int code,
+                     ReplyReason reason, std::string_view message) {
+  SlotId id;
+  state_->begin(client, stream, std::move(head), id).refuse(code, reason, message);
+  return id;
 }
 
-void Proxy::end_long_running(Instant until) {
-  std::vector<SlotId> ids;
-  exchanges_.for_each([&](SlotId id, const auto&) { ids.push_back(id); });
-  for (const SlotId id : ids) {
-    if (Exchange* exchange = find(id)) exchange->end_before(until);
-  }
+bool Proxy::client_body(SlotId id, Bytes bytes) {
+  Exchange* exchange = state_->find(id);
+  if (exchange != nullptr) exchange->on_client_body(bytes);
+  return exchange != nullptr;
+}
+
+void Proxy::client_end(SlotId id) {
+  if (Exchange* exchange = state_->find(id)) exchange->on_client_end();
+}
+
+std::string Proxy::describe(SlotId id) const {
+  const Exchange* exchange = state_->find(id);
+  return exchange == nullptr ? std::string() : exchange->describe();
+}
+
+void Proxy::client_malformed(SlotId id, std::string_view why) {
+  if (Exchange* exchange = state_->find(id)) exchange->on_client_malformed(why);
+}
+
+http::BodyResult Proxy::client_body_wanted(SlotId id, MutableBytes room) {
+  Exchange* exchange = state_->find(id);
+  if (exchange == nullptr) return {0, http::BodyStatus::more};
+  return exchange->on_client_body_wanted(room);
+}
+
+const http::Fields* Proxy::trailers(SlotId id) {
+  Exchange* exchange = state_->find(id);
+  return exchange == nullptr ? nullptr : exchange->trailers();
+}
+
+void Proxy::client_gone(SlotId id) {
+  if (Exchange* exchange = state_->find(id)) exchange->client_gone();
+}
+
+void Proxy::plan_end(SlotId id, const EndWindow& window) {
+  if (Exchange* exchange = state_->find(id)) exchange->plan_end(window);
+}
+
+ClientKeys Proxy::keys(std::string_view address, std::string_view user) const {
+  const TokenProofs& names = state_->shared().proofs;
+  const std::string network = network_of(address);
+  return {.network = names.hash(network).low,
+          .user = names.hash(network + '\n' + std::string(user)).low};
+}
+
+std::size_t Proxy::exchanges() const { return state_->exchanges(); }
+
+void Proxy::publish() {
+  const Shared& shared = state_->shared();
+  const ProxyMetrics& m = shared.parts.metrics;
+  metrics::Cells& cells = shared.parts.cells;
+  cells.set(m.exchanges, static_cast<std::int64_t>(exchanges()));
+  cells.set(m.body_bytes, static_cast<std::int64_t>(shared.budget.body_bytes()));
+  cells.set(m.window_bytes, static_cast<std::int64_t>(shared.budget.lent_bytes()));
+}
+
+void Proxy::end_watches(Instant until) {
+  Shared& shared = state_->shared();
+  shared.end_window = EndWindow{shared.now(), until};
+  state_->for_each([&](Exchange& exchange) { exchange.plan_end(*shared.end_window); });
+}
+
+void Proxy::cut_first_bursts() {
+  state_->for_each([](Exchange& exchange) { exchange.cut_first_burst(); });
 }
 
 }  // namespace sluice::proxy

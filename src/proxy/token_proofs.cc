@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Proven tokens by keyed hash.
-#include "sluice/proxy/token_proofs.h"
+#include "token_proofs.h"
 
 #include <bit>
 #include <cstring>

@@ -10,55 +10,44 @@
 #include "sluice/http1/parser.h"
 #include "sluice/http1/writer.h"
 #include "sluice/io/socket.h"
+#include "sluice/net/tcp_connection.h"
 
 namespace sluice::server {
 namespace {
 
 constexpr const char* plain_text = "text/plain; charset=utf-8";
 constexpr std::size_t connections_max = 32;
-constexpr Duration request_timeout = std::chrono::seconds(10);
+// With a request and its answer; then with a reader that takes nothing.
+constexpr Duration patience = std::chrono::seconds(10);
 constexpr Duration accept_retry = std::chrono::milliseconds(200);
+
+net::TransportOptions transport_options() {
+  net::TransportOptions options;
+  options.send_stall_timeout = patience;
+  return options;
+}
 
 }  // namespace
 
 // One request, one reply, then the end: scrapers come every few seconds, not every millisecond.
-class Admin::Connection {
+class Admin::Connection final : public net::TcpHandler,
+                                public std::enable_shared_from_this<Connection> {
  public:
   Connection(Admin& admin, int descriptor)
       : admin_(admin),
-        descriptor_(descriptor),
-        receive_(io::Operation::bind<&Connection::received>(this)),
-        send_(io::Operation::bind<&Connection::sent>(this)),
+        tcp_(admin.transport_, *this),
         deadline_(io::Timer::bind<&Connection::terminate>(this)) {
-    io::Reactor& reactor = admin_.reactor_;
-    reactor.timers().set(deadline_, reactor.now(), request_timeout);
-    reactor.ring().receive(receive_, descriptor_);
+    tcp_.accept(descriptor);
+    tcp_.receive();
+    admin_.reactor_.timers().set(deadline_, admin_.reactor_.now(), patience);
   }
 
-  ~Connection() {
-    CHECK(joined());
-    io::close_socket(descriptor_);
-  }
-
-  void terminate() {
-    ending_ = true;
-    admin_.reactor_.ring().cancel(receive_);
-    admin_.reactor_.ring().cancel(send_);
-    join();
-  }
-
-  bool joined() const { return ending_ && !receive_.in_flight() && !send_.in_flight(); }
+  void terminate() { tcp_.terminate(); }
 
  private:
-  void join() {
-    if (joined()) admin_.reactor_.at_turn_end(admin_.reap_, io::Reactor::Phase::reap);
-  }
-
-  void received(const io::Completion& completion) {
-    if (ending_) return join();
-    if (completion.result <= 0) return terminate();
-    if (answered_) return;  // what follows the request is not looked at
-    if (const auto fed = parser_.feed(completion.bytes); !fed) {
+  void on_receive(Bytes bytes) override {
+    if (parser_.complete()) return;  // what follows the request is not looked at
+    if (const auto fed = parser_.feed(bytes); !fed) {
       return answer({fed.error().kind == ErrorKind::limit ? 431 : 400, plain_text, "bad request\n"},
                     false);
     }
@@ -69,41 +58,39 @@ class Admin::Connection {
     }
     std::string_view target = parser_.head().path;
     target = target.substr(0, target.find('?'));
-    answer(admin_.handler_(target), method == "HEAD");
+    admin_.handler_(
+        target, [self = weak_from_this(), head_only = method == "HEAD"](const AdminReply& reply) {
+          if (const auto connection = self.lock()) connection->answer(reply, head_only);
+        });
   }
 
   void answer(const AdminReply& reply, bool head_only) {
-    answered_ = true;
+    if (tcp_.state() != net::TcpConnection::State::open) return;
     http1::append_response(output_, {.status = reply.status,
                                      .content_type = reply.content_type,
                                      .body = reply.body,
                                      .head_only = head_only,
                                      .extra_fields = {}});
-    send_rest();
+    deadline_.cancel();
+    tcp_.close();
   }
 
-  void send_rest() {
-    admin_.reactor_.ring().send(send_, descriptor_, as_bytes(output_).subspan(sent_));
+  Fill on_fill(MutableBytes room) override {
+    const Bytes rest = as_bytes(output_).subspan(sent_);
+    const std::size_t bytes = std::min(rest.size(), room.size());
+    std::copy_n(rest.data(), bytes, room.data());
+    sent_ += bytes;
+    return {bytes, bytes < rest.size()};
   }
 
-  void sent(const io::Completion& completion) {
-    if (ending_) return join();
-    if (completion.result <= 0) return terminate();
-    sent_ += static_cast<std::size_t>(completion.result);
-    if (sent_ < output_.size()) return send_rest();
-    // The peer's end of stream, or the deadline, ends the connection.
-    io::shutdown_send(descriptor_);
-  }
+  void on_end(const Error&) override {}
+  void on_closed() override { admin_.closed(*this); }  // destroys this
 
   Admin& admin_;
-  int descriptor_;
-  bool ending_ = false;
-  bool answered_ = false;
+  net::TcpConnection tcp_;
   http1::RequestParser parser_;
   std::string output_;
   std::size_t sent_ = 0;
-  io::Operation receive_;
-  io::Operation send_;
   io::Timer deadline_;
 };
 
@@ -116,11 +103,11 @@ Result<std::unique_ptr<Admin>> Admin::create(io::Reactor& reactor, const io::Add
 
 Admin::Admin(io::Reactor& reactor, int listener, Handler handler)
     : reactor_(reactor),
+      transport_(reactor, transport_options()),
       listener_(listener),
       handler_(std::move(handler)),
       accept_(io::Operation::bind<&Admin::accepted>(this)),
-      retry_(io::Timer::bind<&Admin::retry_accept>(this)),
-      reap_(io::TurnEnd::bind<&Admin::reap>(this)) {
+      retry_(io::Timer::bind<&Admin::retry_accept>(this)) {
   reactor_.ring().accept(accept_, listener_);
 }
 
@@ -136,7 +123,7 @@ void Admin::accepted(const io::Completion& completion) {
     if (stopping_ || connections_.size() >= connections_max) {
       io::close_socket(completion.result);
     } else {
-      connections_.push_back(std::make_unique<Connection>(*this, completion.result));
+      connections_.push_back(std::make_shared<Connection>(*this, completion.result));
     }
   }
   if (completion.last && !stopping_) reactor_.timers().set(retry_, reactor_.now(), accept_retry);
@@ -146,8 +133,8 @@ void Admin::retry_accept() {
   if (!stopping_ && !accept_.in_flight()) reactor_.ring().accept(accept_, listener_);
 }
 
-void Admin::reap() {
-  std::erase_if(connections_, [](const auto& connection) { return connection->joined(); });
+void Admin::closed(const Connection& connection) {
+  std::erase_if(connections_, [&](const auto& each) { return each.get() == &connection; });
 }
 
 void Admin::stop() {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The admin listener: HTTP/1.1 without TLS, for the operator's own network (loopback by default).
-// GET only: /metrics, /livez, /readyz, /backends. Runs on the control thread, apart from the data
-// path; at most a few connections at once, each with a deadline.
+// GET only; what there is to get is admin_pages.h. Runs on the control thread, apart from the data
+// path; at most a few connections at once. Each has a deadline until it is answered, and then a
+// bound on how long its reader may take nothing.
 #pragma once
 
 #include <functional>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "sluice/io/reactor.h"
+#include "sluice/net/transport.h"
 
 namespace sluice::server {
 
@@ -22,8 +24,10 @@ struct AdminReply {
 
 class Admin {
  public:
-  // Answers a GET of `path` (without query).
-  using Handler = std::function<AdminReply(std::string_view path)>;
+  // Called once, now or later; who has left by then hears nothing of it.
+  using Answer = std::move_only_function<void(const AdminReply& reply)>;
+  // Asked for a GET of `path` (without query).
+  using Handler = std::function<void(std::string_view path, Answer answer)>;
 
   static Result<std::unique_ptr<Admin>> create(io::Reactor& reactor, const io::Address& address,
                                                Handler handler);
@@ -38,16 +42,16 @@ class Admin {
   Admin(io::Reactor& reactor, int listener, Handler handler);
   void accepted(const io::Completion& completion);
   void retry_accept();
-  void reap();
+  void closed(const Connection& connection);
 
   io::Reactor& reactor_;
+  net::Transport transport_;
   int listener_;
   Handler handler_;
   io::Operation accept_;
   io::Timer retry_;
-  io::TurnEnd reap_;
   bool stopping_ = false;
-  std::vector<std::unique_ptr<Connection>> connections_;
+  std::vector<std::shared_ptr<Connection>> connections_;
 };
 
 }  // namespace sluice::server

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A client's connection: TLS, HTTP/2, and one exchange per stream.
+// A client's connection: TLS, who the client is, which HTTP it speaks, deadlines and the close.
+// Requests are its protocol's.
 //
-//   handshake ──▶ serving ──▶ leaving (GOAWAY sent) ──▶ closed
-//            └──▶ refusing (the client speaks HTTP/1.1) ──▶ closed
+//   handshake ──▶ serving ──▶ leaving (the last word is said) ──▶ closed
+//
+// A budget that was exceeded makes it leave, too: nothing more is read, watches end cleanly, and
+// what is left is closed after a few seconds.
 //
 // Owned by its worker; destroyed from on_closed's notification at the end of a turn.
 #pragma once
@@ -11,37 +14,18 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
-#include "sluice/http2/session.h"
+#include "client_metrics.h"
+#include "client_protocol.h"
+#include "sluice/base/transitions.h"
 #include "sluice/io/timer_wheel.h"
 #include "sluice/net/connection.h"
-#include "sluice/observability/metrics.h"
-#include "sluice/proxy/exchange.h"
 #include "sluice/proxy/proxy.h"
+#include "sluice/server/options.h"
 
 namespace sluice::server {
 
-struct ClientOptions {
-  http2::SessionOptions session;
-  Duration head_timeout = std::chrono::seconds(10);  // preface and first SETTINGS
-  Duration idle_timeout = std::chrono::minutes(15);  // without streams
-};
-
-struct ClientMetrics {
-  explicit ClientMetrics(metrics::Registry& registry);
-  metrics::GaugeId connections;
-  metrics::CounterId accepted;
-  metrics::CounterId handshakes;
-  metrics::CounterTable ended;         // why
-  metrics::CounterTable abuse;         // http2::AbuseKind
-  metrics::CounterTable certificates;  // what client certificates led to
-  metrics::CounterId http1_refused;
-};
-
-class ClientConnection final : public net::ConnectionHandler,
-                               public http2::SessionHandler,
-                               public proxy::ClientSide {
+class ClientConnection final : public net::ConnectionHandler, private ClientProtocolOwner {
  public:
   using OnClosed = std::function<void(ClientConnection&)>;
 
@@ -51,12 +35,15 @@ class ClientConnection final : public net::ConnectionHandler,
 
   void accept(int descriptor, const net::ContextSelector& select);
 
-  // Our own stop: first a notice, a round trip later the last word; closed when no stream is left.
-  void leave_notice();
-  void leave();
+  // Our own stop, at any moment of its life: first a notice (GOAWAY), `gap` later the last word
+  // (RFC 9113 section 6.8); closed when no request is left.
+  void leave(Duration gap);
   // What is left is told to go (GOAWAY, close_notify, FIN), never reset.
   void close_now();
-  bool has_streams() const { return streams_ > 0; }
+  // Nothing is waited for.
+  void terminate();
+  // Its state and its requests, in lines for people.
+  void describe(Outline& outline) const;
 
   // net::ConnectionHandler
   void on_established() override;
@@ -65,39 +52,32 @@ class ClientConnection final : public net::ConnectionHandler,
   void on_end(const Error& error) override;
   void on_closed() override;
 
-  // http2::SessionHandler
-  void on_request(http2::StreamRef, http::RequestHead&&, bool end_of_stream) override;
-  void on_head_too_large(http2::StreamRef) override;
-  void on_data(http2::StreamRef, Bytes) override;
-  void on_end_of_stream(http2::StreamRef) override;
-  void on_stream_closed(http2::StreamRef, http2::ErrorCode, bool by_peer) override;
-  http2::BodyResult on_body_wanted(http2::StreamRef, MutableBytes room) override;
-  const http::Fields* on_trailers_wanted(http2::StreamRef) override;
-  void on_output_ready() override { connection_.mark_dirty(); }
-
-  // proxy::ClientSide
-  const proxy::ClientFacts& facts() const override { return facts_; }
-  void send_interim(http2::StreamId, const http::ResponseHead& head) override;
-  void send_response(http2::StreamId, const http::ResponseHead& head, bool has_body) override;
-  void resume_body(http2::StreamId) override;
-  void consume(http2::StreamId, std::size_t bytes) override;
-  void grow_window(http2::StreamId, std::uint32_t bytes) override;
-  void reset(http2::StreamId, http2::ErrorCode) override;
-  void set_urgent(http2::StreamId) override;
-
  private:
-  enum class State : std::uint8_t { handshake, serving, leaving, refusing, closed };
+  enum class State : std::uint8_t { handshake, serving, leaving, closed };
+  static constexpr Transitions<State, 4> transitions{{
+      0,                                                         // handshake
+      states(State::handshake),                                  // serving
+      states(State::serving),                                    // leaving
+      states(State::handshake, State::serving, State::leaving),  // closed
+  }};
 
+  // ClientProtocolOwner
+  void output_ready() override { connection_.mark_dirty(); }
+  void requests_over() override;
+
+  void set_state(State state);
+  void wrong_transition(State state);
   void establish_identity();
-  void add_stream(http2::StreamRef ref, SlotId exchange);
-  void abandon_streams();
-  void refuse_http1();
+  void begin_leaving();
+  void say_last_word();
+  void give_up(const Error& why);
   void close_if_unused();
-  void watch_head();
-  void count_abuse(std::string_view why);
+  void close_given_up();
+  void log_end();
+  void stop_timers();
   void deadline_passed();
   Instant now() { return connection_.transport().reactor().now(); }
-  void set_deadline(Duration timeout);
+  void set_deadline(Instant when) { connection_.transport().reactor().timers().set(timer_, when); }
 
   net::Connection connection_;
   proxy::Proxy& proxy_;
@@ -106,14 +86,14 @@ class ClientConnection final : public net::ConnectionHandler,
   const ClientMetrics& metrics_;
   OnClosed on_closed_;
   State state_ = State::handshake;
-  std::unique_ptr<http2::Session> http2_;
+  std::unique_ptr<ClientProtocol> protocol_;  // from the end of the handshake on
   proxy::ClientFacts facts_;
-  std::size_t streams_ = 0;
   Instant idle_since_{};
-  bool abuse_counted_ = false;
-  std::optional<Instant> head_since_;  // a request's head has begun to arrive
-  std::string refusal_;                // HTTP/1.1 answer, as far as it is not sent
+  std::optional<Duration> leave_gap_;  // set from when it is to leave
+  std::string given_up_;               // why, when a limit was exceeded
+  std::string_view limit_;             // which
   io::Timer timer_;
+  io::Timer last_word_;
 };
 
 }  // namespace sluice::server

@@ -2,318 +2,203 @@
 // A worker's life.
 #include "worker.h"
 
-#include <pthread.h>
-#include <sched.h>
+#include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
+#include <utility>
 
 #include "sluice/base/check.h"
-#include "sluice/io/socket.h"
 #include "sluice/observability/log.h"
 
 namespace sluice::server {
 namespace {
 
 constexpr Duration heartbeat_interval = std::chrono::milliseconds(500);
-// Between GOAWAY with the highest id and the one that names the last stream: a round trip and more
-// (RFC 9113 section 6.8).
+// Between the two GOAWAYs of a drain: a round trip and more (RFC 9113 section 6.8).
 constexpr Duration goaway_gap = std::chrono::seconds(1);
-
-std::vector<metrics::Dimension> backend_and_pool(const backend::Cluster& cluster) {
-  metrics::Dimension backends{"backend", {}};
-  for (const auto& backend : cluster.backends) backends.values.push_back(backend->endpoint.name);
-  metrics::Dimension pools{"pool", {}};
-  for (std::size_t k = 0; k < backend::pool_kinds; ++k) {
-    pools.values.emplace_back(to_string(static_cast<backend::PoolKind>(k)));
-  }
-  return {backends, pools};
-}
+// How long after the drain window connections may take to end in order.
+constexpr Duration end_in_order = std::chrono::seconds(2);
 
 }  // namespace
 
-WorkerMetrics::WorkerMetrics(metrics::Registry& r, const backend::Cluster& cluster)
-    : turns(r.counter("sluice_worker_turns_total", "Turns of the workers' loops.")),
-      completions(r.counter("sluice_ring_completions_total", "Completions from io_uring.")),
-      receive_starved(r.counter("sluice_ring_receive_starved_total",
-                                "Receives that found no provided buffer.")),
-      completion_overflow(
-          r.counter("sluice_ring_completion_overflow_total", "Overflows of the completion queue.")),
-      submission_queue_full(r.counter("sluice_ring_submission_queue_full_total",
-                                      "Times that the submission queue was full.")),
-      sends(r.counter("sluice_sends_total", "Send operations.")),
-      records(r.counter("sluice_tls_records_total", "TLS records sent.")),
-      bytes_sent(r.counter("sluice_bytes_sent_total", "Encrypted bytes sent.")),
-      bytes_received(r.counter("sluice_bytes_received_total", "Encrypted bytes received.")),
-      handshakes_failed(r.counter("sluice_tls_handshakes_failed_total",
-                                  "TLS handshakes that failed, both sides.")),
-      accept_paused(r.counter("sluice_accept_paused_total",
-                              "Times that accepting paused: connection limit or handshake queue.")),
-      accept_errors(
-          r.counter("sluice_accept_errors_total", "Failed accepts (out of descriptors).")),
-      backend_connects(r.counters("sluice_backend_connects_total",
-                                  "Connections opened to backends.", backend_and_pool(cluster))),
-      backend_connect_failures(r.counters("sluice_backend_connect_failures_total",
-                                          "Connections to backends that could not be opened.",
-                                          backend_and_pool(cluster))),
-      backend_connections_lost(r.counters("sluice_backend_connections_lost_total",
-                                          "Backend connections that ended with requests on them.",
-                                          backend_and_pool(cluster))),
-      backend_goaways(r.counters("sluice_backend_goaways_total", "GOAWAY frames from backends.",
-                                 backend_and_pool(cluster))),
-      backend_streams_refused(r.counters("sluice_backend_streams_refused_total",
-                                         "Streams that a backend refused without executing them.",
-                                         backend_and_pool(cluster))),
-      backend_ping_timeouts(r.counters("sluice_backend_ping_timeouts_total",
-                                       "Backend connections ended because a PING got no answer.",
-                                       backend_and_pool(cluster))),
-      backend_retired(r.counters("sluice_backend_connections_retired_total",
-                                 "Draining backend connections whose watches were moved.",
-                                 backend_and_pool(cluster))) {
-  for (const auto& backend : cluster.backends) {
-    for (std::size_t k = 0; k < backend::pool_kinds; ++k) {
-      backend_connections.push_back(
-          r.gauge("sluice_backend_connections", "Connections to backends, draining ones included.",
-                  {{"backend", backend->endpoint.name},
-                   {"pool", std::string(to_string(static_cast<backend::PoolKind>(k)))}}));
-    }
-  }
+Result<std::unique_ptr<Worker>> Worker::create(io::Reactor& reactor, std::size_t number,
+                                               WorkerOptions options, const WorkerParts& parts,
+                                               std::uint64_t seed) {
+  auto server = tls::ServerContext::create(options.tls);
+  if (!server) return std::unexpected(server.error());
+  auto backends = options.backend_tls.make_contexts();
+  if (!backends) return std::unexpected(backends.error());
+  options.tls = {};
+  options.backend_tls = {};
+  return std::unique_ptr<Worker>(
+      new Worker(reactor, number, std::move(options), parts, std::move(*server), *backends, seed));
 }
 
-Worker::Worker(std::size_t number, const WorkerOptions& options, const WorkerParts& parts,
-               std::uint64_t seed)
-    : number_(number), options_(options), parts_(parts), seed_(seed) {}
-
-Worker::~Worker() { join(); }
-
-void Worker::start(std::function<void(Result<void>)> started) {
-  // Cells are created here, so that the registry sees them in the order of workers.
-  cells_ = std::make_unique<metrics::Cells>(parts_.registry);
-  thread_ = std::thread([this, started = std::move(started)] { run(started); });
-}
-
-void Worker::join() {
-  if (thread_.joinable()) thread_.join();
-}
-
-Instant Worker::last_turn() const {
-  const std::lock_guard lock(shared_mutex_);
-  return shared_reactor_ == nullptr ? Instant{} : shared_reactor_->last_turn();
-}
-
-void Worker::share_reactor(io::Reactor* reactor) {
-  const std::lock_guard lock(shared_mutex_);
-  shared_reactor_ = reactor;
-}
-
-void Worker::post(std::move_only_function<void()> message) {
-  const std::lock_guard lock(shared_mutex_);
-  if (shared_reactor_ != nullptr) shared_reactor_->mailbox().post(std::move(message));
-}
-
-void Worker::run(const std::function<void(Result<void>)>& started) {
-  const std::string name = "worker-" + std::to_string(number_);
-  pthread_setname_np(pthread_self(), name.c_str());
-  if (options_.cpu >= 0) {
-    cpu_set_t cpus;
-    CPU_ZERO(&cpus);
-    CPU_SET(static_cast<std::size_t>(options_.cpu), &cpus);
-    // A container may forbid it; an unpinned worker works as well, only less evenly.
-    (void)pthread_setaffinity_np(pthread_self(), sizeof cpus, &cpus);
-  }
-  auto prepared = prepare();
-  if (prepared) {
-    share_reactor(reactor_.get());
-    started({});
-    reactor_->run_until([this] { return state_ == State::stopping && all_gone(); });
-    publish();
-  } else {
-    started(std::move(prepared));
-    begin_stop();
-    if (reactor_) reactor_->run_until([this] { return all_gone(); });
-  }
-  heartbeat_.reset();
-  drain_step_.reset();
-  drain_end_.reset();
-  listeners_.clear();
-  proxy_.reset();
-  backends_.reset();
-  transport_.reset();
-  share_reactor(nullptr);
-  server_context_.reset();
-  reactor_.reset();
-  stopped_.store(true, std::memory_order_release);
-}
-
-Result<void> Worker::prepare() {
-  auto reactor = io::Reactor::create(options_.ring);
-  if (!reactor) return std::unexpected(reactor.error());
-  reactor_ = std::move(*reactor);
-  transport_ = std::make_unique<net::Transport>(*reactor_, options_.transport);
-  auto context = tls::ServerContext::create(options_.tls);
-  if (!context) return std::unexpected(context.error());
-  server_context_ = std::move(*context);
-  std::vector<backend::BackendContexts> contexts;
-  for (std::size_t i = 0; i < options_.backend_plain.size(); ++i) {
-    auto plain = tls::ClientContext::create(options_.backend_plain[i]);
-    if (!plain) return std::unexpected(plain.error());
-    backend::BackendContexts pair{std::move(*plain), nullptr};
-    if (!options_.backend_identity.empty()) {
-      auto identity = tls::ClientContext::create(options_.backend_identity[i]);
-      if (!identity) return std::unexpected(identity.error());
-      pair.identity = std::move(*identity);
-    }
-    contexts.push_back(std::move(pair));
-  }
-  options_.client.session.memory = &codec_memory_;
-  options_.backends.pool.session.memory = &codec_memory_;
-  Random random(seed_);
-  backends_ = std::make_unique<backend::BackendSet>(
-      *transport_, parts_.cluster, std::move(contexts), options_.backends, random.next(),
-      [this](std::size_t backend, backend::PoolKind kind, backend::PoolEvent event,
-             const std::string& text) {
-        if (event == backend::PoolEvent::connect_failed ||
-            event == backend::PoolEvent::connection_lost) {
-          log::info("a backend connection failed", {{"backend", backends_->endpoint(backend).name},
-                                                    {"pool", to_string(kind)},
-                                                    {"why", text}});
-          parts_.events.probe_soon(backend);
-        }
-      });
-  proxy_ = std::make_unique<proxy::Proxy>(
-      proxy::ProxyParts{*reactor_, *backends_, parts_.board, number_, parts_.identity_fields,
-                        *cells_, parts_.proxy_metrics, parts_.access_log, *this, random.next(),
-                        parts_.token_key},
-      options_.proxy);
-  heartbeat_ = std::make_unique<io::Timer>(io::Timer::bind<&Worker::heartbeat>(this));
-  drain_step_ = std::make_unique<io::Timer>(io::Timer::bind<&Worker::second_goaway>(this));
-  drain_end_ = std::make_unique<io::Timer>(io::Timer::bind<&Worker::drain_over>(this));
-  for (const io::Address& address : options_.listen) {
-    auto descriptor = io::listen_on(address, {});
-    if (!descriptor) return std::unexpected(descriptor.error());
-    listeners_.push_back(
-        std::make_unique<net::Listener>(*transport_, *descriptor, parts_.admission,
-                                        [this](int accepted) { this->accepted(accepted); }));
-    listeners_.back()->start();
-  }
+Worker::Worker(io::Reactor& reactor, std::size_t number, WorkerOptions options,
+               const WorkerParts& parts, std::shared_ptr<const tls::ServerContext> server_context,
+               const backend::BackendContexts& backend_contexts, std::uint64_t seed)
+    : reactor_(reactor),
+      number_(number),
+      options_(with_memory(std::move(options))),
+      parts_(parts),
+      random_(seed),
+      cells_(parts.shared.registry),
+      server_context_(std::move(server_context)),
+      transport_(reactor, options_.transport),
+      backends_(transport_, parts.shared.cluster, backend_contexts, options_.backend_set,
+                random_.next(), std::bind_front(&Worker::pool_event, this)),
+      proxy_({reactor, backends_, parts.shared.board, number, parts.shared.identity_fields, cells_,
+              parts.shared.proxy_metrics, parts.shared.access_log.get(), *this, random_.next(),
+              parts.token_key},
+             options_.proxy),
+      heartbeat_(io::Timer::bind<&Worker::heartbeat>(this)),
+      drain_end_(io::Timer::bind<&Worker::drain_over>(this)) {
   heartbeat();
-  return {};
+}
+
+Worker::~Worker() { CHECK(stopped()); }
+
+// Header tables of all connections come from one pool.
+WorkerOptions Worker::with_memory(WorkerOptions options) {
+  options.client.session.memory = &codec_memory_;
+  options.backend_set.pool.session.memory = &codec_memory_;
+  return options;
+}
+
+void Worker::listen(int descriptor) {
+  listeners_.push_back(
+      std::make_unique<net::Listener>(transport_, descriptor, parts_.shared.admission,
+                                      [this](int accepted) { this->accepted(accepted); }));
+  listeners_.back()->start();
 }
 
 void Worker::accepted(int descriptor) {
   auto client = std::make_unique<ClientConnection>(
-      *transport_, *proxy_, options_.client, *cells_, parts_.client_metrics,
+      transport_, proxy_, options_.client, cells_, parts_.shared.client_metrics,
       [this](ClientConnection& closed) {
-        parts_.admission.connections.fetch_sub(1, std::memory_order_relaxed);
+        parts_.shared.admission.connections.fetch_sub(1, std::memory_order_relaxed);
+        CHECK(clients_.contains(&closed));
         clients_.erase(&closed);
       });
   ClientConnection& added = *client;
   clients_.emplace(&added, std::move(client));
-  added.accept(descriptor, [this](std::string_view) { return server_context_.get(); });
-  if (state_ != State::serving) added.leave_notice();
+  added.accept(descriptor, [this](std::string_view) { return server_context_; });
+  // A listener empties its backlog when it stops.
+  if (state_ == State::draining) added.leave(drain_gap_);
+  if (state_ == State::stopping) added.close_now();
+}
+
+void Worker::pool_event(std::size_t backend, backend::PoolKind kind, backend::PoolEvent event,
+                        const std::string& text) {
+  CHECK_LT(backend, backends_.size());
+  if (event == backend::PoolEvent::silent) parts_.events.backend_silent(backend);
+  if (event != backend::PoolEvent::connect_failed && event != backend::PoolEvent::connection_lost) {
+    return;
+  }
+  log::info("a backend connection failed", {{"backend", backends_.endpoint(backend).name},
+                                            {"pool", backend::to_string(kind)},
+                                            {"why", text}});
+  parts_.events.probe_soon(backend);
 }
 
 void Worker::drain(Duration window) {
-  post([this, window] { begin_drain(window); });
-}
-
-void Worker::stop() {
-  post([this] { begin_stop(); });
-}
-
-void Worker::begin_drain(Duration window) {
   if (state_ != State::serving) return;
   state_ = State::draining;
   for (const auto& listener : listeners_) listener->stop();
-  for (const auto& [client, owned] : clients_) client->leave_notice();
-  io::Reactor& reactor = *reactor_;
-  const Duration gap = std::min(goaway_gap, window / 4);
-  reactor.timers().set(*drain_step_, reactor.now(), gap);
-  reactor.timers().set(*drain_end_, reactor.now(), window);
+  drain_gap_ = std::min(goaway_gap, window / 4);
+  for (const auto& [client, owned] : clients_) client->leave(drain_gap_);
+  reactor_.timers().set(drain_end_, reactor_.now(), window);
   // The last fifth is for streams that take their time to end.
-  proxy_->end_long_running(reactor.now() + window * 4 / 5);
+  proxy_.end_watches(reactor_.now() + window * 4 / 5);
 }
 
-void Worker::second_goaway() {
-  std::vector<ClientConnection*> clients;
-  for (const auto& [client, owned] : clients_) clients.push_back(client);
-  for (ClientConnection* client : clients) client->leave();
+void Worker::drain_over() {
+  CHECK(state_ != State::serving);
+  if (state_ != State::stopping) {
+    proxy_.cut_first_bursts();
+    return stop();
+  }
+  for (const auto& [client, owned] : clients_) client->terminate();
 }
 
-void Worker::drain_over() { begin_stop(); }
-
-void Worker::begin_stop() {
+void Worker::stop() {
   if (state_ == State::stopping) return;
   state_ = State::stopping;
   for (const auto& listener : listeners_) listener->stop();
   // Who is left is stalled or slow: GOAWAY and FIN, never RST_STREAM.
   for (const auto& [client, owned] : clients_) client->close_now();
-  if (backends_) backends_->terminate();
+  backends_.terminate();
+  reactor_.timers().set(drain_end_, reactor_.now(), end_in_order);
+}
+
+bool Worker::listeners_stopped() const {
+  return std::ranges::all_of(listeners_, [](const auto& l) { return l->stopped(); });
 }
 
 bool Worker::all_gone() const {
-  return clients_.empty() && (!backends_ || backends_->terminated()) &&
-         std::ranges::all_of(listeners_, [](const auto& l) { return l->stopped(); });
+  return clients_.empty() && backends_.terminated() && listeners_stopped();
 }
 
 void Worker::heartbeat() {
   publish();
-  io::Reactor& reactor = *reactor_;
-  if (state_ == State::draining && clients_.empty() &&
-      std::ranges::all_of(listeners_, [](const auto& l) { return l->stopped(); })) {
-    begin_stop();
-  }
-  reactor.timers().set(*heartbeat_, reactor.now(), heartbeat_interval);
+  if (state_ == State::draining && clients_.empty() && listeners_stopped()) stop();
+  reactor_.timers().set(heartbeat_, reactor_.now(), heartbeat_interval);
 }
 
 void Worker::publish() {
-  const WorkerMetrics& m = parts_.worker_metrics;
-  proxy_->publish();
-  metrics::Cells& cells = *cells_;
-  const io::RingCounters& ring = reactor_->ring().counters();
-  cells.publish(m.turns, ring.turns);
-  cells.publish(m.completions, ring.completions);
-  cells.publish(m.receive_starved, ring.receive_starved);
-  cells.publish(m.completion_overflow, ring.completion_overflow);
-  cells.publish(m.submission_queue_full, ring.submission_queue_full);
-  const net::TransportCounters& transport = transport_->counters();
-  cells.publish(m.sends, transport.sends);
-  cells.publish(m.records, transport.records);
-  cells.publish(m.bytes_sent, transport.bytes_sent);
-  cells.publish(m.bytes_received, transport.bytes_received);
-  cells.publish(m.handshakes_failed, transport.handshakes_failed);
-  std::uint64_t paused = 0;
-  std::uint64_t errors = 0;
-  for (const auto& listener : listeners_) {
-    paused += listener->counters().paused;
-    errors += listener->counters().accept_errors;
+  proxy_.publish();
+  const WorkerMetrics& metrics = parts_.shared.worker_metrics;
+  metrics.publish(cells_, reactor_.ring().counters());
+  metrics.publish(cells_, transport_.counters());
+  metrics.publish(cells_, listeners_);
+  metrics.publish(cells_, backends_);
+}
+
+std::string_view Worker::to_string(State state) {
+  switch (state) {
+    case State::serving: return "serving";
+    case State::draining: return "draining";
+    case State::stopping: return "stopping";
   }
-  cells.publish(m.accept_paused, paused);
-  cells.publish(m.accept_errors, errors);
-  for (std::size_t b = 0; b < backends_->size(); ++b) {
-    for (std::size_t k = 0; k < backend::pool_kinds; ++k) {
-      const backend::SessionPool* pool = backends_->pool(b, static_cast<backend::PoolKind>(k));
-      if (pool == nullptr) continue;
-      const backend::PoolCounters& counters = pool->counters();
-      cells.publish(m.backend_connects.at(b, k), counters.connects);
-      cells.publish(m.backend_connect_failures.at(b, k), counters.connect_failures);
-      cells.publish(m.backend_connections_lost.at(b, k), counters.connections_lost);
-      cells.publish(m.backend_goaways.at(b, k), counters.goaways);
-      cells.publish(m.backend_streams_refused.at(b, k), counters.refused_streams);
-      cells.publish(m.backend_ping_timeouts.at(b, k), counters.ping_timeouts);
-      cells.publish(m.backend_retired.at(b, k), counters.retired);
-      cells.set(m.backend_connections[b * backend::pool_kinds + k],
-                static_cast<std::int64_t>(pool->connections()));
+  return "unknown";
+}
+
+std::string Worker::describe(std::size_t bytes_max) {
+  Outline outline(bytes_max);
+  outline.add(0, fmt::format("worker {} {} clients={} exchanges={}", number_, to_string(state_),
+                             clients_.size(), proxy_.exchanges()));
+  describe_backends(outline);
+  for (const auto& [client, owned] : clients_) {
+    if (outline.full()) break;
+    client->describe(outline);
+  }
+  return outline.text();
+}
+
+void Worker::describe_backends(Outline& outline) {
+  for (std::size_t b = 0; b < backends_.size(); ++b) {
+    for (std::size_t k = 0; k < backend::pool_kinds && !outline.full(); ++k) {
+      const auto kind = static_cast<backend::PoolKind>(k);
+      const backend::ConnectionPool* pool = backends_.pool(b, kind);
+      if (pool == nullptr || pool->connections() == 0) continue;
+      outline.add(
+          1, fmt::format("backend {} pool={} connections={} ready={} streams={}",
+                         backends_.endpoint(b).name, backend::to_string(kind), pool->connections(),
+                         pool->ready_connections(), pool->open_streams()));
     }
   }
 }
 
 void Worker::on_identity_refused(std::size_t backend) {
+  CHECK_LT(backend, backends_.size());
   // At once for all workers; the control thread's next identity probe decides whether it lasts.
-  parts_.cluster.backends[backend]->trusts_identity.store(false, std::memory_order_relaxed);
+  parts_.shared.cluster.backends[backend]->trusts_identity.store(false, std::memory_order_relaxed);
   parts_.events.identity_refused(backend);
 }
 
 void Worker::on_drain_answer(std::size_t backend) {
+  CHECK_LT(backend, backends_.size());
   // The answer can be forged behind a proxy subresource, so it only asks for a look.
   parts_.events.probe_soon(backend);
 }

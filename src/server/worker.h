@@ -1,151 +1,112 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// One thread, one core, one ring, one of everything: listeners, client connections, exchanges and
-// backend pools. Workers share nothing mutable on the data path; what they are told comes by
-// mailbox, what they know leaves them through metric cells and the load board.
+// One of everything on one reactor: listeners, client connections, exchanges and backend pools.
+// Workers share nothing mutable on the data path; what they are told comes as calls on their
+// thread, what they know leaves them through metric cells and the load board.
 //
 //   serving ──drain()──▶ draining ──▶ stopping ──▶ stopped
+//
+// Thread: the reactor's, which the caller owns and turns; several workers may live on one thread.
 #pragma once
 
-#include <atomic>
-#include <functional>
+#include <array>
 #include <memory>
-#include <mutex>
-#include <thread>
+#include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "client_connection.h"
+#include "outline.h"
+#include "shared.h"
 #include "sluice/backend/backend_set.h"
+#include "sluice/base/random.h"
 #include "sluice/http2/codec_memory.h"
 #include "sluice/net/listener.h"
 #include "sluice/proxy/proxy.h"
+#include "sluice/server/options.h"
 #include "sluice/tls/context.h"
 
 namespace sluice::server {
-
-struct WorkerMetrics {
-  explicit WorkerMetrics(metrics::Registry& registry, const backend::Cluster& cluster);
-  metrics::CounterId turns;
-  metrics::CounterId completions;
-  metrics::CounterId receive_starved;
-  metrics::CounterId completion_overflow;
-  metrics::CounterId submission_queue_full;
-  metrics::CounterId sends;
-  metrics::CounterId records;
-  metrics::CounterId bytes_sent;
-  metrics::CounterId bytes_received;
-  metrics::CounterId handshakes_failed;
-  metrics::CounterId accept_paused;
-  metrics::CounterId accept_errors;
-  metrics::CounterTable backend_connects;  // backend × pool
-  metrics::CounterTable backend_connect_failures;
-  metrics::CounterTable backend_connections_lost;
-  metrics::CounterTable backend_goaways;
-  metrics::CounterTable backend_streams_refused;
-  metrics::CounterTable backend_ping_timeouts;
-  metrics::CounterTable backend_retired;
-  std::vector<metrics::GaugeId> backend_connections;  // backend × pool, flat
-};
 
 // Asks the control thread, from a worker's thread.
 class WorkerEvents {
  public:
   virtual ~WorkerEvents() = default;
   virtual void probe_soon(std::size_t backend) = 0;
+  virtual void backend_silent(std::size_t backend) = 0;  // it answers no PING
   virtual void identity_refused(std::size_t backend) = 0;
 };
 
-struct WorkerOptions {
-  io::RingOptions ring;
-  net::TransportOptions transport;
-  backend::BackendSetOptions backends;
-  proxy::ProxyOptions proxy;
-  ClientOptions client;
-  std::vector<io::Address> listen;
-  tls::ServerOptions tls;
-  std::vector<tls::ClientOptions> backend_plain;     // one per backend
-  std::vector<tls::ClientOptions> backend_identity;  // empty without a front-proxy pair
-  int cpu = -1;                                      // -1: not pinned
-};
-
-// Shared by all workers and outliving them.
+// What a worker is given beside its options; outlives it.
 struct WorkerParts {
-  backend::Cluster& cluster;
-  balance::LoadBoard& board;
-  const kubernetes::IdentityFields& identity_fields;
-  metrics::Registry& registry;
-  const proxy::ProxyMetrics& proxy_metrics;
-  const ClientMetrics& client_metrics;
-  const WorkerMetrics& worker_metrics;
-  observability::AccessLog* access_log;
-  net::AdmissionBudget& admission;
+  Shared& shared;
   WorkerEvents& events;
-  std::array<std::uint64_t, 2> token_key;
+  std::array<std::uint64_t, 2> token_key;  // the same for all workers, and nobody's guess
 };
 
 class Worker final : private proxy::ProxyEvents {
  public:
-  Worker(std::size_t number, const WorkerOptions& options, const WorkerParts& parts,
-         std::uint64_t seed);
-  ~Worker() override;
+  // Keys and certificates may be unusable; the worker keeps none of them. `reactor` outlives it.
+  static Result<std::unique_ptr<Worker>> create(io::Reactor& reactor, std::size_t number,
+                                                WorkerOptions options, const WorkerParts& parts,
+                                                std::uint64_t seed);
+  ~Worker() override;  // CHECKs stopped()
 
-  // Starts the thread. `started` is called from it, once, with what went wrong or nothing.
-  void start(std::function<void(Result<void>)> started);
+  // Accepts clients on a listening descriptor, which it takes over.
+  void listen(int descriptor);
 
-  // Any thread. Stops accepting (backlogs are emptied first), tells clients to go, ends watches
-  // spread over `window`, and stops at the latest when it is over.
+  // Stops accepting (backlogs are emptied first), tells clients to go, ends watches spread over
+  // `window`, and stops at the latest when it is over.
   void drain(Duration window);
-  // Any thread. Ends at once.
+  // Ends at once; stopped() when all operations have come back.
   void stop();
-  void join();
+  bool stopped() const { return state_ == State::stopping && all_gone(); }
 
-  std::size_t number() const { return number_; }
-  bool stopped() const { return stopped_.load(std::memory_order_acquire); }
-  // When this worker last turned (monotonic), for the watchdog.
-  Instant last_turn() const;
+  // A probe of this backend failed: its connections must give a sign of life.
+  void check_backend(std::size_t backend) { backends_.check(backend); }
+  // What it is at, in lines for people: its state, its connections, its requests. No more than so
+  // many bytes, and no secrets.
+  std::string describe(std::size_t bytes_max);
+  // Writes the counters that layers keep for themselves to the cells; it does so twice a second.
+  void publish();
 
  private:
   enum class State : std::uint8_t { serving, draining, stopping };
+  static std::string_view to_string(State state);
 
-  void post(std::move_only_function<void()> message);
-  void share_reactor(io::Reactor* reactor);
-  void run(const std::function<void(Result<void>)>& started);
-  Result<void> prepare();
+  Worker(io::Reactor& reactor, std::size_t number, WorkerOptions options, const WorkerParts& parts,
+         std::shared_ptr<const tls::ServerContext> server_context,
+         const backend::BackendContexts& backend_contexts, std::uint64_t seed);
+  WorkerOptions with_memory(WorkerOptions options);
   void accepted(int descriptor);
-  void begin_drain(Duration window);
-  void second_goaway();
   void drain_over();
-  void begin_stop();
+  bool listeners_stopped() const;
   bool all_gone() const;
   void heartbeat();
-  void publish();
+  void describe_backends(Outline& outline);
+  void pool_event(std::size_t backend, backend::PoolKind kind, backend::PoolEvent event,
+                  const std::string& text);
 
   void on_identity_refused(std::size_t backend) override;
   void on_drain_answer(std::size_t backend) override;
 
-  std::size_t number_;
-  WorkerOptions options_;
-  WorkerParts parts_;
-  std::uint64_t seed_;
-  std::thread thread_;
-  std::atomic<bool> stopped_{false};
-  // For other threads, while the thread runs: the reactor lives and dies on its own thread.
-  mutable std::mutex shared_mutex_;
-  io::Reactor* shared_reactor_ = nullptr;
-
-  State state_ = State::serving;
-  std::unique_ptr<io::Reactor> reactor_;
-  std::unique_ptr<metrics::Cells> cells_;
-  std::unique_ptr<net::Transport> transport_;
+  io::Reactor& reactor_;
+  const std::size_t number_;
   http2::CodecMemory codec_memory_;
-  std::unique_ptr<tls::ServerContext> server_context_;
-  std::unique_ptr<backend::BackendSet> backends_;
-  std::unique_ptr<proxy::Proxy> proxy_;
+  const WorkerOptions options_;
+  const WorkerParts parts_;
+  Random random_;
+  State state_ = State::serving;
+  metrics::Cells cells_;
+  std::shared_ptr<const tls::ServerContext> server_context_;
+  net::Transport transport_;
+  backend::BackendSet backends_;
+  proxy::Proxy proxy_;
   std::vector<std::unique_ptr<net::Listener>> listeners_;
   std::unordered_map<ClientConnection*, std::unique_ptr<ClientConnection>> clients_;
-  std::unique_ptr<io::Timer> heartbeat_;
-  std::unique_ptr<io::Timer> drain_step_;
-  std::unique_ptr<io::Timer> drain_end_;
+  io::Timer heartbeat_;
+  io::Timer drain_end_;
+  Duration drain_gap_{};  // between the two GOAWAYs
 };
 
 }  // namespace sluice::server

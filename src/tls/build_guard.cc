@@ -9,7 +9,6 @@
 #endif
 
 // --- what must not be there: certificates accepted without being verified
-// -------------------------
 #ifdef WOLFSSL_TRUST_PEER_CERT
 #error "WOLFSSL_TRUST_PEER_CERT matches certificates by name"
 #endif
@@ -103,7 +102,6 @@
 #endif
 
 // --- what must not be there: old protocols and algorithms
-// -----------------------------------------
 #ifndef NO_OLD_TLS
 #error "TLS 1.0 and 1.1 must be left out; NO_OLD_TLS is needed"
 #endif
@@ -122,7 +120,6 @@
 #endif
 
 // --- what must not be there: secrets given away, foreign interfaces, unsafe memory
-// ----------------
 #if defined(WOLFSSL_SSLKEYLOGFILE) || defined(SHOW_SECRETS) || defined(DEBUG_WOLFSSL) || \
     defined(WOLFSSL_HAVE_PRF_SECRET_LOG)
 #error "secrets must not be written anywhere"
@@ -137,7 +134,7 @@
 #error "the compatibility layer has verification functions of its own"
 #endif
 #if defined(SESSION_CERTS) || defined(KEEP_PEER_CERT)
-#error "the verify callback keeps what is needed of the chain; this would keep more"
+#error "the engine keeps what is needed of the chain; this would keep more"
 #endif
 #ifdef SINGLE_THREADED
 #error "several threads use the library"
@@ -165,8 +162,8 @@
     !defined(WOLFSSL_HAVE_MLKEM)
 #error "an algorithm of our suites or groups is missing"
 #endif
-#if !defined(WOLFSSL_ALWAYS_VERIFY_CB) || !defined(WOLFSSL_VERIFY_CB_ALL_CERTS)
-#error "the verify callback must see every certificate"
+#ifndef SLUICE_HOOKS_H
+#error "the verdict over a peer's chain must be ours"
 #endif
 #if !defined(WOLFSSL_IP_ALT_NAME) || !defined(WOLFSSL_TLS_READ_AHEAD) || \
     !defined(WOLFSSL_EXTRA_ALERTS)
@@ -178,8 +175,11 @@
 #if !defined(ECC_TIMING_RESISTANT) || !defined(TFM_TIMING_RESISTANT) || !defined(WC_RSA_BLINDING)
 #error "protection against timing attacks is needed"
 #endif
-#if MAX_CHAIN_DEPTH > 9
-#error "longer chains only cost time"
+#if SP_INT_BITS < 8192
+#error "RSA keys of up to 8192 bits are met"
+#endif
+#if MAX_CHAIN_DEPTH > 32
+#error "longer chains only cost memory"
 #endif
 #if defined(__x86_64__) && \
     (!defined(WOLFSSL_AESNI) || !defined(USE_INTEL_SPEEDUP) || !defined(WOLFSSL_SP_X86_64_ASM))

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "client_hello_parser.h"
+#include "sluice/base/ascii.h"
 
 namespace sluice::tls {
 
@@ -133,15 +134,9 @@ std::string normalize(Bytes name) {
   if (name.size() > server_name_bytes_max) return text;
   text.reserve(name.size());
   for (const std::uint8_t byte : name) {
-    const char c = static_cast<char>(byte);
-    if (c >= 'A' && c <= 'Z') {
-      text.push_back(static_cast<char>(c - 'A' + 'a'));
-    } else if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-               c == '.' || c == ':') {
-      text.push_back(c);
-    } else {
-      return {};
-    }
+    const char c = ascii::to_lower(static_cast<char>(byte));
+    if (!ascii::is_alphanumeric(c) && c != '-' && c != '_' && c != '.' && c != ':') return {};
+    text.push_back(c);
   }
   if (text.ends_with('.')) text.pop_back();
   return text.starts_with('.') || text.ends_with('.') ? std::string() : text;
@@ -159,10 +154,26 @@ bool read_server_name(Bytes content, std::string& name) {
   return !name.empty();
 }
 
+// Whether a request of HTTP/1.x begins here; nothing when more bytes are needed to tell. The same
+// beginnings as for Go's net/http (tlsRecordHeaderLooksLikeHTTP).
+std::optional<bool> begins_like_http(std::string_view text) {
+  for (const std::string_view beginning : {"GET /", "HEAD ", "POST ", "PUT /", "OPTIO"}) {
+    if (text.starts_with(beginning)) return true;
+    if (beginning.starts_with(text)) return std::nullopt;
+  }
+  return false;
+}
+
 }  // namespace
 
 ClientHello peek_client_hello(Bytes bytes) {
   ClientHello hello;
+  const std::optional<bool> http = begins_like_http(as_text(bytes));
+  if (!http) return hello;
+  if (*http) {
+    hello.status = Status::plain_http;
+    return hello;
+  }
   std::vector<std::uint8_t> storage;
   const Message message = find_message(bytes, storage);
   hello.status = message.status;

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// The wall clock, or the one that a test has put in its place.
 #include "clock.h"
 
 #include <atomic>
 #include <chrono>
-#include <optional>
 
 #include "library.h"
-#include "sluice/base/check.h"
 #include "sluice/tls/context.h"
 
 namespace sluice::tls {
@@ -14,7 +13,6 @@ namespace sluice::tls {
 namespace {
 
 std::atomic<WallClock> wall_clock{nullptr};
-thread_local std::optional<WallTime> judged_at;
 
 }  // namespace
 
@@ -25,17 +23,9 @@ WallTime wall_now() {
 
 void set_wall_clock(WallClock clock) { wall_clock.store(clock, std::memory_order_relaxed); }
 
-JudgedAt::JudgedAt(WallTime now) {
-  DCHECK(!judged_at);
-  judged_at = now;
-}
-
-JudgedAt::~JudgedAt() { judged_at.reset(); }
-
 // The library asks for the time here (registered in initialize()).
 time_t library_time(time_t* out) {
-  const auto now =
-      static_cast<time_t>((judged_at ? *judged_at : wall_now()).time_since_epoch().count());
+  const auto now = static_cast<time_t>(wall_now().time_since_epoch().count());
   if (out != nullptr) *out = now;
   return now;
 }

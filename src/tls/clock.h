@@ -8,13 +8,4 @@ namespace sluice::tls {
 
 WallTime wall_now();
 
-// While it lives, the library on this thread judges certificates at `now`.
-class JudgedAt {
- public:
-  explicit JudgedAt(WallTime now);
-  ~JudgedAt();
-  JudgedAt(const JudgedAt&) = delete;
-  JudgedAt& operator=(const JudgedAt&) = delete;
-};
-
 }  // namespace sluice::tls

@@ -2,15 +2,14 @@
 // Contexts: what both roles share (versions, suites, groups, callbacks), then each role's own.
 #include "sluice/tls/context.h"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 
-#include "certificate_facts.h"
 #include "clock.h"
 #include "context_state.h"
 #include "sluice/base/check.h"
+#include "sluice/x509/certificate_facts.h"
 
 namespace sluice::tls {
 
@@ -28,6 +27,9 @@ constexpr int groups[] = {WOLFSSL_X25519MLKEM768, WOLFSSL_ECC_X25519, WOLFSSL_EC
 
 constexpr short rsa_key_bits_min = 2048;
 constexpr short ecc_key_bits_min = 256;
+
+// Of the names in a request for a certificate, which is one record.
+constexpr std::size_t authorities_bytes_max = 8 * 1024;
 
 std::unexpected<Error> invalid(std::string context) {
   return fail(ErrorKind::invalid_argument, std::move(context));
@@ -61,7 +63,7 @@ Result<void> set_up(WOLFSSL_CTX* context) {
 }
 
 Result<void> load_key_pair(WOLFSSL_CTX* context, const std::string& chain_pem,
-                           const std::string& key_pem) {
+                           const Secret& key_pem) {
   // Our own reading first: it can say what is wrong.
   if (auto read = read_certificates(chain_pem); !read) return std::unexpected(read.error());
   const int chain = wolfSSL_CTX_use_certificate_chain_buffer(context, as_bytes(chain_pem).data(),
@@ -69,9 +71,10 @@ Result<void> load_key_pair(WOLFSSL_CTX* context, const std::string& chain_pem,
   if (chain != WOLFSSL_SUCCESS) {
     return invalid(fmt::format("the certificate cannot be used: {}", library_error(chain)));
   }
-  // The library overwrites its copies of the key itself; that of the caller is the caller's.
+  // The library overwrites its copies of the key itself.
+  const std::string& text = key_pem.text();
   const int key = wolfSSL_CTX_use_PrivateKey_buffer(
-      context, as_bytes(key_pem).data(), static_cast<long>(key_pem.size()), WOLFSSL_FILETYPE_PEM);
+      context, as_bytes(text).data(), static_cast<long>(text.size()), WOLFSSL_FILETYPE_PEM);
   if (key != WOLFSSL_SUCCESS) return invalid("the private key is not an unencrypted PEM key");
   if (wolfSSL_CTX_check_private_key(context) != WOLFSSL_SUCCESS) {
     return invalid("the private key does not belong to the certificate");
@@ -88,22 +91,12 @@ Result<void> check_alpn(const std::vector<std::string>& protocols) {
   return {};
 }
 
-Result<void> load_ca(WOLFSSL_CTX* context, const std::string& ca_pem) {
-  const int loaded = wolfSSL_CTX_load_verify_buffer_ex(
-      context, as_bytes(ca_pem).data(), static_cast<long>(ca_pem.size()), WOLFSSL_FILETYPE_PEM, 0,
-      WOLFSSL_LOAD_FLAG_DATE_ERR_OKAY);
-  if (loaded != WOLFSSL_SUCCESS) {
-    return invalid(fmt::format("the CA file cannot be used: {}", library_error(loaded)));
-  }
-  return {};
-}
-
 }  // namespace
 
 ServerContext::ServerContext(std::unique_ptr<State> state) : state_(std::move(state)) {}
 ServerContext::~ServerContext() = default;
 
-Result<std::unique_ptr<ServerContext>> ServerContext::create(const ServerOptions& options) {
+Result<std::shared_ptr<const ServerContext>> ServerContext::create(const ServerOptions& options) {
   auto state = std::make_unique<State>();
   const auto created = new_context(wolfTLS_server_method);
   if (!created) return std::unexpected(created.error());
@@ -122,21 +115,17 @@ Result<std::unique_ptr<ServerContext>> ServerContext::create(const ServerOptions
     auto trust = Trust::create(options.client_ca_pem);
     if (!trust) return std::unexpected(trust.error());
     state->trust = std::move(*trust);
-    // Requested, not required. The verdict is Trust's; the library's own store stays empty and only
-    // says, when it is strict, which alert fits.
-    wolfSSL_CTX_set_verify(context, WOLFSSL_VERIFY_PEER, EngineCallbacks::verify_client);
-    if (state->strict) {
-      if (auto good = load_ca(context, options.client_ca_pem); !good)
-        return std::unexpected(good.error());
-    }
+    state->authorities = state->trust->names(authorities_bytes_max);
+    // Requested, not required. The verdict is Trust's; the library's own store stays empty.
+    wolfSSL_CTX_set_verify(context, WOLFSSL_VERIFY_PEER, nullptr);
   }
-  return std::unique_ptr<ServerContext>(new ServerContext(std::move(state)));
+  return std::shared_ptr<const ServerContext>(new ServerContext(std::move(state)));
 }
 
 ClientContext::ClientContext(std::unique_ptr<State> state) : state_(std::move(state)) {}
 ClientContext::~ClientContext() = default;
 
-Result<std::unique_ptr<ClientContext>> ClientContext::create(const ClientOptions& options) {
+Result<std::shared_ptr<const ClientContext>> ClientContext::create(const ClientOptions& options) {
   auto state = std::make_unique<State>();
   const auto created = new_context(wolfTLS_client_method);
   if (!created) return std::unexpected(created.error());
@@ -146,37 +135,33 @@ Result<std::unique_ptr<ClientContext>> ClientContext::create(const ClientOptions
   auto trust = Trust::create(options.ca_pem);
   if (!trust) return std::unexpected(trust.error());
   state->trust = std::move(*trust);
-  if (auto good = load_ca(context, options.ca_pem); !good) return std::unexpected(good.error());
-  wolfSSL_CTX_set_verify(context, WOLFSSL_VERIFY_PEER, EngineCallbacks::verify_backend);
+  wolfSSL_CTX_set_verify(context, WOLFSSL_VERIFY_PEER, nullptr);
   if (!options.certificate_chain_pem.empty() || !options.private_key_pem.empty()) {
     if (auto good = load_key_pair(context, options.certificate_chain_pem, options.private_key_pem);
         !good) {
       return std::unexpected(good.error());
     }
   }
-  if (options.server_name.empty() || options.server_name.size() > 255) {
-    return invalid("the backend's server name must have 1 to 255 characters");
-  }
-  state->server_name = options.server_name;
-  if (state->server_name.ends_with('.')) state->server_name.pop_back();
-  std::array<std::uint8_t, 16> address{};
-  state->name_is_address = inet_pton(AF_INET, options.server_name.c_str(), address.data()) == 1 ||
-                           inet_pton(AF_INET6, options.server_name.c_str(), address.data()) == 1;
   state->alpn = options.alpn;
   // Takes a batch of records in one callback; holds 17 KB per connection, which few backends' are
   // worth.
   wolfSSL_CTX_set_read_ahead(context, 1);
-  return std::unique_ptr<ClientContext>(new ClientContext(std::move(state)));
+  return std::shared_ptr<const ClientContext>(new ClientContext(std::move(state)));
 }
 
 Result<CertificateSummary> read_certificates(std::string_view pem) {
   auto certificates = certificates_of_pem(pem);
   if (!certificates) return std::unexpected(certificates.error());
   for (const Der& der : *certificates) {
-    if (auto facts = read_certificate_facts(der); !facts) return std::unexpected(facts.error());
+    if (auto facts = x509::read_certificate_facts(der); !facts)
+      return std::unexpected(facts.error());
   }
-  const auto leaf = read_certificate_facts(certificates->front());
+  const auto leaf = x509::read_certificate_facts(certificates->front());
   return CertificateSummary{std::move(*certificates), leaf->not_before, leaf->not_after};
+}
+
+Result<std::vector<std::vector<std::uint8_t>>> certificates_in(std::string_view pem) {
+  return certificates_of_pem(pem);
 }
 
 Result<void> verify_chain(const std::vector<std::vector<std::uint8_t>>& chain_der,
@@ -185,8 +170,20 @@ Result<void> verify_chain(const std::vector<std::vector<std::uint8_t>>& chain_de
   if (!trust) return std::unexpected(trust.error());
   const std::vector<Bytes> chain(chain_der.begin(), chain_der.end());
   const auto verified = trust->verify(chain, Trust::Purpose::client, now);
-  if (!verified) return std::unexpected(verified.error());
+  if (!verified) return fail(ErrorKind::tls, verified.error().why);
   return {};
+}
+
+std::vector<std::string> authority_remarks(std::string_view ca_pem) {
+  const auto trust = Trust::create(ca_pem);
+  if (!trust) return {trust.error().context};
+  std::vector<std::string> remarks = trust->remarks();
+  if (trust->names(authorities_bytes_max).empty()) {
+    remarks.push_back(
+        "the names of its certificates take more than 8 KB, so that clients are not told which "
+        "certificates are welcome");
+  }
+  return remarks;
 }
 
 }  // namespace sluice::tls

@@ -24,14 +24,13 @@ struct ServerContext::State {
   LibraryContext library;
   std::optional<Trust> trust;  // absent: no client certificate is requested
   bool strict = false;
+  std::vector<std::uint8_t> authorities;  // named in a request for a certificate
   std::vector<std::string> alpn;
 };
 
 struct ClientContext::State {
   LibraryContext library;
   std::optional<Trust> trust;
-  std::string server_name;
-  bool name_is_address = false;
   std::vector<std::string> alpn;
 };
 
@@ -39,8 +38,9 @@ struct ClientContext::State {
 struct EngineCallbacks {
   static int receive(WOLFSSL* ssl, char* buffer, int size, void* engine);
   static int send(WOLFSSL* ssl, char* buffer, int size, void* engine);
-  static int verify_client(int verified, WOLFSSL_X509_STORE_CTX* store);
-  static int verify_backend(int verified, WOLFSSL_X509_STORE_CTX* store);
+  static int judge(void* engine, const SluiceCertificate* certificates, int count,
+                   SluicePeerKey* key);
+  static unsigned authorities(void* engine, const unsigned char** list);
 };
 
 }  // namespace sluice::tls

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "context_state.h"
 #include "sluice/base/check.h"
 #include "sluice/tls/context.h"
 
@@ -122,6 +123,8 @@ Result<void> start() {
   if (wc_SetSeed_Cb(seed) != 0 || wc_SetTimeCb(library_time) != 0) {
     return fail(ErrorKind::tls, "wolfSSL was built without its hooks for entropy and time");
   }
+  sluice_hooks.judge = EngineCallbacks::judge;
+  sluice_hooks.authorities = EngineCallbacks::authorities;
   if (auto good = known_answers(); !good) return good;
   choose_implementations();
 #if defined(NDEBUG) && !SLUICE_SANITIZED
@@ -143,10 +146,6 @@ Result<void> start() {
 
 }  // namespace
 
-std::string library_error(int code) {
-  return fmt::format("{} ({})", wc_GetErrorString(code), code);
-}
-
 Result<void> initialize() {
   static std::once_flag once;
   static Result<void> result;
@@ -162,12 +161,6 @@ std::array<std::uint8_t, 32> sha256(Bytes data) {
   std::array<std::uint8_t, 32> digest{};
   CHECK_EQ(wc_Sha256Hash(data.data(), static_cast<word32>(data.size()), digest.data()), 0);
   return digest;
-}
-
-void wipe(std::string& secret) {
-  secret.resize(secret.capacity());
-  explicit_bzero(secret.data(), secret.size());
-  secret.clear();
 }
 
 }  // namespace sluice::tls

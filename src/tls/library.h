@@ -10,6 +10,7 @@
 #pragma GCC diagnostic ignored "-Wcast-qual"
 #include <wolfssl/wolfcrypt/settings.h>
 // after settings.h
+#include <sluice_hooks.h>
 #include <wolfssl/error-ssl.h>
 #include <wolfssl/ssl.h>
 #include <wolfssl/version.h>
@@ -17,9 +18,12 @@
 #include <wolfssl/wolfcrypt/asn_public.h>
 #include <wolfssl/wolfcrypt/coding.h>
 #include <wolfssl/wolfcrypt/cpuid.h>
+#include <wolfssl/wolfcrypt/ecc.h>
+#include <wolfssl/wolfcrypt/ed25519.h>
 #include <wolfssl/wolfcrypt/error-crypt.h>
 #include <wolfssl/wolfcrypt/hash.h>
 #include <wolfssl/wolfcrypt/random.h>
+#include <wolfssl/wolfcrypt/rsa.h>
 #include <wolfssl/wolfcrypt/sha256.h>
 #include <wolfssl/wolfcrypt/types.h>
 #include <wolfssl/wolfcrypt/wc_mlkem.h>
@@ -29,7 +33,9 @@
 
 namespace sluice::tls {
 
-// "-155 ASN sig error, confirm failure".
+// "no application protocol (ALPN) in common (-405)": for every code that a peer can cause.
 std::string library_error(int code);
+// "unknown_ca (48)".
+std::string alert_text(int description);
 
 }  // namespace sluice::tls

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// The blocks of a PEM text, by their first and last lines.
 #include "pem.h"
 
 #include "library.h"

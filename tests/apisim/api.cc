@@ -203,6 +203,7 @@ ApiResult<Reply> watch(const ServerView& server, const Call& call, const Resourc
   }
   Reply reply;
   reply.bookmarks = query.flag("allowWatchBookmarks");
+  reply.watch_list = initial_events && reply.bookmarks;
   const std::uint64_t seconds = number(query.get("timeoutSeconds")).value_or(0);
   // Without a wish: between once and twice --min-request-timeout (1800 s).
   reply.watch_timeout =
@@ -220,7 +221,7 @@ ApiResult<Reply> watch(const ServerView& server, const Call& call, const Resourc
     Store::ListResult result = server.store.list(type.id, start.filter, {}, SIZE_MAX);
     start.initial = std::move(result.objects);
     start.initial_revision = result.revision;
-    start.bookmark_after_initial = initial_events && reply.bookmarks;
+    start.bookmark_after_initial = reply.watch_list;
     // Place 0 is lost if the history has moved on this fast; the watch ends at once then.
     start.place = server.store.history_after(type.id, result.revision).value_or(0);
   } else {

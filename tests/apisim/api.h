@@ -32,6 +32,7 @@ struct Reply {
   WatchBody* watch = nullptr;
   Duration watch_timeout{};
   bool bookmarks = false;
+  bool watch_list = false;     // it begins with the objects that exist, and says where they end
   bool expired_watch = false;  // `text` is an ERROR event with 410
   std::uint32_t retry_after = 0;
 

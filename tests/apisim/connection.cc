@@ -237,7 +237,7 @@ void ClientConnection::on_request(http2::StreamRef stream, http::RequestHead&& h
   begin(exchange);
 }
 
-void ClientConnection::on_head_too_large(http2::StreamRef stream) {
+void ClientConnection::on_head_too_large(http2::StreamRef stream, http::RequestHead&&) {
   if (ended_) return;
   http::ResponseHead head;
   head.status = 431;

@@ -76,7 +76,7 @@ class ClientConnection : public net::ConnectionHandler,
 
   // http2::SessionHandler
   void on_request(http2::StreamRef stream, http::RequestHead&& head, bool end_of_stream) override;
-  void on_head_too_large(http2::StreamRef stream) override;
+  void on_head_too_large(http2::StreamRef stream, http::RequestHead&& line) override;
   void on_data(http2::StreamRef stream, Bytes data) override;
   void on_trailers(http2::StreamRef stream, http::Fields&& trailers) override;
   void on_end_of_stream(http2::StreamRef stream) override;

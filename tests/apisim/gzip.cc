@@ -59,6 +59,10 @@ std::string gzip(std::string_view text) {
 }
 
 bool compress(Reply& reply) {
+  if (reply.watch_list) {
+    reply.body = std::make_unique<GzipWatchBody>(std::move(reply.body));
+    return true;
+  }
   if (reply.watch != nullptr || !reply.content_type.starts_with(json_content)) return false;
   if (reply.text != nullptr) {
     if (reply.text->size() <= gzip_bytes_min) return false;
@@ -107,6 +111,18 @@ Body::Next GzipBody::next(std::string& out) {
     if (last) body_.reset();
   }
   return out.empty() ? Next::end : Next::piece;
+}
+
+Body::Next GzipWatchBody::next(std::string& out) {
+  if (ended_) return Next::end;
+  std::string text(piece_bytes, '\0');
+  const http2::BodyResult result =
+      body_->produce({reinterpret_cast<std::uint8_t*>(text.data()), text.size()});
+  text.resize(result.bytes);
+  ended_ = result.status == http2::BodyStatus::finished;
+  if (text.empty()) return ended_ ? Next::end : Next::wait;
+  out = gzip(text);
+  return Next::piece;
 }
 
 }  // namespace sluice::apisim

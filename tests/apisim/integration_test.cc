@@ -37,9 +37,10 @@ class Client : public net::ConnectionHandler, public http2::SessionHandler {
     http2::ErrorCode code = http2::ErrorCode::no_error;
   };
 
-  Client(net::Transport& transport, const io::Address& address, tls::ClientContext& tls)
+  Client(net::Transport& transport, const io::Address& address,
+         std::shared_ptr<const tls::ClientContext> tls)
       : transport_(transport), connection_(transport, *this) {
-    connection_.connect(address, tls);
+    connection_.connect(address, std::move(tls), "kubernetes.default.svc.cluster.local");
   }
 
   http2::StreamId ask(std::string_view method, std::string_view path,
@@ -182,10 +183,9 @@ class ApisimTest : public testing::Test {
     for (const auto& shard : shards_) shard->stop();
   }
 
-  std::unique_ptr<tls::ClientContext> client_context(const test::Certificate* certificate) {
+  std::shared_ptr<const tls::ClientContext> client_context(const test::Certificate* certificate) {
     tls::ClientOptions options;
     options.ca_pem = serving_ca_.pem();
-    options.server_name = "kubernetes.default.svc.cluster.local";
     if (certificate != nullptr) {
       options.certificate_chain_pem = certificate->pem();
       options.private_key_pem = certificate->key_pem();
@@ -205,9 +205,9 @@ class ApisimTest : public testing::Test {
     return true;
   }
 
-  Client& connect(std::size_t server = 0, tls::ClientContext* tls = nullptr) {
+  Client& connect(std::size_t server = 0, std::shared_ptr<const tls::ClientContext> tls = nullptr) {
     clients_.push_back(
-        std::make_unique<Client>(*transport_, addresses_[server], tls == nullptr ? *plain_ : *tls));
+        std::make_unique<Client>(*transport_, addresses_[server], tls == nullptr ? plain_ : tls));
     Client& client = *clients_.back();
     EXPECT_TRUE(wait_for([&client] { return client.ready() || client.closed(); }));
     return client;
@@ -251,7 +251,7 @@ class ApisimTest : public testing::Test {
   std::unique_ptr<Control> control_;
   std::unique_ptr<io::Reactor> reactor_;
   std::unique_ptr<net::Transport> transport_;
-  std::unique_ptr<tls::ClientContext> plain_;
+  std::shared_ptr<const tls::ClientContext> plain_;
   std::vector<std::unique_ptr<Client>> clients_;
 };
 
@@ -298,7 +298,7 @@ TEST_F(ApisimTest, AnAnonymousRequestRetiresTheConnection) {
 TEST_F(ApisimTest, TellsWhoAsks) {
   const test::Certificate proxy = test::issue_client(proxy_ca_, "proxy");
   const auto by_proxy = client_context(&proxy);
-  Client& trusted = connect(0, by_proxy.get());
+  Client& trusted = connect(0, by_proxy);
   const std::string path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
   const auto review = [&](Client& client, const Fields& fields) {
     return answer(client, client.ask("POST", path, fields, "{}"));
@@ -325,8 +325,8 @@ TEST_F(ApisimTest, TellsWhoAsks) {
 TEST_F(ApisimTest, UnverifiedCertificateEndsIn401NotInTheHandshake) {
   const test::Certificate foreign = test::issue_client(test::make_ca("other"), "alice");
   const auto context = client_context(&foreign);
-  EXPECT_EQ(get(connect(0, context.get()), "/version", {}).status, 401);
-  EXPECT_EQ(get(connect(0, context.get()), "/version").status, 200);
+  EXPECT_EQ(get(connect(0, context), "/version", {}).status, 401);
+  EXPECT_EQ(get(connect(0, context), "/version").status, 200);
   EXPECT_EQ(counter("connections", "invalid"), "2");
 }
 

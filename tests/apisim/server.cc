@@ -117,17 +117,17 @@ void BenchTexts::add(std::string_view path_and_query, Entry entry) {
 // --- life -------------------------------------------------------------------------------------
 
 ApiServer::ApiServer(net::Transport& transport, Shared& shared, BenchTexts& bench,
-                     tls::ServerContext& tls, std::size_t index, int descriptor,
-                     const io::Address& address, const Settings& settings)
+                     std::shared_ptr<const tls::ServerContext> tls, std::size_t index,
+                     int descriptor, const io::Address& address, const Settings& settings)
     : transport_(transport),
       shared_(shared),
       bench_(bench),
-      tls_(tls),
+      tls_(std::move(tls)),
       index_(index),
       address_(address),
       settings_(settings),
       random_(0x5eed + index),
-      select_([this](std::string_view) { return &tls_; }),
+      select_([this](std::string_view) { return tls_; }),
       timer_(io::Timer::bind<&ApiServer::timer_passed>(this)) {
   in_flight_since_ = transport_.reactor().now();
   listen(descriptor);

@@ -119,9 +119,9 @@ struct DrainPlan {
 class ApiServer {
  public:
   // `descriptor` listens already.
-  ApiServer(net::Transport& transport, Shared& shared, BenchTexts& bench, tls::ServerContext& tls,
-            std::size_t index, int descriptor, const io::Address& address,
-            const Settings& settings);
+  ApiServer(net::Transport& transport, Shared& shared, BenchTexts& bench,
+            std::shared_ptr<const tls::ServerContext> tls, std::size_t index, int descriptor,
+            const io::Address& address, const Settings& settings);
   ~ApiServer();
 
   // Life. drain() ends by itself in `stopped`; kill() is a SIGKILL as the network sees it.
@@ -176,7 +176,7 @@ class ApiServer {
   net::Transport& transport_;
   Shared& shared_;
   BenchTexts& bench_;
-  tls::ServerContext& tls_;
+  std::shared_ptr<const tls::ServerContext> tls_;
   std::size_t index_;
   io::Address address_;
   Settings settings_;

@@ -36,7 +36,6 @@ Result<void> Shard::start() {
   if (!reactor) return std::unexpected(reactor.error());
   reactor_ = std::move(*reactor);
   net::TransportOptions options;
-  options.one_shot_receive = ring.one_shot_receive;
   transport_ = std::make_unique<net::Transport>(*reactor_, options);
   auto context = tls::ServerContext::create(tls_options_);
   if (!context) return std::unexpected(context.error());
@@ -44,7 +43,7 @@ Result<void> Shard::start() {
   event_timer_ = std::make_unique<io::Timer>(io::Timer::bind<&Shard::produce_events>(this));
   for (const ServerPlan& plan : plans_) {
     servers_.emplace_back(
-        plan.index, std::make_unique<ApiServer>(*transport_, shared_, bench_, *tls_, plan.index,
+        plan.index, std::make_unique<ApiServer>(*transport_, shared_, bench_, tls_, plan.index,
                                                 plan.descriptor, plan.address, plan.settings));
   }
   return {};

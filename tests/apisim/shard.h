@@ -57,7 +57,7 @@ class Shard {
   std::vector<ServerPlan> plans_;
   std::unique_ptr<io::Reactor> reactor_;
   std::unique_ptr<net::Transport> transport_;
-  std::unique_ptr<tls::ServerContext> tls_;
+  std::shared_ptr<const tls::ServerContext> tls_;
   BenchTexts bench_;
   std::vector<std::pair<std::size_t, std::unique_ptr<ApiServer>>> servers_;
   std::unique_ptr<io::Timer> event_timer_;

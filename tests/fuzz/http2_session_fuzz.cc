@@ -36,12 +36,19 @@ class Owner : public SessionHandler {
     taken = std::move(head);
     react(ref.id);
   }
-  void on_head_too_large(StreamRef ref) override {
+  void on_head_too_large(StreamRef ref, http::RequestHead&&) override {
     CHECK(server_);
     CHECK(streams_.emplace(ref.id, Seen::head).second);
+    answered_.insert({ref.id, true});
     http::ResponseHead answer;
     answer.status = 431;
     session.submit_response(ref.id, answer, false);
+  }
+  void on_malformed(StreamRef ref, http::RequestHead&&, std::string_view why) override {
+    CHECK(server_);
+    CHECK(!why.empty());
+    streams_.emplace(ref.id, Seen::head);  // or it was a request until now
+    react(ref.id);
   }
   void on_response(StreamRef ref, http::ResponseHead&& head, bool) override {
     CHECK(!server_);
@@ -61,7 +68,7 @@ class Owner : public SessionHandler {
   void on_trailers(StreamRef ref, http::Fields&& fields) override {
     CHECK(at(ref) == Seen::head);
     at(ref) = Seen::trailers;
-    check(fields);
+    check(fields, true);
   }
   void on_end_of_stream(StreamRef ref) override {
     CHECK(at(ref) == Seen::head || at(ref) == Seen::trailers);
@@ -125,19 +132,18 @@ class Owner : public SessionHandler {
     if (choice == 4) session.reset_stream(id, ErrorCode::no_error);
     if (choice == 5) session.reset_stream(id, ErrorCode::internal_error);
     if (choice == 6) session.resume_body(id);
-    if (choice == 7 && server_) session.set_urgent(id, (turn_ & 1) != 0);
     if (turn_ % 97 == 0) session.goaway_notice();
     if (turn_ % 397 == 0) session.goaway_final();
     if (turn_ % 31 == 0) session.ping(turn_);
     if (turn_ % 41 == 0) session.grow_stream_window(id, 100'000);
   }
-  static void check(const http::Fields& fields) {
+  static void check(const http::Fields& fields, bool trailers = false) {
     CHECK(fields.size() <= 4096 && fields.list_bytes() <= 256 * 1024);
     for (std::size_t i = 0; i < fields.size(); ++i) {
       const http::Field field = fields[i];
       CHECK(!field.name.empty() && !field.name.starts_with(':'));
-      CHECK(field.name != "connection" && field.name != "transfer-encoding" &&
-            field.name != "host");
+      CHECK(field.name != "connection" && field.name != "transfer-encoding");
+      CHECK(field.name != "host" || trailers);
       CHECK(std::ranges::none_of(field.name, [](char c) { return c >= 'A' && c <= 'Z'; }));
       CHECK(field.value.find_first_of(std::string_view("\r\n\0", 3)) == std::string_view::npos);
     }

@@ -16,7 +16,7 @@ namespace {
 
 std::uint64_t counter = 0;
 
-std::unique_ptr<sluice::tls::ServerContext> make_context() {
+std::shared_ptr<const sluice::tls::ServerContext> make_context() {
   using namespace sluice;
   CHECK(tls::initialize().has_value());
   const test::Certificate ca = test::make_ca("fuzz-ca");
@@ -44,9 +44,9 @@ std::unique_ptr<sluice::tls::ServerContext> make_context() {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace sluice;
   using Status = tls::Engine::Status;
-  static const std::unique_ptr<tls::ServerContext> context = make_context();
+  static const std::shared_ptr<const tls::ServerContext> context = make_context();
   counter = 1;
-  auto engine = std::move(tls::Engine::server(*context).value());
+  auto engine = std::move(tls::Engine::server(context).value());
   std::size_t piece_max = size;
   if (size > 2) {
     piece_max = 1 + (static_cast<std::size_t>(data[0]) << 8 | data[1]);

@@ -2,7 +2,9 @@
 // What a backend answers: what has to pass passes unchanged.
 #include <zlib.h>
 
+#include <algorithm>
 #include <array>
+#include <sstream>
 
 #include "harness.h"
 
@@ -11,6 +13,7 @@ namespace {
 
 using AnswersTest = IntegrationTest;
 
+// All members, which must be whole.
 std::string gunzip(std::string_view compressed) {
   std::string out;
   z_stream stream{};
@@ -24,6 +27,7 @@ std::string gunzip(std::string_view compressed) {
     stream.avail_out = buffer.size();
     result = inflate(&stream, Z_NO_FLUSH);
     out.append(buffer.data(), buffer.size() - stream.avail_out);
+    if (result == Z_STREAM_END && stream.avail_in > 0) result = inflateReset(&stream);
   }
   EXPECT_EQ(result, Z_STREAM_END);
   EXPECT_EQ(stream.avail_in, 0U);
@@ -56,6 +60,137 @@ TEST_F(AnswersTest, CompressedOnesPassAsTheyAreToThoseWhoAskForThem) {
       "");
   const auto watch = open_watches(*client, 1, {{"accept-encoding", "gzip"}})[0];
   EXPECT_EQ(client->answer(watch).field("content-encoding"), "");
+}
+
+// The frames of our answer to a request that ends, and to one that does not.
+TEST_F(AnswersTest, AMalformedRequestIsToldWhatIsWrongThenResetAndLogged) {
+  start_apisim();
+  const TemporaryDirectory directory;
+  const std::string log = directory.file("access.log");
+  start_sluice({.flags = {"--access-log=" + log}});
+  const struct {
+    std::string name, value, told;
+    bool ends;
+  } rows[] = {
+      {"te", "gzip", "\\\"te\\\" may only be", true},
+      {"connection", "close", "\\\"connection\\\" belongs to HTTP/1.1", true},
+      {"upgrade", "websocket", "\\\"upgrade\\\" belongs to HTTP/1.1", false},
+      {"host", "elsewhere", "host names another authority", true},
+      {"content-length", "4", "\\\"content-length\\\" says", true},
+  };
+  const auto client = connect_raw(&credentials.alice);
+  ASSERT_TRUE(client->begin_http2());
+  std::uint32_t id = 1;
+  for (const auto& row : rows) {
+    ASSERT_TRUE(client->send(
+        FrameWriter()
+            .headers(id, hpack_get(object_path) + hpack_literal(row.name, row.value), row.ends)
+            .text()));
+    const auto of_stream = [&](std::uint8_t type) {
+      const auto found = std::ranges::find_if(client->frames(), [&](const Frame& frame) {
+        return frame.id == id && frame.type == type;
+      });
+      return found == client->frames().end() ? nullptr : &*found;
+    };
+    ASSERT_TRUE(client->read_until([&] { return of_stream(frame::rst_stream) != nullptr; }));
+    ASSERT_NE(of_stream(frame::headers), nullptr) << row.name;
+    ASSERT_NE(of_stream(frame::data), nullptr) << row.name;
+    EXPECT_TRUE(of_stream(frame::data)->has(frame::end_stream)) << row.name;
+    EXPECT_TRUE(of_stream(frame::data)->payload.contains(R"("code":400)")) << row.name;
+    EXPECT_TRUE(of_stream(frame::data)->payload.contains(row.told))
+        << of_stream(frame::data)->payload;
+    EXPECT_LT(of_stream(frame::data), of_stream(frame::rst_stream)) << row.name;
+    EXPECT_EQ(of_stream(frame::rst_stream)->number(0), 1U) << row.name;
+    id += 2;
+  }
+  const auto lines = [&] {
+    const std::string text = read_file(log);
+    return static_cast<std::size_t>(std::ranges::count(text, '\n'));
+  };
+  EXPECT_TRUE(eventually([&] { return lines() >= std::size(rows); }, 10s)) << read_file(log);
+  std::istringstream text(read_file(log));
+  for (std::string line; std::getline(text, line);) {
+    const auto json = Json::parse(line);
+    ASSERT_TRUE(json.has_value() && json->is_object()) << line;
+    EXPECT_TRUE(line.contains(R"("status":400)")) << line;
+    EXPECT_EQ(json->text("reason"), "malformed") << line;
+    EXPECT_EQ(json->text("method"), "GET") << line;
+    EXPECT_EQ(json->text("path"), object_path) << line;
+    EXPECT_NE(json->text("client"), "") << line;
+  }
+  EXPECT_EQ(sluice->metric("sluice_local_replies_total", {"reason=\"malformed\""}),
+            double{std::size(rows)});
+}
+
+TEST_F(AnswersTest, QueriesAreLimitedByTheHeadAloneAndBlanksPass) {
+  start();
+  const auto client = connect();
+  const std::string pods = "/api/v1/namespaces/default/pods?limit=1";
+  for (const std::string& path :
+       {pods + "&labelSelector=a%3D" + std::string(200'000, 'b'), pods + "&x=%", pods + "&x=%zz",
+        pods + "&x=%00", pods + "&x=\xc3\xa9"}) {
+    const Answer& answer = client->fetch({.path = path, .fields = bearer()});
+    EXPECT_NE(answer.status, 431) << path.substr(0, 100);
+    EXPECT_FALSE(answer.body.contains("the path")) << answer.describe();
+  }
+  EXPECT_EQ(client->fetch({.path = pods + std::string(300'000, 'a'), .fields = bearer()}).status,
+            431);
+  EXPECT_EQ(client->fetch({.path = "/a%", .fields = bearer()}).status, 400);
+  EXPECT_EQ(client
+                ->fetch({.path = std::string(object_path),
+                         .fields = {{"authorization", "Bearer token-1 "}}})
+                .status,
+            200);
+}
+
+// Word for word as an API server answers; in one piece, byte by byte, and with more behind it.
+TEST_F(AnswersTest, HttpWithoutTlsIsToldSo) {
+  start_apisim();
+  start_sluice();
+  const std::string request = "GET /version HTTP/1.1\r\nHost: x\r\n\r\n";
+  const auto ask = [&](const io::Address& address, const std::vector<std::string>& pieces) {
+    RawClient client(address, nullptr);
+    for (const std::string& piece : pieces) {
+      EXPECT_TRUE(client.send(piece));
+      client.read_until([] { return false; }, 5ms);
+    }
+    EXPECT_TRUE(client.wait_end());
+    EXPECT_EQ(client.end(), RawClient::End::fin);
+    return client.received();
+  };
+  const std::string expected =
+      "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+  EXPECT_EQ(ask(sluice->address(), {request}), expected);
+  EXPECT_EQ(ask(sluice->address(), {"P", "O", "S", "T", " "}), expected);
+  EXPECT_EQ(ask(sluice->address(), {request + std::string(100'000, 'x')}), expected);
+}
+
+TEST_F(AnswersTest, ACompressedWatchListShowsEachEventWhenItHappens) {
+  start({}, {"--pods=200"});
+  const auto client = connect(&credentials.alice);
+  const auto id = client->ask(
+      {.path = "/api/v1/configmaps?watch=1&allowWatchBookmarks=true&sendInitialEvents=true"
+               "&resourceVersionMatch=NotOlderThan",
+       .fields = {{"accept-encoding", "gzip"}}});
+  ASSERT_EQ(client->wait_head(id).status, 200);
+  EXPECT_EQ(client->answer(id).field("content-encoding"), "gzip");
+  const auto shows = [&](std::string_view text) {
+    return loop->run_until(
+        [&] {
+          const Answer& answer = client->answer(id);
+          return answer.bytes > 0 && gunzip(answer.body).contains(text);
+        },
+        5s);
+  };
+  EXPECT_TRUE(shows("k8s.io/initial-events-end"));
+  for (const std::string name : {"first", "second"}) {
+    const Answer& created = client->fetch({.method = "POST",
+                                           .path = "/api/v1/namespaces/default/configmaps",
+                                           .fields = {{"content-type", "application/json"}},
+                                           .body = R"({"metadata":{"name":")" + name + R"("}})"});
+    EXPECT_EQ(created.status, 201);
+    EXPECT_TRUE(shows("\"" + name + "\"")) << name;
+  }
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <fstream>
 #include <regex>
 #include <set>
 #include <sstream>
@@ -87,10 +89,29 @@ TEST_F(ConfigurationTest, CheckValidatesWithoutStarting) {
   EXPECT_TRUE(bad.out.contains("/nowhere")) << bad.out << bad.err;
 }
 
+TEST_F(ConfigurationTest, ACheckedClientCertificateIsSomebodyOrNobody) {
+  TemporaryDirectory directory;
+  const auto check = [&](const Certificate& certificate) {
+    write_file(directory.file("client.crt"), certificate.pem());
+    return run_sluice({"--check", "--check-client-cert-file=" + directory.file("client.crt"),
+                       "--client-ca-file=" + credentials.file("client-ca.crt")});
+  };
+  const Finished alice = check(credentials.alice);
+  EXPECT_EQ(alice.code, 0) << alice.out << alice.err;
+  EXPECT_TRUE(alice.out.contains("user: alice\n")) << alice.out;
+  for (const Certificate* nobody :
+       {&credentials.expired, &credentials.foreign, &credentials.nameless}) {
+    const Finished finished = check(*nobody);
+    EXPECT_EQ(finished.code, 2) << finished.out;
+    EXPECT_TRUE((finished.out + finished.err).contains("nobody: ")) << finished.out << finished.err;
+  }
+}
+
 TEST_F(ConfigurationTest, VersionNamesTheLibraries) {
   const Finished version = run_sluice({"--version"});
   EXPECT_EQ(version.code, 0);
-  for (const std::string part : {"sluice ", "wolfSSL ", "nghttp2 ", "liburing ", "accelerated"}) {
+  for (const std::string part : {"sluice ", "wolfSSL ", "nghttp2 ", "llhttp ", "liburing ", "fmt ",
+                                 "mimalloc", "accelerated"}) {
     EXPECT_TRUE(version.out.contains(part)) << version.out;
   }
   const Finished help = run_sluice({"--help"});
@@ -145,7 +166,7 @@ TEST_F(ConfigurationTest, BackendsAreNeverUsedUnverified) {
 TEST_F(ConfigurationTest, Http11ClientsGetAnAlertOrASentence) {
   start();
   const auto only_http1 = client_tls(nullptr, nullptr, {"http/1.1"});
-  RawClient refused(sluice->address(), only_http1.get());
+  RawClient refused(sluice->address(), only_http1);
   if (refused.established()) {
     refused.send("GET /version HTTP/1.1\r\nHost: kubernetes\r\n\r\n");
     EXPECT_TRUE(refused.wait_end());
@@ -154,7 +175,7 @@ TEST_F(ConfigurationTest, Http11ClientsGetAnAlertOrASentence) {
     EXPECT_EQ(refused.end(), RawClient::End::alert);
   }
   const auto without_alpn = client_tls(nullptr, nullptr, {});
-  RawClient client(sluice->address(), without_alpn.get());
+  RawClient client(sluice->address(), without_alpn);
   ASSERT_TRUE(client.established());
   client.send(
       "GET /api/v1/namespaces/x/pods/p/exec?command=sh HTTP/1.1\r\nHost: kubernetes\r\n"
@@ -239,7 +260,7 @@ TEST_F(ConfigurationTest, IdleConnectionsAreClosedWithGoawayAndUsedOnesAreNot) {
   EXPECT_FALSE(watching->answer(watches[0]).over);
 }
 
-TEST_F(ConfigurationTest, BothTlsVersionsAreServedAndOtherNamesAreNotMisdirected) {
+TEST_F(ConfigurationTest, OtherNamesAreNotMisdirected) {
   start();
   const auto client = connect(&credentials.alice);
   // Clients legitimately set other server names.
@@ -286,6 +307,53 @@ void expect_prometheus_text(const std::string& text) {
   }
   EXPECT_TRUE(text.ends_with('\n'));
   EXPECT_GT(samples.size(), 50U);
+}
+
+// Which of these texts stand somewhere in the memory that a process may write.
+std::set<std::string> held(const Child& child, const std::vector<std::string>& texts) {
+  const std::string folder = "/proc/" + std::to_string(child.pid());
+  std::ifstream maps(folder + "/maps");
+  std::ifstream memory(folder + "/mem", std::ios::binary);
+  std::set<std::string> found;
+  std::string line;
+  std::string area;
+  while (std::getline(maps, line)) {
+    std::size_t begin = 0;
+    std::size_t end = 0;
+    char access[3] = {};
+    if (std::sscanf(line.c_str(), "%zx-%zx %2s", &begin, &end, access) != 3 ||
+        std::string_view(access) != "rw") {
+      continue;
+    }
+    constexpr std::size_t piece = std::size_t{1} << 20;
+    constexpr std::size_t overlap = 1024;
+    for (std::size_t at = begin; at < end; at += piece) {
+      area.resize(std::min(end - at, piece + overlap));
+      memory.clear();
+      memory.seekg(static_cast<std::streamoff>(at));
+      memory.read(area.data(), static_cast<std::streamsize>(area.size()));
+      area.resize(static_cast<std::size_t>(memory.gcount()));
+      for (const std::string& text : texts) {
+        if (area.contains(text)) found.insert(text);
+      }
+    }
+  }
+  return found;
+}
+
+TEST_F(ConfigurationTest, NoPrivateKeyStaysInMemoryAsPem) {
+  if (sanitized()) GTEST_SKIP() << "a sanitizer keeps freed memory, and terabytes of its own";
+  start();
+  const std::string flag = credentials.file("gateway.key");  // which is there, to be found
+  std::vector<std::string> texts = {flag};
+  for (const Certificate* certificate : {&credentials.gateway, &credentials.front_proxy}) {
+    // Behind what all keys of a kind have in common.
+    const std::string pem = certificate->key_pem();
+    const std::size_t first = pem.find('\n') + 1;
+    texts.push_back(pem.substr(pem.find('\n', first) + 1, 40));
+    ASSERT_EQ(texts.back().find_first_of("-\n"), std::string::npos);
+  }
+  EXPECT_EQ(held(sluice->child(), texts), std::set<std::string>{flag});
 }
 
 TEST_F(ConfigurationTest, MetricsParseAsPrometheusText) {
@@ -358,6 +426,28 @@ TEST_F(ConfigurationTest, TheAccessLogHasALineForEachRequestAndNoSecret) {
   for (const std::string secret : {"token-5", "token-6", "a-secret"}) {
     EXPECT_FALSE(sluice->child().log().contains(secret));
   }
+}
+
+TEST_F(ConfigurationTest, ARefusedHeadIsInTheAccessLogLikeAnyOther) {
+  start_apisim();
+  const TemporaryDirectory directory;
+  start_sluice({.flags = {"--access-log=" + directory.file("access.log"),
+                          "--request-head-bytes-max=16KiB"}});
+  const auto client = connect(&credentials.alice);
+  EXPECT_EQ(client
+                ->fetch({.path = std::string(object_path),
+                         .fields = {{"x-large", std::string(20'000, 'x')}}})
+                .status,
+            431);
+  const auto text = [&] { return read_file(directory.file("access.log")); };
+  ASSERT_TRUE(eventually([&] { return text().ends_with('\n'); }, 10s));
+  const auto json = Json::parse(text());
+  ASSERT_TRUE(json.has_value()) << text();
+  EXPECT_EQ(json->text("method"), "GET");
+  EXPECT_EQ(json->text("path"), object_path);
+  EXPECT_TRUE(json->text("client").starts_with("127.0.0.1:")) << text();
+  EXPECT_TRUE(json->text("time").starts_with("20")) << text();
+  EXPECT_EQ(json->text("reason"), "head_too_large");
 }
 
 }  // namespace

@@ -54,13 +54,14 @@ TEST_F(GoawayTest, ChanceCostsNobodyAnErrorAndNothingIsExecutedTwice) {
   EXPECT_EQ(apisim->total({"requests", "configmaps", "create"}), requests / 5);
   EXPECT_EQ(apisim->total({"requests", "configmaps", "get"}), requests - requests / 5);
   // No watch has ended, and all see what happens.
+  loop->run_for(200ms);  // what has happened before has arrived
+  std::vector<std::uint64_t> before;
+  for (const Http2Client::Id id : watches) before.push_back(watcher->answer(id).bytes);
   apisim->post("/events?count=50");
-  const std::uint64_t before = watcher->answer(watches[0]).bytes;
-  EXPECT_TRUE(
-      eventually([&] { return watcher->answer(watches[0]).bytes > before || before > 10'000; }));
-  for (const Http2Client::Id id : watches) {
-    EXPECT_FALSE(watcher->answer(id).over) << watcher->answer(id).describe();
-    EXPECT_GT(watcher->answer(id).bytes, 0U);
+  for (std::size_t i = 0; i < watches.size(); ++i) {
+    const Answer& answer = watcher->answer(watches[i]);
+    EXPECT_TRUE(eventually([&] { return answer.bytes > before[i]; }, 5s)) << answer.describe();
+    EXPECT_FALSE(answer.over) << answer.describe();
   }
   EXPECT_EQ(apisim->total({"lists"}), 0U);
 }
@@ -157,7 +158,8 @@ TEST_F(GoawayTest, DrainingConnectionsAreBoundedAndTheirWatchesMoveCleanly) {
   }
   EXPECT_GT(moved, 0U);
   EXPECT_GT(sluice->metric("sluice_backend_connections_retired_total"), 0.0);
-  for (const std::uint64_t open : apisim->counts({"connections_open"})) EXPECT_LE(open, 10U);
+  // Those that drain, one for requests, one for probes.
+  for (const std::uint64_t open : apisim->counts({"connections_open"})) EXPECT_LE(open, 4U);
 }
 
 }  // namespace

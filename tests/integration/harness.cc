@@ -136,13 +136,12 @@ FieldList bearer(std::string_view token) {
   return {{"authorization", "Bearer " + std::string(token)}};
 }
 
-std::unique_ptr<tls::ClientContext> client_tls(const Certificate* certificate,
-                                               const Certificate* ca,
-                                               std::vector<std::string> alpn) {
+std::shared_ptr<const tls::ClientContext> client_tls(const Certificate* certificate,
+                                                     const Certificate* ca,
+                                                     std::vector<std::string> alpn) {
   CHECK(tls::initialize().has_value());
   tls::ClientOptions options;
   options.ca_pem = (ca == nullptr ? Credentials::get().gateway_ca : *ca).pem();
-  options.server_name = "kubernetes.default.svc.cluster.local";
   if (certificate != nullptr) {
     options.certificate_chain_pem = certificate->pem();
     options.private_key_pem = certificate->key_pem();
@@ -520,11 +519,11 @@ void IntegrationTest::start(const Flags& sluice_flags, const Flags& apisim_flags
   start_sluice({.flags = sluice_flags});
 }
 
-tls::ClientContext& IntegrationTest::context(const Certificate* certificate,
-                                             const Certificate* ca) {
+std::shared_ptr<const tls::ClientContext> IntegrationTest::context(const Certificate* certificate,
+                                                                   const Certificate* ca) {
   auto& found = contexts_[{certificate, ca}];
   if (!found) found = client_tls(certificate, ca);
-  return *found;
+  return found;
 }
 
 std::unique_ptr<Http2Client> IntegrationTest::connect(const Certificate* certificate,
@@ -540,7 +539,7 @@ std::unique_ptr<Http2Client> IntegrationTest::connect_directly(std::size_t serve
 }
 
 std::unique_ptr<RawClient> IntegrationTest::connect_raw(const Certificate* certificate) {
-  return std::make_unique<RawClient>(sluice->address(), &context(certificate, nullptr));
+  return std::make_unique<RawClient>(sluice->address(), context(certificate, nullptr));
 }
 
 std::vector<Http2Client::Id> IntegrationTest::open_watches(Http2Client& client, std::size_t count,

@@ -67,9 +67,9 @@ struct Credentials {
 FieldList bearer(std::string_view token = "token-0");
 
 // A TLS client of the proxy (or of a simulated server, with its CA); null certificate: none.
-std::unique_ptr<tls::ClientContext> client_tls(const Certificate* certificate = nullptr,
-                                               const Certificate* ca = nullptr,
-                                               std::vector<std::string> alpn = {"h2"});
+std::shared_ptr<const tls::ClientContext> client_tls(const Certificate* certificate = nullptr,
+                                                     const Certificate* ca = nullptr,
+                                                     std::vector<std::string> alpn = {"h2"});
 
 class Child {
  public:
@@ -212,8 +212,10 @@ class IntegrationTest : public testing::Test {
   std::unique_ptr<ClientLoop> loop;
 
  private:
-  tls::ClientContext& context(const Certificate* certificate, const Certificate* ca);
-  std::map<std::pair<const Certificate*, const Certificate*>, std::unique_ptr<tls::ClientContext>>
+  std::shared_ptr<const tls::ClientContext> context(const Certificate* certificate,
+                                                    const Certificate* ca);
+  std::map<std::pair<const Certificate*, const Certificate*>,
+           std::shared_ptr<const tls::ClientContext>>
       contexts_;
 };
 

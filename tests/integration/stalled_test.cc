@@ -9,7 +9,20 @@
 namespace sluice::test {
 namespace {
 
-using StalledClientTest = IntegrationTest;
+class StalledClientTest : public IntegrationTest {
+ protected:
+  // Sixty, of a megabyte each; true when every one is in its body.
+  bool ask_for_lists_unread(Http2Client& client) {
+    std::vector<Http2Client::Id> lists;
+    for (int i = 0; i < 60; ++i) {
+      lists.push_back(
+          client.ask({.path = "/api/v1/namespaces/bench-1m/configmaps", .reads = false}));
+    }
+    return loop->run_until([&] {
+      return std::ranges::all_of(lists, [&](auto id) { return client.answer(id).bytes > 0; });
+    });
+  }
+};
 
 constexpr std::size_t mib = std::size_t{1} << 20;
 
@@ -68,16 +81,9 @@ TEST_F(StalledClientTest, AHundredUnreadListsDoNotTouchABystanderOfTheSameConnec
 }
 
 TEST_F(StalledClientTest, AboveItsBudgetTheProxyRefusesWithRetryAfterAndRecovers) {
-  start({"--body-bytes-per-worker=2MiB"});
+  start({"--body-bytes-per-worker=2MiB", "--body-bytes-per-client=2MiB"});
   const auto stalled = connect(&credentials.alice);
-  std::vector<Http2Client::Id> lists;
-  for (int i = 0; i < 60; ++i) {
-    lists.push_back(
-        stalled->ask({.path = "/api/v1/namespaces/bench-1m/configmaps", .reads = false}));
-  }
-  ASSERT_TRUE(loop->run_until([&] {
-    return std::ranges::all_of(lists, [&](auto id) { return stalled->answer(id).bytes > 0; });
-  }));
+  ASSERT_TRUE(ask_for_lists_unread(*stalled));
   const auto other = connect(&credentials.bob);
   std::optional<Answer> refused;
   EXPECT_TRUE(eventually(
@@ -94,6 +100,31 @@ TEST_F(StalledClientTest, AboveItsBudgetTheProxyRefusesWithRetryAfterAndRecovers
   stalled->terminate();
   EXPECT_TRUE(eventually(
       [&] { return other->fetch({.path = std::string(object_path)}).status == 200; }, 10s));
+}
+
+TEST_F(StalledClientTest, AboveItsShareOneClientIsRefusedAndOthersAreServed) {
+  start({"--body-bytes-per-worker=8MiB"});
+  const auto stalled = connect(&credentials.alice);
+  ASSERT_TRUE(ask_for_lists_unread(*stalled));
+  // Over another connection, too.
+  const auto again = connect(&credentials.alice);
+  EXPECT_TRUE(eventually(
+      [&] { return again->fetch({.path = std::string(object_path)}).status == 429; }, 10s));
+  const Answer& refused = again->fetch({.path = std::string(object_path)});
+  EXPECT_EQ(refused.status, 429) << refused.describe();
+  EXPECT_NE(refused.field("retry-after"), "") << refused.describe();
+  EXPECT_GT(sluice->metric("sluice_local_replies_total", {"client_overloads"}), 0.0);
+  EXPECT_EQ(sluice->metric("sluice_local_replies_total", {"overloaded"}), 0.0);
+  EXPECT_EQ(again->fetch({.path = "/apis/coordination.k8s.io/v1/namespaces/a/leases/b"})
+                .field("retry-after"),
+            "");
+  const auto other = connect(&credentials.bob);
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_EQ(other->fetch({.path = std::string(object_path)}).status, 200);
+  }
+  stalled->terminate();
+  EXPECT_TRUE(eventually(
+      [&] { return again->fetch({.path = std::string(object_path)}).status == 200; }, 10s));
 }
 
 TEST_F(StalledClientTest, OneThatTakesNoBytesFromItsSocketIsClosed) {
@@ -183,24 +214,44 @@ TEST_F(StalledClientTest, BytesOneByOneTakeNoMoreMemoryThanTheirWindow) {
   for (int server = 0; server < 3; ++server) apisim->post(fmt::format("/servers/{}/thaw", server));
 }
 
-TEST_F(StalledClientTest, AnUploadThatNobodyReadsStaysWithinItsWindow) {
-  start({}, {"--latency=0"});
-  const auto bystander = connect(&credentials.bob);
-  EXPECT_EQ(bystander->fetch({.path = std::string(object_path)}).status, 200);
-  for (int server = 0; server < 3; ++server)
-    apisim->post(fmt::format("/servers/{}/freeze", server));
-  const std::size_t before = sluice->child().resident_bytes();
+TEST_F(StalledClientTest, AnUploadThatNobodyReadsStaysWithinItsWindowUntilSomebodyDoes) {
+  constexpr std::size_t window = 65'536;
+  constexpr std::size_t backend_window = 4 * window;
+  start({fmt::format("--http2-stream-window-bytes-max={}", window)});
   const auto client = connect(&credentials.alice);
+  // Every backend has a connection.
+  for (int i = 0; i < 30; ++i)
+    EXPECT_EQ(client->fetch({.path = std::string(object_path)}).status, 200);
+  const std::size_t before = sluice->child().resident_bytes();
+  apisim->child().signal(SIGSTOP);
   std::vector<Http2Client::Id> uploads;
-  for (int i = 0; i < 50; ++i) {
-    uploads.push_back(client->ask({.method = "POST",
-                                   .path = "/api/v1/namespaces/default/configmaps",
-                                   .body = std::string(2 * mib, 'x')}));
+  for (int i = 0; i < 20; ++i) {
+    uploads.push_back(client->ask(
+        {.method = "POST",
+         .path = "/api/v1/namespaces/default/configmaps",
+         .fields = {{"content-type", "application/json"}},
+         .body = fmt::format(R"({{"metadata":{{"name":"upload-{}"}},"data":{{"filling":"{}"}}}})",
+                             i, std::string(2 * mib, 'x'))}));
   }
-  loop->run_for(2s);
-  EXPECT_LE(sluice->child().resident_bytes(), before + allowance(40 * mib));
-  EXPECT_FALSE(client->ended());
-  for (int server = 0; server < 3; ++server) apisim->post(fmt::format("/servers/{}/thaw", server));
+  const auto uploaded = [&] {
+    std::vector<std::size_t> bytes;
+    for (const Http2Client::Id id : uploads) bytes.push_back(client->uploaded(id));
+    return bytes;
+  };
+  EXPECT_TRUE(loop->run_until([&] { return std::ranges::min(uploaded()) >= window; }, 5s));
+  loop->run_for(300ms);
+  const std::vector<std::size_t> then = uploaded();
+  loop->run_for(500ms);
+  EXPECT_EQ(uploaded(), then);
+  // What the backend granted at first, and what waits here.
+  EXPECT_LE(std::ranges::max(then), backend_window + window);
+  EXPECT_LE(sluice->child().resident_bytes(), before + allowance(16 * mib));
+  apisim->child().signal(SIGCONT);
+  for (const Http2Client::Id id : uploads) {
+    const Answer& answer = client->wait(id);
+    EXPECT_EQ(answer.status, 201) << answer.describe();
+    EXPECT_TRUE(answer.whole()) << answer.describe();
+  }
 }
 
 TEST_F(StalledClientTest, AStreamThatTakesNothingIsResetUnlessItIsAWatch) {
@@ -274,7 +325,8 @@ struct Loan {
 class WindowGrowthTest : public IntegrationTest, public testing::WithParamInterface<Loan> {};
 
 TEST_P(WindowGrowthTest, ServesAQuickReaderWithinTheBudgetAndIsPaidBack) {
-  start({fmt::format("--body-bytes-per-worker={}", GetParam().budget)});
+  start({fmt::format("--body-bytes-per-worker={}", GetParam().budget),
+         fmt::format("--body-bytes-per-client={}", GetParam().budget)});
   const auto lent = [&] { return sluice->metric("sluice_stream_window_lent_bytes"); };
   const auto client = connect(&credentials.alice, {.stream_window_bytes = 4 * mib});
   EXPECT_EQ(lent(), 0.0);

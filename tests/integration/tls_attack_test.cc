@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Clients that abuse TLS once they are connected. They are made of another library, which does what
-// it is told.
+// Clients that speak either version of TLS, and clients that abuse it once they are connected. They
+// are made of another library, which does what it is told.
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -14,6 +14,7 @@
 namespace sluice::test {
 namespace {
 
+constexpr int tls11 = 0x0302;
 constexpr int tls12 = 0x0303;
 constexpr int tls13 = 0x0304;
 
@@ -128,6 +129,24 @@ class TlsAttackTest : public IntegrationTest {
   std::unique_ptr<Http2Client> bystander;
   std::vector<Http2Client::Id> watches;
 };
+
+TEST_F(TlsAttackTest, BothVersionsAreServedAndNoOlderOne) {
+  begin();
+  {
+    ForeignClient old(sluice->address(), tls12, credentials.alice);
+    ASSERT_TRUE(old.peer().established());
+    EXPECT_EQ(old.peer().version(), "TLSv1.2");
+    EXPECT_TRUE(old.get(1));
+    ForeignClient current(sluice->address(), tls13, credentials.alice);
+    ASSERT_TRUE(current.peer().established());
+    EXPECT_EQ(current.peer().version(), "TLSv1.3");
+    EXPECT_TRUE(current.get(1));
+    ForeignClient older(sluice->address(), tls11, credentials.alice);
+    EXPECT_FALSE(older.peer().established());
+    EXPECT_TRUE(older.ended());
+  }
+  expect_unharmed();
+}
 
 TEST_F(TlsAttackTest, AFloodOfKeyUpdatesEndsTheConnectionAndCostsLittle) {
   begin();

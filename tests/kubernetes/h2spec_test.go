@@ -45,6 +45,9 @@ const (
 	connectionError = "a stream error may be treated as a connection error (RFC 9113 section 5.4.1)"
 )
 
+// How long the backend takes to answer.
+const conformanceLatency = 500 * time.Millisecond
+
 // waivedForClients are cases in which the proxy is the server.
 var waivedForClients = map[string]string{
 	"http2/5.1/8":   closedStreams,
@@ -227,6 +230,9 @@ func conformanceAnswer(w http.ResponseWriter, request *http.Request) {
 	user := request.Header.Get("X-Remote-User")
 	switch {
 	case !strings.HasSuffix(request.URL.Path, "/selfsubjectreviews"):
+		// A case that sends something on a stream which is half closed may take its time between two
+		// frames; were the stream answered by then, it would be another case.
+		time.Sleep(conformanceLatency)
 		_, _ = io.WriteString(w, strings.Repeat("conformance ", 100))
 	case user != "" && len(request.TLS.PeerCertificates) > 0:
 		w.Header().Set("Content-Type", "application/json")

@@ -8,6 +8,7 @@ package kubernetes
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/asn1"
 	"encoding/json"
 	"errors"
@@ -46,6 +47,7 @@ type identity struct {
 	issuer  *harness.Authority // Default: the client CA.
 	token   string
 	fields  []harness.Field
+	before  *harness.Pair // A certificate that the client has, too, and would rather show.
 	expect  expectation
 	success bool // The direct answer must be 201, or the case tests nothing.
 }
@@ -53,6 +55,7 @@ type identity struct {
 func identities(t *testing.T, cluster *harness.Cluster, serviceAccount string) []identity {
 	foreign := must[*harness.Authority](t)(harness.NewAuthority("foreign-ca"))
 	clone := must[*harness.Authority](t)(harness.NewAuthority("client-ca"))
+	corporate := must[*harness.Pair](t)(foreign.Issue(harness.Leaf{CommonName: "employee"}))
 	name := func(value string) harness.Attribute { return harness.UTF8(harness.OIDCommonName, value) }
 	group := func(value string) harness.Attribute { return harness.UTF8(harness.OIDOrganization, value) }
 	uid := func(value string) harness.Attribute { return harness.UTF8(harness.OIDUserID, value) }
@@ -103,6 +106,9 @@ func identities(t *testing.T, cluster *harness.Cluster, serviceAccount string) [
 		{name: "certificate, CN with inner newline", leaf: subject(name("plain\nx-remote-group: system:masters")), expect: refused},
 		{name: "certificate, CN with NUL", leaf: subject(name("admin\x00plain")), expect: refused},
 		{name: "certificate, O with outer space", leaf: subject(name("user"), group("system:masters ")), expect: refused},
+		{name: "certificate of another authority beside it", leaf: &harness.Leaf{CommonName: "plain"}, before: corporate, success: true},
+		{name: "certificate with outer space and token", leaf: subject(name(" plain")), token: harness.AdminToken, expect: refused, success: true},
+		{name: "certificate with CA:TRUE and token", leaf: &harness.Leaf{CommonName: "plain", IsAuthority: true}, token: harness.AdminToken, expect: refused, success: true},
 		{name: "certificate, O with newline", leaf: subject(name("user"), group("a\r\nsystem:masters")), expect: refused},
 
 		{name: "token", token: harness.TesterToken, success: true},
@@ -127,6 +133,22 @@ func identities(t *testing.T, cluster *harness.Cluster, serviceAccount string) [
 	}
 }
 
+// wallet puts the other certificate before the client's own. A client of Go then shows the first whose authority was
+// named.
+func (i identity) wallet(config *tls.Config) *tls.Config {
+	if i.before == nil {
+		return config
+	}
+	own, err := config.GetClientCertificate(nil)
+	if err != nil {
+		panic(err)
+	}
+	config = config.Clone()
+	config.GetClientCertificate = nil
+	config.Certificates = []tls.Certificate{i.before.TLS, *own}
+	return config
+}
+
 func TestProxiedIdentityEqualsTheDirectOne(t *testing.T) {
 	cluster := sharedCluster(t)
 	proxy := startProxy(t, cluster, harness.ProxyOptions{})
@@ -143,8 +165,8 @@ func TestProxiedIdentityEqualsTheDirectOne(t *testing.T) {
 				}
 				certificate = must[*harness.Pair](t)(issuer.Issue(*who.leaf))
 			}
-			direct, directErr := review(ctx, who, harnessTarget{cluster.Servers[0].Address, cluster.DirectTLS(certificate)}, fmt.Sprintf("direct-%d", number))
-			proxied, proxiedErr := review(ctx, who, harnessTarget{proxy.Address, proxy.TLS(certificate)}, fmt.Sprintf("proxied-%d", number))
+			direct, directErr := review(ctx, who, harnessTarget{cluster.Servers[0].Address, who.wallet(cluster.DirectTLS(certificate))}, fmt.Sprintf("direct-%d", number))
+			proxied, proxiedErr := review(ctx, who, harnessTarget{proxy.Address, who.wallet(proxy.TLS(certificate))}, fmt.Sprintf("proxied-%d", number))
 			if directErr != nil {
 				t.Fatalf("direct: %v", directErr)
 			}

@@ -7,8 +7,10 @@
 //
 //	SLUICE_BINARY        the proxy (default ../../build/release/sluice)
 //	SLUICE_PROGRAMS      folder of kube-apiserver, kubectl and etcd (default: what ./build prints)
+//	SLUICE_LOSS_RUNS     how often each loss is tried beside a compiler (default 5)
 //	SLUICE_QUIET_PERIOD  how long lists are counted after a server has gone (default 1m)
 //	SLUICE_VERBOSE       set: the servers' last lines are shown, too, where a test fails
+//	SLUICE_CLIENTS       names of foreign clients, or all (default: those that need no other language)
 //	SLUICE_RECORDED      how many requests the recording backends judge (default 100000)
 package kubernetes
 

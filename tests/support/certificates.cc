@@ -19,6 +19,7 @@
 #include <ctime>
 #include <initializer_list>
 
+#include "rsa_8192_key.h"
 #include "sluice/base/check.h"
 
 namespace sluice::test {
@@ -264,15 +265,33 @@ struct Key::State {
   ~State() { EVP_PKEY_free(key); }
 };
 
+static EVP_PKEY* rsa_key(std::size_t bits) {
+  return EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", bits);
+}
+
+static EVP_PKEY* read_key(std::string_view pem) {
+  BIO* bio = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
+  EVP_PKEY* key = PEM_read_bio_PrivateKey(bio, nullptr, nullptr, nullptr);
+  BIO_free(bio);
+  return key;
+}
+
 Key Key::generate(KeyType type) {
   Key key;
   key.state_ = std::make_shared<State>();
   switch (type) {
     case KeyType::p256: key.state_->key = EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256"); break;
     case KeyType::p384: key.state_->key = EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-384"); break;
-    case KeyType::rsa2048:
-      key.state_->key = EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", std::size_t{2048});
-      break;
+    case KeyType::p224: key.state_->key = EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-224"); break;
+    case KeyType::p521: key.state_->key = EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-521"); break;
+    case KeyType::ed25519: key.state_->key = EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"); break;
+    case KeyType::rsa8192: key.state_->key = read_key(rsa_8192_key_pem); break;
+    case KeyType::rsa4096: key.state_->key = rsa_key(4096); break;
+    case KeyType::rsa2048: key.state_->key = rsa_key(2048); break;
+    case KeyType::rsa1024: key.state_->key = rsa_key(1024); break;
+    case KeyType::rsa1023: key.state_->key = rsa_key(1023); break;
+    case KeyType::rsa768: key.state_->key = rsa_key(768); break;
+    case KeyType::rsa512: key.state_->key = rsa_key(512); break;
   }
   CHECK(key.state_->key != nullptr);
   return key;
@@ -294,7 +313,8 @@ Der Key::public_key_info() const { return to_der(i2d_PUBKEY, state_->key); }
 
 Der Key::sign(Bytes data) const {
   EVP_MD_CTX* context = EVP_MD_CTX_new();
-  CHECK_EQ(EVP_DigestSignInit(context, nullptr, EVP_sha256(), nullptr, state_->key), 1);
+  const EVP_MD* hash = EVP_PKEY_is_a(state_->key, "ED25519") == 1 ? nullptr : EVP_sha256();
+  CHECK_EQ(EVP_DigestSignInit(context, nullptr, hash, nullptr, state_->key), 1);
   std::size_t size = 0;
   CHECK_EQ(EVP_DigestSign(context, nullptr, &size, data.data(), data.size()), 1);
   Der signature(size);
@@ -308,6 +328,8 @@ Der Key::signature_algorithm() const {
   if (EVP_PKEY_is_a(state_->key, "RSA") == 1) {
     return element(tag_sequence, {oid("1.2.840.113549.1.1.11"), Der{0x05, 0x00}});
   }
+  if (EVP_PKEY_is_a(state_->key, "ED25519") == 1)
+    return element(tag_sequence, {oid("1.3.101.112")});
   return element(tag_sequence, {oid("1.2.840.10045.4.3.2")});
 }
 

@@ -57,14 +57,27 @@ Der encode(const Name& name);
 
 // --- Keys -------------------------------------------------------------------------------------
 
-enum class KeyType : std::uint8_t { p256, p384, rsa2048 };
+enum class KeyType : std::uint8_t {
+  p256,
+  p224,
+  p384,
+  p521,
+  ed25519,
+  rsa8192,  // always the same key
+  rsa4096,
+  rsa2048,
+  rsa1024,
+  rsa1023,
+  rsa768,
+  rsa512
+};
 
 class Key {
  public:
   static Key generate(KeyType type = KeyType::p256);
   std::string pem() const;          // PKCS #8, unencrypted
   Der public_key_info() const;      // SubjectPublicKeyInfo
-  Der sign(Bytes data) const;       // with SHA-256
+  Der sign(Bytes data) const;       // with SHA-256, but for Ed25519
   Der signature_algorithm() const;  // AlgorithmIdentifier of sign()
   // This private key claiming to belong to the public key of `claimed`: what it signs does not
   // verify under it. For peers that present a certificate whose key they do not have. P-256 only.

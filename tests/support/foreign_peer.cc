@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// A TLS peer on memory buffers of OpenSSL.
 #include "foreign_peer.h"
 
 #include <openssl/bio.h>
@@ -207,6 +208,17 @@ std::string ForeignPeer::group() const {
   return name == nullptr ? "" : name;
 }
 std::string ForeignPeer::alert() const { return state_->alert; }
+std::vector<test::Der> ForeignPeer::requested_authorities() const {
+  std::vector<test::Der> names;
+  const STACK_OF(X509_NAME)* list = SSL_get0_peer_CA_list(state_->ssl);
+  for (int i = 0; i < sk_X509_NAME_num(list); ++i) {
+    const unsigned char* der = nullptr;
+    std::size_t size = 0;
+    CHECK_EQ(X509_NAME_get0_der(sk_X509_NAME_value(list, i), &der, &size), 1);
+    names.emplace_back(der, der + size);
+  }
+  return names;
+}
 void ForeignPeer::free_session(void* session) {
   SSL_SESSION_free(static_cast<SSL_SESSION*>(session));
 }

@@ -49,6 +49,8 @@ class ForeignPeer {
   std::string version() const;
   std::string group() const;
   std::string alert() const;  // the description of the alert received last
+  // The names of the authorities whose certificates the other side asked for, as DER.
+  std::vector<test::Der> requested_authorities() const;
   static void free_session(void* session);
   // Whether the library can read this certificate and finds its key fitting.
   static bool can_present(const test::Certificate& certificate);

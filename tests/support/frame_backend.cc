@@ -16,7 +16,7 @@ class FrameBackend::Connection final : public net::ConnectionHandler, public htt
  public:
   Connection(FrameBackend& backend, std::uint64_t number, int descriptor)
       : backend_(backend), number_(number), connection_(backend.loop_.transport(), *this) {
-    connection_.accept(descriptor, [this](std::string_view) { return backend_.tls_.get(); });
+    connection_.accept(descriptor, [this](std::string_view) { return backend_.tls_; });
   }
 
   void send(std::string_view bytes) {

@@ -56,7 +56,7 @@ class FrameBackend {
   void accepted(int descriptor);
 
   ClientLoop& loop_;
-  std::unique_ptr<tls::ServerContext> tls_;
+  std::shared_ptr<const tls::ServerContext> tls_;
   io::Address address_;
   net::AdmissionBudget budget_{1000};
   std::unique_ptr<net::Listener> listener_;

@@ -14,6 +14,7 @@
 
 #include "sluice/base/check.h"
 #include "sluice/tls/engine.h"
+#include "tls_record.h"
 
 namespace sluice::test {
 
@@ -24,6 +25,7 @@ std::string_view to_string(Ending ending) {
     case Ending::reset: return "RST_STREAM";
     case Ending::own_reset: return "own RST_STREAM";
     case Ending::refused_by_goaway: return "refused by GOAWAY";
+    case Ending::never_sent: return "never sent";
     case Ending::connection_closed: return "connection closed";
     case Ending::connection_reset: return "connection reset";
   }
@@ -81,10 +83,11 @@ void ClientLoop::run_for(Duration duration) {
 
 // --- client ----------------------------------------------------------------------------------
 
-Http2Client::Http2Client(ClientLoop& loop, const io::Address& address, tls::ClientContext& tls,
+Http2Client::Http2Client(ClientLoop& loop, const io::Address& address,
+                         std::shared_ptr<const tls::ClientContext> tls,
                          const ClientOptions& options)
     : loop_(loop), options_(options), connection_(loop.transport(), *this) {
-  connection_.connect(address, tls);
+  connection_.connect(address, std::move(tls), api_server_name);
   loop_.run_until([this] { return ready_ || ended_; });
 }
 
@@ -247,13 +250,15 @@ void Http2Client::on_stream_closed(http2::StreamRef stream, http2::ErrorCode cod
   Answer* answer = find(stream.id);
   if (answer == nullptr || answer->over) return;
   if (answer->ending == Ending::end_stream && by_peer) answer->upload_stopped = true;
-  const bool refused = code == http2::ErrorCode::refused_stream && !goaways_.empty() &&
-                       stream.id > goaways_.back().first;
-  finish(stream.id, *answer,
-         refused   ? Ending::refused_by_goaway
-         : by_peer ? Ending::reset
-                   : Ending::own_reset,
-         code);
+  Ending ending = by_peer ? Ending::reset : Ending::own_reset;
+  if (code == http2::ErrorCode::refused_stream && !goaways_.empty()) {
+    if (stream.id > goaways_.back().first) {
+      ending = Ending::refused_by_goaway;
+    } else if (!session_->request_written(stream.id)) {
+      ending = Ending::never_sent;
+    }
+  }
+  finish(stream.id, *answer, ending, code);
 }
 
 http2::BodyResult Http2Client::on_body_wanted(http2::StreamRef stream, MutableBytes room) {
@@ -305,7 +310,8 @@ std::size_t run(const std::vector<Http2Client*>& clients, const Load& load, Dura
 
 // --- raw -------------------------------------------------------------------------------------
 
-RawClient::RawClient(const io::Address& address, tls::ClientContext* tls, bool handshake) {
+RawClient::RawClient(const io::Address& address, std::shared_ptr<const tls::ClientContext> tls,
+                     bool handshake) {
   CHECK(tls::initialize().has_value());
   descriptor_ = ::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
   CHECK(descriptor_ >= 0);
@@ -317,7 +323,7 @@ RawClient::RawClient(const io::Address& address, tls::ClientContext* tls, bool h
   }
   ::fcntl(descriptor_, F_SETFL, ::fcntl(descriptor_, F_GETFL) | O_NONBLOCK);
   if (tls == nullptr) return;
-  engine_ = tls::Engine::client(*tls).value();
+  engine_ = tls::Engine::client(std::move(tls), api_server_name).value();
   if (!handshake) return;
   process_tls();
   read_until([this] { return established(); });
@@ -358,11 +364,10 @@ void RawClient::process_tls() {
     if (status == Status::failed) end_ = End::alert;
     if (status != Status::done) return;
   }
-  std::array<std::uint8_t, tls::plain_record_bytes_max> plain;
   while (true) {
-    const tls::Engine::ReadResult result = engine_->read(plain);
+    const tls::Engine::ReadResult result = engine_->read();
     if (result.status == Status::done) {
-      process(Bytes(plain).first(result.bytes));
+      process(result.plain);
       continue;
     }
     if (result.status == Status::closed && end_ == End::open) end_ = End::close_notify;
@@ -450,7 +455,7 @@ bool RawClient::send(std::string_view bytes, Duration timeout, bool reads) {
     const std::string_view piece = bytes.substr(0, tls::plain_record_bytes_max);
     bytes.remove_prefix(piece.size());
     tls::RecordBuffer buffer{record.data(), 0, record.size()};
-    if (!engine_->write(as_bytes(piece), buffer)) return false;
+    if (!write_record(*engine_, as_bytes(piece), buffer)) return false;
     if (!write_all(as_text({record.data(), buffer.size}), timeout, reads)) return false;
     if (reads) take_input(Duration::zero());
     if (end_ != End::open) return false;

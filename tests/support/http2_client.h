@@ -30,6 +30,9 @@ using namespace std::chrono_literals;
 // A wait that takes this long has failed; nothing is meant to take as long.
 constexpr Duration patience = std::chrono::seconds(30);
 
+// Of the API servers, and of the proxy before them: what certificates carry in these tests.
+inline constexpr std::string_view api_server_name = "kubernetes.default.svc.cluster.local";
+
 // The reactor under the clients of one test. Must outlive them.
 class ClientLoop {
  public:
@@ -66,6 +69,7 @@ enum class Ending : std::uint8_t {
   reset,       // RST_STREAM by the peer; see `code`
   own_reset,
   refused_by_goaway,  // above the last stream of a GOAWAY
+  never_sent,         // a GOAWAY came before it had left
   connection_closed,  // FIN or close_notify under the stream
   connection_reset,   // TCP reset under the stream
 };
@@ -99,8 +103,8 @@ class Http2Client final : public net::ConnectionHandler, public http2::SessionHa
 
   // Connects and returns when the connection has been established (with the peer's SETTINGS) or has
   // ended.
-  Http2Client(ClientLoop& loop, const io::Address& address, tls::ClientContext& tls,
-              const ClientOptions& options = {});
+  Http2Client(ClientLoop& loop, const io::Address& address,
+              std::shared_ptr<const tls::ClientContext> tls, const ClientOptions& options = {});
   ~Http2Client() override;
 
   bool ready() const { return ready_ && !ended_; }
@@ -114,6 +118,8 @@ class Http2Client final : public net::ConnectionHandler, public http2::SessionHa
   }
   const Answer& answer(Id id) const { return answers_.at(id); }
   void forget(Id id) { answers_.erase(id); }
+  // How much of its body has left, while the stream is open.
+  std::size_t uploaded(Id id) const { return outgoing_.at(id).sent; }
   // From now on this stream is read.
   void read(Id id);
   void reset(Id id, http2::ErrorCode code = http2::ErrorCode::cancel);
@@ -197,7 +203,8 @@ class RawClient {
   };
 
   // Without `tls`: plain TCP. The handshake is made at once unless `handshake` is false.
-  RawClient(const io::Address& address, tls::ClientContext* tls, bool handshake = true);
+  RawClient(const io::Address& address, std::shared_ptr<const tls::ClientContext> tls,
+            bool handshake = true);
   ~RawClient();
   RawClient(const RawClient&) = delete;
   RawClient& operator=(const RawClient&) = delete;

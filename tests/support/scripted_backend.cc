@@ -16,21 +16,18 @@ const ClusterKeys& ClusterKeys::get() {
   return keys;
 }
 
-std::unique_ptr<tls::ClientContext> ClusterKeys::plain_context() const {
-  return std::move(*tls::ClientContext::create({.ca_pem = serving_ca.pem(),
-                                                .server_name = "backend",
-                                                .certificate_chain_pem = {},
-                                                .private_key_pem = {}}));
+std::shared_ptr<const tls::ClientContext> ClusterKeys::plain_context() const {
+  return std::move(*tls::ClientContext::create(
+      {.ca_pem = serving_ca.pem(), .certificate_chain_pem = {}, .private_key_pem = {}}));
 }
 
-std::unique_ptr<tls::ClientContext> ClusterKeys::identity_context() const {
+std::shared_ptr<const tls::ClientContext> ClusterKeys::identity_context() const {
   return std::move(*tls::ClientContext::create({.ca_pem = serving_ca.pem(),
-                                                .server_name = "backend",
                                                 .certificate_chain_pem = front_proxy.pem(),
                                                 .private_key_pem = front_proxy.key_pem()}));
 }
 
-std::unique_ptr<tls::ServerContext> ClusterKeys::server_context() const {
+std::shared_ptr<const tls::ServerContext> ClusterKeys::server_context() const {
   return std::move(*tls::ServerContext::create({.certificate_chain_pem = serving.pem(),
                                                 .private_key_pem = serving.key_pem(),
                                                 .client_ca_pem = front_proxy_ca.pem()}));
@@ -73,6 +70,13 @@ void ScriptedBackend::Request::answer(const http::ResponseHead& answer_head, std
   connection->connection_.mark_dirty();
 }
 
+void ScriptedBackend::Request::answer_head(int status) {
+  http::ResponseHead answer_head;
+  answer_head.status = status;
+  connection->session_.submit_response(id, answer_head, false);
+  connection->connection_.mark_dirty();
+}
+
 void ScriptedBackend::Request::refuse() {
   connection->session_.reset_stream(id, http2::ErrorCode::refused_stream);
   connection->connection_.mark_dirty();
@@ -86,7 +90,7 @@ ScriptedBackend::Connection::Connection(ScriptedBackend& backend, int descriptor
       session_(*this,
                {.server = true, .max_concurrent_streams = backend.options_.max_concurrent_streams},
                backend.transport_.reactor().now()) {
-  connection_.accept(descriptor, [this](std::string_view) { return backend_.context_.get(); });
+  connection_.accept(descriptor, [this](std::string_view) { return backend_.context_; });
 }
 
 void ScriptedBackend::Connection::goaway() {
@@ -122,6 +126,7 @@ void ScriptedBackend::Connection::on_request(http2::StreamRef ref, http::Request
   request.head = std::move(head);
   order_.push_back(&request);
   open_streams_max_ = std::max(open_streams_max_, open_streams());
+  if (backend_.on_head) backend_.on_head(request);
   if (end_of_stream) on_end_of_stream(ref);
 }
 

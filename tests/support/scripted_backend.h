@@ -17,7 +17,7 @@
 
 namespace sluice::test {
 
-// The keys of a small cluster, made once in a program.
+// The keys of a small cluster, made once in a program. Its API servers are all named "backend".
 struct ClusterKeys {
   Certificate serving_ca = make_ca("serving-ca");
   Certificate serving = issue_server(serving_ca, {"backend"});
@@ -25,9 +25,9 @@ struct ClusterKeys {
   Certificate front_proxy = issue_client(front_proxy_ca, "front-proxy");
 
   static const ClusterKeys& get();
-  std::unique_ptr<tls::ClientContext> plain_context() const;
-  std::unique_ptr<tls::ClientContext> identity_context() const;
-  std::unique_ptr<tls::ServerContext> server_context() const;
+  std::shared_ptr<const tls::ClientContext> plain_context() const;
+  std::shared_ptr<const tls::ClientContext> identity_context() const;
+  std::shared_ptr<const tls::ServerContext> server_context() const;
 };
 
 class ScriptedBackend {
@@ -47,6 +47,8 @@ class ScriptedBackend {
     }
     void answer(int status, std::string body = {});
     void answer(const http::ResponseHead& head, std::string body);
+    // A head that is the whole answer.
+    void answer_head(int status);
     // A head without an end, as of a watch.
     void begin(int status);
     void begin(const http::ResponseHead& head);
@@ -109,6 +111,8 @@ class ScriptedBackend {
   const io::Address& address() const { return address_; }
   // Called for each request once its end was seen; without it requests wait for their test.
   std::function<void(Request&)> on_request;
+  // Called before that, when there is but its head.
+  std::function<void(Request&)> on_head;
   // Takes bytes and says nothing any more, not even to PING.
   bool mute = false;
 
@@ -128,7 +132,7 @@ class ScriptedBackend {
   net::Transport& transport_;
   io::Address address_;
   Options options_;
-  std::unique_ptr<tls::ServerContext> context_;
+  std::shared_ptr<const tls::ServerContext> context_;
   int listener_ = -1;
   io::Operation accept_;
   std::vector<std::unique_ptr<Connection>> connections_;

@@ -6,17 +6,19 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "sluice/backend/connection_pool.h"
 #include "sluice/backend/endpoint.h"
-#include "sluice/backend/session_pool.h"
 
 namespace sluice::backend {
 
 enum class Health : std::uint8_t {
   unknown,  // not probed yet
   ready,
-  not_ready,  // readiness 500, refused, or two time-outs: no new streams
+  slow,       // lives, but is late to say so: left out while enough others are not
+  not_ready,  // readiness 500, refused, or silent for long: no new streams
 };
 std::string_view to_string(Health health);
 
@@ -25,6 +27,8 @@ struct BackendStatus {
   explicit BackendStatus(Endpoint e) : endpoint(std::move(e)) {}
   const Endpoint endpoint;
   std::atomic<Health> health{Health::unknown};
+  // Whether the last probe got an answer, and in time.
+  std::atomic<bool> answers{false};
   // Whether this backend takes our X-Remote-* fields for what they say; false stops the identity
   // pools to it (wrong front-proxy trust at the backend).
   std::atomic<bool> trusts_identity{true};
@@ -33,19 +37,34 @@ struct BackendStatus {
 struct Cluster {
   explicit Cluster(const std::vector<Endpoint>& endpoints);
   std::vector<std::unique_ptr<BackendStatus>> backends;
-  bool any_ready() const;
+  bool any_usable() const;  // ready, or at least alive
+  // False when no probe is answered: then it is rather us, or the network.
+  bool any_answers() const;
 };
 
 struct BackendSetOptions {
   PoolOptions pool;
   std::uint32_t suspect_streams_per_connection = 4;
   Duration suspect_connect_spacing = std::chrono::milliseconds(20);
+
+  friend bool operator==(const BackendSetOptions&, const BackendSetOptions&) = default;
 };
 
-// TLS settings towards one backend; `identity` is null without a front-proxy certificate.
+// TLS towards all backends, of one thread; `identity` is null without a front-proxy certificate.
 struct BackendContexts {
-  std::unique_ptr<tls::ClientContext> plain;
-  std::unique_ptr<tls::ClientContext> identity;
+  std::shared_ptr<const tls::ClientContext> plain;
+  std::shared_ptr<const tls::ClientContext> identity;
+};
+
+// What they are made of.
+struct BackendTls {
+  tls::ClientOptions plain;
+  std::optional<tls::ClientOptions> identity;
+
+  // For the calling thread.
+  Result<BackendContexts> make_contexts() const;
+
+  friend bool operator==(const BackendTls&, const BackendTls&) = default;
 };
 
 // One worker's. Thread: the transport's.
@@ -54,7 +73,7 @@ class BackendSet {
   // Something that the control thread should look at: a probe is due.
   using OnEvent = std::function<void(std::size_t backend, PoolKind, PoolEvent, const std::string&)>;
 
-  BackendSet(net::Transport& transport, Cluster& cluster, std::vector<BackendContexts> contexts,
+  BackendSet(net::Transport& transport, Cluster& cluster, const BackendContexts& contexts,
              const BackendSetOptions& options, std::uint64_t seed, OnEvent on_event);
 
   std::size_t size() const { return backends_.size(); }
@@ -62,26 +81,34 @@ class BackendSet {
     return cluster_.backends[backend]->endpoint;
   }
   // Null for the identity kinds without a front-proxy certificate.
-  SessionPool* pool(std::size_t backend, PoolKind kind) {
+  ConnectionPool* pool(std::size_t backend, PoolKind kind) {
     return backends_[backend].pools[static_cast<std::size_t>(kind)].get();
   }
   Cluster& cluster() { return cluster_; }
 
-  // Bit i: backend i may get new streams of this kind. When no backend looks good, all that can be
-  // reached count as usable: the last known good are better than none.
-  std::uint64_t usable(PoolKind kind, std::uint64_t draining) const;
+  // Bit i: backend i may get new streams of this kind. Slow ones are left out unless less than half
+  // of those that live would remain. When no backend looks good, all that can be reached count as
+  // usable: the last known good are better than none. Those in `leaving` count as not ready.
+  std::uint64_t usable(PoolKind kind, std::uint64_t leaving = 0) const;
 
   // Opens a connection to every backend when a kind is used for the first time, so that the choice
   // never trades against reuse.
   void warm_up(PoolKind kind);
+  // Puts the request on a connection to a backend that was usable; see ConnectionPool::open().
+  void open(BackendStream& stream, std::size_t backend, PoolKind kind, const OpenRequest& request) {
+    pool(backend, kind)->open(stream, request);
+  }
+
+  // A probe of this backend failed: its connections must give a sign of life, or end. Nothing is
+  // ended if by then no probe of any backend is answered.
+  void check(std::size_t backend);
 
   void terminate();
   bool terminated() const;
 
  private:
   struct Backend {
-    BackendContexts contexts;
-    std::array<std::unique_ptr<SessionPool>, pool_kinds> pools;
+    std::array<std::unique_ptr<ConnectionPool>, pool_kinds> pools;
   };
   Cluster& cluster_;
   std::vector<Backend> backends_;

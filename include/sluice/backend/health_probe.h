@@ -4,9 +4,13 @@
 // the verdicts lie in BackendStatus, which workers read.
 //
 // Readiness (k8s.io/apiserver pkg/server/genericapiserver.go: /readyz turns 500 as soon as a
-// shutdown begins): 200 is ready. A 5xx or a refused connection takes a backend out at once,
-// silence after two tries; two good answers bring it back. 401, 403 and 404 say that the server
-// lives and the probe is misconfigured: it stays in use, with a warning.
+// shutdown begins): 200 is ready. A 5xx or a refused connection takes a backend out at once, a
+// connection that fails otherwise the second time; two good answers bring it back. 401, 403 and 404
+// say that the server lives and the probe is misconfigured: it stays in use, with a warning.
+//
+// An answer that is late says that the server is slow, not that it is dead: the probe stays open
+// until it is answered or fails, and only long silence counts as death. Meanwhile those who know
+// the backend's connections are told to see whether they live.
 //
 // Identity: a SelfSubjectReview through a connection with the front-proxy certificate must name
 // exactly the user that we claim, and one without X-Remote-User must not be allowed.
@@ -27,10 +31,12 @@ namespace sluice::backend {
 struct ProbeOptions {
   std::string readiness_path = "/readyz";
   Duration interval = std::chrono::seconds(1);
-  Duration timeout = std::chrono::seconds(1);
+  Duration timeout = std::chrono::seconds(1);  // from here on an answer is late
   Duration identity_interval = std::chrono::seconds(60);
   std::uint32_t failures = 2;
   std::uint32_t successes = 2;
+
+  friend bool operator==(const ProbeOptions&, const ProbeOptions&) = default;
 };
 
 // Adds the fields that claim `user` in `groups` to a probe (the header names are options).
@@ -40,16 +46,20 @@ class HealthProbe {
  public:
   // Called when a backend's health or trust has changed; `text` says why.
   using OnChange = std::function<void(std::size_t backend, const std::string& text)>;
+  // Called when a probe got no answer, or none yet in its time.
+  using OnUnanswered = std::function<void(std::size_t backend)>;
 
-  // `contexts` (one per backend) must outlive this; `claim` is null without a front-proxy pair.
-  HealthProbe(net::Transport& transport, Cluster& cluster, std::vector<BackendContexts>& contexts,
+  // `claim` is null without a front-proxy pair.
+  HealthProbe(net::Transport& transport, Cluster& cluster, const BackendContexts& contexts,
               const ProbeOptions& options, ClaimIdentity claim, std::uint64_t seed,
-              OnChange on_change);
+              OnChange on_change, OnUnanswered on_unanswered);
   ~HealthProbe();
 
   void start();
   // A worker saw something: probe this backend now.
   void probe_now(std::size_t backend);
+  // The backend's open connections give no sign of life. If its probe waits, too, it is out of use.
+  void connections_silent(std::size_t backend);
   // A request showed that this backend refuses our identity: check the trust now.
   void check_identity_now(std::size_t backend);
   // Whether each backend has been asked at least once.
@@ -69,6 +79,7 @@ class HealthProbe {
   const ProbeOptions options_;
   ClaimIdentity claim_;
   OnChange on_change_;
+  OnUnanswered on_unanswered_;
   std::vector<std::unique_ptr<Target>> targets_;
 };
 

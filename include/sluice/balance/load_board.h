@@ -3,7 +3,7 @@
 // that two cores write: each worker stores its own counts to lines of its own, and adds up those of
 // the others at most once a millisecond. A worker's own counts are always exact in its view.
 //
-//   LoadBoard (shared, outlives all)      one Slot (padded lines) per worker, and the drain bits
+//   LoadBoard (shared, outlives all)      one Slot (padded lines) per worker
 //     └─ WorkerLoad (one per worker, its thread only)      the view to pick from
 //          └─ LoadLease (one per exchange)                 counts from the pick to the end
 #pragma once
@@ -29,11 +29,6 @@ class LoadBoard {
   std::size_t workers() const { return workers_; }
   std::size_t backends() const { return backends_; }
 
-  // A drain bit acts at once for all workers: any worker that sees a backend's drain answer sets
-  // it, the control thread clears it when a probe says otherwise. Any thread.
-  void set_draining(std::size_t backend, bool draining);
-  BackendMask draining() const { return draining_.load(std::memory_order_relaxed); }
-
   // Totals over all workers, for metrics and the admin pages (`recent` stays 0). Any thread.
   Load total(std::size_t backend) const;
   // One worker's part of it.
@@ -49,7 +44,6 @@ class LoadBoard {
   const std::size_t workers_;
   const std::size_t backends_;
   std::unique_ptr<Slot[]> slots_;
-  alignas(64) std::atomic<BackendMask> draining_{0};
 };
 
 class WorkerLoad;
@@ -101,6 +95,10 @@ class WorkerLoad {
 
   // Counts a choice from now on: `units` of work, and a watch when `request` is one.
   [[nodiscard]] LoadLease assign(std::size_t backend, RequestClass request, std::uint32_t units);
+
+  // Backends that may be picked from now on, and those that could be all along: a newcomer starts
+  // with what the others were assigned lately on average. With nothing it would win every tie.
+  void join(BackendMask newcomers, BackendMask others);
 
   LoadBoard& board() { return board_; }
 

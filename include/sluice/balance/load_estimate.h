@@ -38,8 +38,6 @@ class LoadEstimate {
   virtual ~LoadEstimate() = default;
   // Units of work to count from the pick on; at least 1.
   virtual std::uint32_t units(const CostQuestion& question) const = 0;
-  // What the answer turned out to be; nothing to learn from by default.
-  virtual void learn(const CostQuestion&, std::uint64_t /*answer_bytes*/) {}
 };
 
 struct FixedLoadOptions {

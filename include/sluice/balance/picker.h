@@ -54,6 +54,8 @@ struct PickerOptions {
   Policy policy = Policy::power_of_two;
   // A backend with this much work or more is hot: watches avoid it before they compare watches.
   std::uint32_t hot_work = 64;
+
+  friend bool operator==(const PickerOptions&, const PickerOptions&) = default;
 };
 
 class Picker {

@@ -19,6 +19,9 @@ struct SlotId {
   friend bool operator==(const SlotId&, const SlotId&) = default;
   explicit operator bool() const { return slot != UINT32_MAX; }
   std::uint64_t packed() const { return (static_cast<std::uint64_t>(generation) << 32) | slot; }
+  static SlotId unpacked(std::uint64_t bits) {
+    return {static_cast<std::uint32_t>(bits), static_cast<std::uint32_t>(bits >> 32)};
+  }
 };
 
 template <class T>

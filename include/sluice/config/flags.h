@@ -19,6 +19,7 @@ namespace sluice::config {
 struct CommandLine {
   enum class Action : std::uint8_t { run, check, help, version };
   Action action = Action::run;
+  std::string client_certificate;  // with `check`: only who it would be is asked
   Config config;
   std::vector<std::string> mistakes;  // one sentence each: flag, value, remedy
 };
@@ -29,6 +30,16 @@ CommandLine parse(std::span<const std::string_view> arguments);
 
 // What --help prints: grouped, with types and defaults, at most 100 columns.
 std::string help_text();
+
+// A row of the table, for whoever walks all flags: bounds are empty where the type has none.
+struct FlagRow {
+  enum class Kind : std::uint8_t { toggle, text, list, choice, duration, count, size };
+  std::string_view name;
+  Kind kind;
+  std::string initial;  // as Config{} says
+  std::string low, high;
+};
+std::vector<FlagRow> flag_rows();
 
 // Every flag with its value, one `--name=value` a line: for logs and --check. Holds no secret.
 std::vector<std::string> describe(const Config& config);

@@ -12,6 +12,7 @@
 #include "sluice/base/time.h"
 #include "sluice/config/config.h"
 #include "sluice/io/address.h"
+#include "sluice/tls/secret.h"
 
 namespace sluice::config {
 
@@ -28,13 +29,14 @@ struct Environment {
 };
 Environment system_environment();
 
+// Whoever has made TLS contexts of them ends them, for the sake of the keys.
 struct Files {
   std::string tls_cert_pem;
-  std::string tls_private_key_pem;
+  tls::Secret tls_private_key_pem;
   std::string client_ca_pem;  // empty: not given
   std::string backend_ca_pem;
   std::string proxy_client_cert_pem;  // empty: not given
-  std::string proxy_client_key_pem;
+  tls::Secret proxy_client_key_pem;
 };
 
 struct Validation {
@@ -43,6 +45,7 @@ struct Validation {
   std::vector<std::string> notes;     // what the configuration means: "runs as a plain balancer"
 
   // The rest is complete only without mistakes.
+  WallTime checked_at{};
   Config config;  // with 0 = "find out" replaced: workers, client_connections_max
   Files files;
   std::vector<io::Address> listen;

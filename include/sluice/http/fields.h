@@ -44,6 +44,11 @@ class Fields {
     return removed;
   }
 
+  // Forgets all but the first field of that name, of which it keeps `value_bytes_max`; memory above
+  // `kept_bytes_max` is given back.
+  void keep_only(std::string_view name, std::size_t value_bytes_max);
+  static constexpr std::size_t kept_bytes_max = 4096;
+
   // The size of the list as RFC 9113 section 6.5.2 counts it: 32 bytes are added to each field.
   std::size_t list_bytes() const;
 
@@ -51,6 +56,8 @@ class Fields {
     arena_.clear();
     entries_.clear();
   }
+  // Memory that is held, whether used or not.
+  std::size_t held_bytes() const { return arena_.capacity() + entries_.capacity() * sizeof(Entry); }
 
  private:
   struct Entry {

@@ -2,11 +2,15 @@
 // The heads of a request and of a response, as both HTTP versions deliver them.
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 #include "sluice/http/fields.h"
 
 namespace sluice::http {
+
+// A head of usual size leaves its memory to the next one; what is above this is given back.
+constexpr std::size_t usual_head_bytes = 16 * 1024;
 
 struct RequestHead {
   std::string method;
@@ -21,6 +25,11 @@ struct RequestHead {
     authority.clear();
     path.clear();
     fields.clear();
+  }
+  // Memory that is held, whether used or not.
+  std::size_t held_bytes() const {
+    return method.capacity() + scheme.capacity() + authority.capacity() + path.capacity() +
+           fields.held_bytes();
   }
 };
 

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "sluice/base/bytes.h"
@@ -44,5 +45,8 @@ class RequestParser {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// The version of the library that is linked in.
+std::string library_version();
 
 }  // namespace sluice::http1

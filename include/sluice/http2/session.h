@@ -20,6 +20,7 @@
 #include "sluice/base/bytes.h"
 #include "sluice/base/error.h"
 #include "sluice/base/time.h"
+#include "sluice/http/body.h"
 #include "sluice/http/message.h"
 
 namespace sluice::http2 {
@@ -57,27 +58,28 @@ struct SessionOptions {
   std::uint32_t max_concurrent_streams = 250;  // advertised when server
   std::uint32_t stream_window_bytes = 64 * 1024;
   std::uint32_t connection_window_bytes = 16 * 1024 * 1024;
+  // Heads that are received.
   std::uint32_t header_fields_max = 4096;
   std::uint32_t header_list_bytes_max = 256 * 1024;  // as RFC 9113 section 6.5.2 counts
+  // Heads that are sent; the limits of whoever received them. A head above it is reset.
+  std::uint32_t sent_fields_max = 8192;
+  std::uint32_t sent_list_bytes_max = 1024 * 1024;
   // Abuse budgets: token buckets for each connection; exceeding one ends it.
-  std::uint32_t resets_burst = 200;  // RST_STREAM received or provoked, see abuse_limits.h
+  // RST_STREAM received or provoked, see abuse_limits.h; at least twice the streams of a client.
+  std::uint32_t resets_burst = 500;
   std::uint32_t resets_per_second = 20;
   std::uint32_t control_frames_burst = 200;  // PING, SETTINGS, PRIORITY, empty DATA …
   std::uint32_t control_frames_per_second = 20;
-  std::uint32_t outbound_queue_frames_max = 1000;  // answers we owe to a peer that does not read
+  // Answers that we owe to a peer that does not read, beside those of its open streams.
+  std::uint32_t outbound_queue_frames_max = 1000;
   // Shared by all sessions of a worker (codec_memory.h); null: the session has its own, 16 KB more.
   CodecMemory* memory = nullptr;
+
+  friend bool operator==(const SessionOptions&, const SessionOptions&) = default;
 };
 
-enum class BodyStatus : std::uint8_t {
-  more,      // bytes were produced, or none yet: `resume_body` will be called when there are
-  finished,  // the last bytes of the body were produced; END_STREAM (or trailers) follows
-};
-
-struct BodyResult {
-  std::size_t bytes = 0;
-  BodyStatus status = BodyStatus::more;
-};
+using http::BodyResult;
+using http::BodyStatus;
 
 // Events, called from feed() and collect(). None may destroy the session; all may call its methods.
 class SessionHandler {
@@ -88,11 +90,17 @@ class SessionHandler {
   virtual void on_request(StreamRef, http::RequestHead&&, bool /*end_of_stream*/) {}
   // role client: a complete response head; `head.status` may be 1xx, then another head follows.
   virtual void on_response(StreamRef, http::ResponseHead&&, bool /*end_of_stream*/) {}
-  // The head of this stream broke a limit (fields, bytes) and was dropped: answer it with 431 or
-  // reset it. Role server only; a backend's stream is reset by the session itself
-  // (enhance_your_calm), as are trailers, and requests more than twice too large, which are not
-  // shown at all.
-  virtual void on_head_too_large(StreamRef) {}
+  // The head of this stream broke a limit (fields, bytes) and was dropped but for its request line,
+  // as far as that came: answer it with 431 or reset it. Role server only; a backend's stream is
+  // reset by the session itself (enhance_your_calm), as are trailers, and requests above
+  // head_answered_bytes_max, which are not shown at all.
+  virtual void on_head_too_large(StreamRef, http::RequestHead&& /*line*/) {}
+  // The request breaks a rule of HTTP; `why` says which, in a sentence. Either its head (`head` has
+  // what was read of it; the first event of the stream), or, with an empty `head`, its body or its
+  // trailers. If submit_response is called now, RST_STREAM(protocol_error) follows the answer as
+  // soon as the peer has ended its direction or reset_stream(no_error) is called; else the stream
+  // is reset. Role server only.
+  virtual void on_malformed(StreamRef, http::RequestHead&& /*head*/, std::string_view /*why*/) {}
   virtual void on_data(StreamRef, Bytes) = 0;
   virtual void on_trailers(StreamRef, http::Fields&&) {}
   // The peer has finished its direction. Called once, after the last on_data / on_trailers, also
@@ -128,6 +136,10 @@ enum class AbuseKind : std::uint8_t {
 };
 std::string_view to_string(AbuseKind kind);
 
+// A request's head that breaks its limits is decoded to its end up to this size (or the limit,
+// where that is larger), so that it can be answered.
+inline constexpr std::uint32_t head_answered_bytes_max = 1024 * 1024;
+
 class Session {
  public:
   // `handler` outlives the session. Queues our preface and SETTINGS.
@@ -136,10 +148,12 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // Plain bytes from the peer; all are consumed. An error ends the connection: collect() what is
-  // left (a GOAWAY), send it, close. Some broken frames are recognised only when their GOAWAY is
-  // collected; finished() is true then, too. Streams that are open at the end of a session get no
-  // further event: streams() names them.
+  // Plain bytes from the peer; all are consumed. An error means that no more will be taken. Of kind
+  // `limit` (role server): the peer has used up a budget. A GOAWAY is queued, requests that it does
+  // not name are refused, and streams that are open can be answered to their end. Any other error
+  // ends the connection: collect() what is left (a GOAWAY), send it, close. Some broken frames are
+  // recognised only when their GOAWAY is collected; finished() is true then, too. Streams that are
+  // open at the end of a session get no further event: streams() names them.
   Result<void> feed(Bytes plain, Instant now);
 
   // Fills `batch` with whole frames or parts of them; returns the bytes written, 0 when there is
@@ -170,11 +184,10 @@ class Session {
   // Lets a stream receive up to `bytes` without credit being returned; 0 to 2^31-1, no effect when
   // that is less than now. Cannot be taken back.
   void grow_stream_window(StreamId, std::uint32_t bytes);
-  // A watch is more urgent than other streams; all are incremental (RFC 9218). Role server.
-  void set_urgent(StreamId, bool urgent);
 
   // GOAWAY with the highest possible id: "open no new streams"; then, after a round trip,
-  // goaway_final() names the last stream that will be answered (RFC 9113 section 6.8).
+  // goaway_final() names the last stream that was handed to the owner (RFC 9113 section 6.8); from
+  // then on no other is, whenever the frame leaves. The first call counts.
   void goaway_notice();
   void goaway_final(ErrorCode code = ErrorCode::no_error, std::string_view debug = {});
   void ping(std::uint64_t opaque);
@@ -182,8 +195,9 @@ class Session {
   // Streams that the peer allows us to have open (role client); 100 until its SETTINGS arrived.
   std::uint32_t peer_max_concurrent_streams() const;
   bool settings_received() const;
-  // A header block has begun and not ended: a deadline for the head applies.
+  // A header block has begun and not ended: a deadline for the head applies, for each of its own.
   bool receiving_head() const;
+  std::uint64_t heads_begun() const;
   std::size_t open_streams() const;
   bool goaway_received() const;
   // Whether bytes of this request have left through collect(), so that the backend may have seen

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string_view>
 
 #include "sluice/base/callback.h"
 #include "sluice/base/list.h"
@@ -36,6 +37,24 @@ class TurnEnd : public ListNode<> {
   std::uint64_t ran_in_turn_ = 0;
 };
 
+// Where a thread is in its turn, for whoever looks from outside at one that does not come back.
+enum class TurnStep : std::uint8_t {
+  completions,  // what they call, or waiting for them
+  messages,
+  timers,
+  resume,
+  flush,
+  handshakes,
+  reap,
+};
+std::string_view to_string(TurnStep step);
+
+struct TurnState {
+  Instant began{};  // monotonic: when the last turn woke up
+  TurnStep step = TurnStep::completions;
+  int descriptor = -1;  // of the connection that is being worked on; -1: none that is known
+};
+
 class Reactor {
  public:
   static Result<std::unique_ptr<Reactor>> create(const RingOptions& options);
@@ -50,8 +69,9 @@ class Reactor {
 
   // Phases of end-of-turn work, run in this order. Work registered while a turn's phases run still
   // runs in that turn, unless it ran in it before or its phase is over: then it runs in the next
-  // turn, which does not sleep. Registering what is registered already has no effect.
-  enum class Phase : std::uint8_t { handshakes, flush, reap };
+  // turn, which does not sleep. The ring gets what the flush has begun before handshakes.
+  // Registering what is registered already has no effect.
+  enum class Phase : std::uint8_t { resume, flush, handshakes, reap };
   void at_turn_end(TurnEnd& work, Phase phase);
 
   // Runs one turn; sleeps until something happens or the next timer. With `wait` false it only
@@ -61,17 +81,26 @@ class Reactor {
   // Runs turns until `done()`.
   void run_until(const std::function<bool()>& done);
 
-  // When the last turn began (monotonic, ns), readable from any thread: fed to the watchdog.
-  Instant last_turn() const {
-    return Instant(Duration(last_turn_.load(std::memory_order_relaxed)));
-  }
+  // Leaves word of the connection that is about to be worked on; a plain store.
+  void working_on(int descriptor) { leave_word(step_, descriptor); }
+  // Any thread; for the watchdog and whoever wants to know what it barks at.
+  TurnState turn_state() const;
 
  private:
   Reactor() = default;
   bool work_waits() const;
-  void run_phase(Phase phase);
+  void run_phase(Phase phase, TurnStep step);
+  void begin(TurnStep step) {
+    step_ = step;
+    leave_word(step, -1);
+  }
+  void leave_word(TurnStep step, int descriptor) {
+    word_.store(std::uint64_t{static_cast<std::uint8_t>(step)} << 32 |
+                    static_cast<std::uint32_t>(descriptor),
+                std::memory_order_relaxed);
+  }
 
-  static constexpr std::size_t phases = 3;
+  static constexpr std::size_t phases = 4;
   static constexpr std::size_t timers_per_turn = 4096;
 
   std::unique_ptr<Ring> ring_;
@@ -81,7 +110,10 @@ class Reactor {
   std::array<List<TurnEnd>, phases> next_turn_;  // ran in this turn and asked for another
   std::uint64_t turn_number_ = 0;
   bool in_turn_ = false;
+  TurnStep step_ = TurnStep::completions;
+  // Written by the owner only: when the last turn began, and a TurnStep above a descriptor.
   std::atomic<Duration::rep> last_turn_{0};
+  std::atomic<std::uint64_t> word_{0xffffffff};
 };
 
 }  // namespace sluice::io

@@ -28,6 +28,8 @@ struct RingOptions {
   // One receive operation for each piece of data instead of one for the whole connection: for
   // kernels that can lose the end of a stream on multishot receive (CVE-2026-23473).
   bool one_shot_receive = false;
+
+  friend bool operator==(const RingOptions&, const RingOptions&) = default;
 };
 
 // Counters since creation, for metrics.
@@ -60,6 +62,10 @@ class Ring {
   // last completion: nothing that was received is lost.
   void receive(Operation& operation, int descriptor);
 
+  // Receives one piece, of at most a provided buffer, or the end of stream: whoever wants to decide
+  // after each piece whether to take another. Without buffers it waits, as receive() does.
+  void receive_once(Operation& operation, int descriptor);
+
   // Sends all bytes, which stay valid and unchanged until the completion; at least one byte. The
   // kernel goes on by itself after a short send; the result is short when the operation was
   // cancelled or the connection failed on the way.
@@ -76,14 +82,21 @@ class Ring {
   // what happened before). No effect when not in flight.
   void cancel(Operation& operation);
 
+  // Hands what was begun since the last turn to the kernel now, without waiting and without running
+  // callbacks: before work that takes long.
+  void submit();
+
   // One turn. Waits until a completion or `deadline` (none: for ever; one in the past: only looks).
   // Runs the callbacks of all completions gathered.
   void turn(std::optional<Instant> deadline);
 
   // The monotonic time, read when the last turn began to run callbacks.
   Instant now() const;
-  // The wall-clock time of the same moment.
+  // The monotonic time of this very moment: for work that measures itself.
+  Instant clock() const;
+  // The wall-clock time of the last turn's moment, in whole seconds and to the millisecond.
   WallTime wall_now() const;
+  std::chrono::sys_time<std::chrono::milliseconds> wall_now_exactly() const;
 
   // Operations in flight, for assertions and metrics.
   std::size_t in_flight() const;

@@ -4,6 +4,8 @@
 // flight: the kernel would let the operation live on.
 #pragma once
 
+#include <cstddef>
+
 #include "sluice/base/error.h"
 #include "sluice/io/address.h"
 
@@ -12,10 +14,12 @@ namespace sluice::io {
 struct ListenOptions {
   int backlog = 4096;
   bool reuse_port = true;  // one listener per worker on one address
+  bool v6_only = false;    // [::] leaves IPv4 to another listener
 };
 
-// A bound, listening TCP socket (SO_REUSEADDR, SO_REUSEPORT, IPV6_V6ONLY, close-on-exec,
-// non-blocking). What configure_stream sets is set on it, and accepted sockets inherit that.
+// A bound, listening TCP socket (SO_REUSEADDR, SO_REUSEPORT, close-on-exec, non-blocking); [::]
+// takes IPv4, too, whatever the system's default is, unless `v6_only`. What configure_stream sets
+// is set on it, and accepted sockets inherit that.
 Result<int> listen_on(const Address& address, const ListenOptions& options);
 
 // An unconnected TCP socket with configure_stream applied.
@@ -24,9 +28,14 @@ Result<int> open_stream(int family);
 // TCP_NODELAY, TCP_NOTSENT_LOWAT 128 KB, keep-alive; failures are ignored (the socket works).
 void configure_stream(int descriptor);
 
-// After connect: the pending error of the socket, 0 if none.
-int socket_error(int descriptor);
+// Whether nobody listens to what would be said any more: the peer's end of stream or a reset waits
+// in the socket, and nothing before it. Looks without taking anything.
+bool peer_has_ended(int descriptor);
 
+// What was handed to the kernel and the peer's machine has not acknowledged yet, in bytes.
+std::size_t unacknowledged_bytes(int descriptor);
+
+// An IPv4 peer of a socket that takes both families is one of IPv4 here.
 Result<Address> local_address(int descriptor);
 Result<Address> peer_address(int descriptor);
 

@@ -16,7 +16,6 @@
 #include <vector>
 
 #include "sluice/base/bytes.h"
-#include "sluice/kubernetes/certificate.h"
 
 namespace sluice::kubernetes {
 
@@ -33,12 +32,11 @@ struct Identity {
 enum class NoIdentity : std::uint8_t {
   no_certificate,      // the client sent none
   not_verified,        // the chain does not verify; said by the TLS side
+  not_judged,          // the TLS side could not or would not tell whether it verifies
   malformed,           // not a certificate, or not one that the API server could read
-  old_version,         // X.509 version 1 or 2
   authority,           // CA:TRUE: an authority's certificate is no client certificate
   wrong_usage,         // its extended key usage excludes client authentication
   critical_extension,  // a critical extension that nobody here understands
-  not_yet_valid,
   expired,
   no_common_name,  // none, or the last one is empty
   string_type,     // a name of a type other than UTF8String, PrintableString and IA5String
@@ -51,25 +49,22 @@ enum class NoIdentity : std::uint8_t {
 
 std::string_view to_string(NoIdentity reason);
 
+// Whether an API server, too, would take a client with such a certificate for one without, so that
+// a token decides. Where it would not, it would see a user in the certificate (or refuse the
+// connection), and whoever answered by the token would make the client somebody else.
+bool server_passes_over(NoIdentity reason);
+
 // What all names together may need as fields. Users with thousands of groups exist; each group
 // counts with 16 bytes more than it has, so that empty-looking ones cannot flood a request head.
 inline constexpr std::size_t subject_bytes_max = 64 * 1024;
 
 using Sha256Digest = std::span<const std::uint8_t, 32>;
 
-// Walks the subject (CertificateFacts::subject); `digest` is that of the whole leaf.
+// Walks the subject, which is the DER of a Name; `digest` is that of the whole leaf.
 std::expected<Identity, NoIdentity> identity_of_subject(Bytes subject, Sha256Digest digest);
 
-// Everything that can be said about a leaf without a clock: version, authority, usage, subject.
-std::expected<Identity, NoIdentity> identity_of_leaf(const CertificateFacts& facts,
-                                                     Sha256Digest digest);
-
-// The same from the certificate itself.
+// Everything that can be said about a leaf without a clock: authority, usage, subject.
 std::expected<Identity, NoIdentity> identity_of_certificate(Bytes der, Sha256Digest digest);
-
-// Whether the certificate may be used at this instant (seconds since 1970); asked for every
-// request.
-std::optional<NoIdentity> check_validity(const CertificateFacts& facts, std::int64_t now);
 
 // Whether the API server takes this user for an anonymous one, for whom it closes connections
 // (pkg/endpoints/filters/authentication.go): system:anonymous, or a member of

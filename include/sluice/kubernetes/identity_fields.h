@@ -28,6 +28,8 @@ struct RequestHeaderOptions {
   std::vector<std::string> uid_headers = {"X-Remote-Uid"};  // empty: no UID is sent
   // Servers from 1.32 on derive a credential ID from certificates; older ones must not be told one.
   bool send_credential_id = true;
+
+  friend bool operator==(const RequestHeaderOptions&, const RequestHeaderOptions&) = default;
 };
 
 // What happens to a field of a request.
@@ -74,9 +76,6 @@ class IdentityFields {
   // the client's own credentials go, too: a misconfigured server must answer 401 and not take the
   // token's identity for the certificate's.
   Sanitized sanitize(http::Fields& fields, bool vouching) const;
-
-  // The same for request trailers, where credentials have no place in any case.
-  Sanitized sanitize_trailers(http::Fields& trailers) const;
 
   // Adds the fields of the identity: user, one group field per group, UID, credential ID. They are
   // marked never_indexed, so that they enter no compression table.

@@ -15,8 +15,9 @@ enum class RequestClass : std::uint8_t {
   short_read,   // get of one object, discovery, probes
   short_write,  // create, update, patch, delete, deletecollection
   list,
-  watch,               // resumed: from a known resource version
-  watch_list,          // a watch that begins with the objects that exist already
+  watch,               // a GET, resumed: from a known resource version
+  watch_list,          // a watch that begins with the objects that exist already: it asks for
+                       // them, or its resource version is empty or 0
   long_running_other,  // exec, attach, port-forward, log, proxy, profiles, and the unknown
 };
 

@@ -31,6 +31,7 @@ struct RequestInfo {
   std::string_view name;
   std::string_view field_selector;  // decoded; only of list, watch and deletecollection
   std::string_view label_selector;
+  bool is_get = false;  // the method, which the verb does not tell in the deprecated forms
   bool is_resource = false;
   bool path_verb = false;  // the verb came from the deprecated /watch/ or /proxy/ form
   bool malformed =
@@ -39,6 +40,7 @@ struct RequestInfo {
   // Query parameters of lists, watches and logs, for the proxy itself; default values elsewhere.
   bool follow = false;  // of the log subresource
   bool has_resource_version_match = false;
+  bool allow_watch_bookmarks = false;
   std::optional<bool> send_initial_events;
   std::optional<std::int64_t> timeout_seconds;
   std::int64_t limit = 0;
@@ -56,18 +58,27 @@ struct RequestInfo {
     return resource_version.empty() || resource_version == "0";
   }
 
+  // A watch whose client goes on by itself when its stream ends, as it does when the time that it
+  // asked for is over, and loses nothing by it.
+  bool resumes() const {
+    return is_watch() && allow_watch_bookmarks && timeout_seconds.has_value();
+  }
+
+  // Lets go of what was parsed: keeps copies of names of usual length (k8s.io/apimachinery
+  // pkg/api/validation: 253 bytes), and nothing of the query but what is no text.
+  void detach();
+
   std::unique_ptr<char[]> scratch;  // decoded bytes; null when nothing was escaped
 };
 
 // Never fails: what the API server could not make sense of comes back with `malformed` set.
 RequestInfo parse_request_info(std::string_view method, std::string_view raw_path);
 
-inline constexpr std::size_t path_bytes_max = 16 * 1024;
-
-// What must be answered with 400 and never be forwarded: a path that is empty, does not begin with
-// a slash or exceeds path_bytes_max; control bytes, spaces, bytes above 0x7e, `#`, `\`; a `%`
-// without two hexadecimal digits, and `%00`. Readers disagree about these, and disagreement is an
-// attack.
+// What must be answered with 400 and never be forwarded: a path that is empty or does not begin
+// with a slash; control bytes, spaces, bytes above 0x7e, `#`, `\`; a `%` without two hexadecimal
+// digits, and `%00`. Readers disagree about these, and disagreement is an attack. In the query,
+// which no server resolves, only control bytes and spaces are refused: the API server drops pairs
+// that do not decode, and serves the request.
 Result<void> check_path(std::string_view raw_path);
 
 }  // namespace sluice::kubernetes

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A TCP connection with TLS: a descriptor, a TLS engine, one receive and at most one send in
-// flight, and an orderly close.
+// TLS on a TCP connection: who calls is asked for its server name before there is an engine,
+// handshakes wait their turn in a queue, and plain bytes come up where they were decrypted and go
+// down straight into the record that is sent.
 //
 //   opening ──▶ handshaking ──▶ established ──▶ closing ──▶ terminating ──▶ closed
 //      │              │              │             (flush, close_notify,      ▲
@@ -15,11 +16,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "sluice/base/transitions.h"
 #include "sluice/io/address.h"
-#include "sluice/io/operation.h"
 #include "sluice/io/timer_wheel.h"
+#include "sluice/net/tcp_connection.h"
 #include "sluice/net/transport.h"
 #include "sluice/tls/engine.h"
 
@@ -35,8 +38,9 @@ class ConnectionHandler {
   virtual void on_receive(Bytes plain) = 0;
   // End of turn: write plain bytes to be sent into `batch` (one TLS record); 0 when there are none.
   virtual std::size_t on_collect(MutableBytes batch) = 0;
-  // The peer's end of stream, a reset, a failed handshake, a deadline. At most once, and not after
-  // close() or terminate(). The connection terminates by itself afterwards.
+  // The peer's end of stream, a reset, a failed handshake, a deadline. At the end of the turn, at
+  // most once, and only for what came before close() and terminate(). The connection terminates by
+  // itself afterwards.
   virtual void on_end(const Error& error) = 0;
   // Nothing is in flight, the descriptor is closed: the last call.
   virtual void on_closed() = 0;
@@ -44,16 +48,18 @@ class ConnectionHandler {
 
 // Chooses the TLS settings by the server name of the ClientHello (empty when there is none); null
 // refuses the connection. The context must outlive the connection.
-using ContextSelector = std::function<tls::ServerContext*(std::string_view server_name)>;
+using ContextSelector =
+    std::function<std::shared_ptr<const tls::ServerContext>(std::string_view server_name)>;
 
-class Connection : public ListNode<FlushTag>,
-                   public ListNode<HandshakeTag>,
-                   public ListNode<ReapTag> {
+class Connection final : public ListNode<HandshakeTag>,
+                         public ListNode<ResumeTag>,
+                         private TcpHandler {
  public:
+  // The TCP connection's state and how far TLS has got, in one.
   enum class State : std::uint8_t {
-    idle,     // before accept() or connect()
-    opening,  // connect in flight, or waiting for the whole ClientHello
-    handshaking,
+    idle,         // before accept() or connect()
+    opening,      // connect in flight, or waiting for the whole ClientHello
+    handshaking,  // one piece is received at a time, and served from the queue before the next
     established,
     closing,      // close(): sending what is left, then discarding until the peer's end
     terminating,  // waiting for operations in flight
@@ -61,74 +67,106 @@ class Connection : public ListNode<FlushTag>,
   };
 
   Connection(Transport& transport, ConnectionHandler& handler);
-  ~Connection();
 
   // Takes over an accepted descriptor.
   void accept(int descriptor, const ContextSelector& select);
   // Opens a descriptor and connects. An immediate failure is reported by on_end at turn's end.
-  void connect(const io::Address& address, tls::ClientContext& context);
+  void connect(const io::Address& address, std::shared_ptr<const tls::ClientContext> context,
+               std::string_view server_name);
+
+  // Takes nothing more out of the socket until resume_receiving(): the peer's own window then
+  // bounds what it can send. What had arrived already is kept and handed over first. Both may be
+  // called from any event, established connections only; on_receive() comes at the end of a turn
+  // then.
+  void pause_receiving();
+  void resume_receiving();
+  bool receiving_paused() const { return established() && input_ == Input::paused; }
+  // Received, and kept because of a pause; encrypted bytes.
+  std::size_t held_bytes() const { return held_.size(); }
 
   // There is something to collect; flushed at the end of this turn (or when the send in flight
   // ends). Cheap to call often.
-  void mark_dirty();
+  void mark_dirty() { tcp_.mark_dirty(); }
 
-  // Orderly end: what on_collect still gives is sent, then close_notify, FIN; input is discarded
-  // until the peer ends or `close_linger`; then on_closed.
+  // Orderly end: what on_collect still gives, then close_notify, and the rest as TcpConnection's
+  // close() does it; then on_closed.
   void close();
   // Ends now: cancels what is in flight, closes the descriptor; then on_closed.
   void terminate();
 
-  State state() const { return state_; }
-  bool established() const { return state_ == State::established; }
+  State state() const;
+  bool established() const {
+    return phase_ == Phase::established && tcp_.state() == TcpConnection::State::open;
+  }
   // True while bytes wait for the peer to take them.
-  bool send_in_flight() const { return send_.in_flight(); }
+  bool send_in_flight() const { return tcp_.send_in_flight(); }
   // Null before the handshake began.
   tls::Engine* engine() { return engine_.get(); }
   const std::string& server_name() const { return server_name_; }  // of the ClientHello
-  const io::Address& peer() const { return peer_; }
+  const io::Address& peer() const { return tcp_.peer(); }
   Transport& transport() { return transport_; }
 
   std::string describe() const;
 
  private:
   friend class Transport;
-  void set_state(State state);
-  void start_receiving();
-  void connected(const io::Completion& completion);
-  void received(const io::Completion& completion);
-  void sent(const io::Completion& completion);
-  void deadline_passed();
+  // How far TLS has got, and so what is sent.
+  enum class Phase : std::uint8_t {
+    opening,      // nothing yet
+    handshaking,  // flights
+    established,  // records of what is collected; a close_notify when the connection closes
+    failed,       // an alert, if there is one, and nothing after it
+    without_tls,  // what a peer that speaks plain HTTP is told on the way out
+  };
+  // Which phases may come before each, in their order.
+  static constexpr Transitions<Phase, 5> transitions{{
+      0,                                                               // opening
+      states(Phase::opening),                                          // handshaking
+      states(Phase::handshaking),                                      // established
+      states(Phase::opening, Phase::handshaking, Phase::established),  // failed
+      states(Phase::opening),                                          // without_tls
+  }};
+  // Where input goes once the handshake is done.
+  enum class Input : std::uint8_t {
+    direct,    // to the engine, and from there to the handler
+    paused,    // kept
+    resuming,  // kept, and handed over at the end of this turn
+  };
+
+  void on_connected() override;
+  void on_receive(Bytes bytes) override;
+  Fill on_fill(MutableBytes room) override;
+  void on_end(const Error& error) override;
+  void on_closed() override;
+
+  void set_phase(Phase phase);
+  void hold(Bytes bytes);
   void receive_hello(Bytes bytes);
   void queue_handshake();
+  void set_deadline(Duration timeout);
+  void leave_handshake();
   void continue_handshake();
+  void deadline_passed();
+  void give_out(Bytes encrypted);
   void read_plain();
-  void flush();
-  void finish_close();
-  void fail_with(Error error);
-  void join();
+  void read_held();
+  bool collect(tls::RecordBuffer& records);
+  void count_failed_handshake();
+  void fail(Error error, Phase phase = Phase::failed);
 
   Transport& transport_;
   ConnectionHandler& handler_;
-  State state_ = State::idle;
-  int descriptor_ = -1;
-  bool dirty_while_sending_ = false;
-  bool fin_sent_ = false;
-  bool peer_ended_ = false;
-  bool ended_reported_ = false;
-  bool failed_ = false;  // nothing more is collected; what the engine has pending still goes out
+  TcpConnection tcp_;
+  Phase phase_ = Phase::opening;
+  Input input_ = Input::direct;
   std::unique_ptr<tls::Engine> engine_;
-  ContextSelector select_;
-  std::vector<std::uint8_t> early_;  // received, not yet given to the engine
+  ContextSelector select_;  // null: a client
+  // Received, not yet given to the engine: a handshake's next flight, or what came during a pause.
+  std::vector<std::uint8_t> held_;
+  io::Timer handshake_deadline_;
+  Instant handshake_queued_at_{};
+  Duration handshake_time_left_{};  // while in the queue; the deadline does not run there
   std::string server_name_;
-  io::Address peer_;
-  std::unique_ptr<std::uint8_t[]> send_buffer_;
-  std::size_t send_begin_ = 0;
-  std::size_t send_end_ = 0;
-  io::Operation connect_;
-  io::Operation receive_;
-  io::Operation send_;
-  io::Timer timer_;
-  std::optional<Error> pending_error_;
 };
 
 }  // namespace sluice::net

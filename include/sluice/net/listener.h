@@ -24,8 +24,15 @@ struct AdmissionBudget {
   explicit AdmissionBudget(std::size_t max) : connections_max(max) {}
   const std::size_t connections_max;
   std::atomic<std::size_t> connections{0};
-  // Accept again below this.
-  std::size_t resume_below() const { return connections_max - connections_max / 16 - 1; }
+  std::size_t room() const {
+    const std::size_t taken = connections.load(std::memory_order_relaxed);
+    return taken < connections_max ? connections_max - taken : 0;
+  }
+  // Whether a listener that paused accepts again. One that found no room waits until some of it is
+  // free, not for each connection that goes; one that paused for something else only needs room.
+  bool may_resume(bool found_no_room) const {
+    return room() > (found_no_room ? connections_max / 16 : 0);
+  }
 };
 
 struct ListenerCounters {
@@ -55,8 +62,7 @@ class Listener {
   void knocked(const io::Completion& completion);
   void admit(int descriptor);
   void accept_some();
-  std::size_t room() const;
-  bool may_accept() const { return room() > 0 && !transport_.handshake_queue_full(); }
+  bool may_accept() const { return budget_.room() > 0 && !transport_.handshake_queue_full(); }
   void pause(Duration retry);
   void retry();
   void finish_stop();
@@ -69,6 +75,7 @@ class Listener {
   io::Operation accept_;
   io::Operation knock_;
   io::Timer retry_;
+  bool found_no_room_ = false;  // since it paused
   bool stopping_ = false;
 };
 

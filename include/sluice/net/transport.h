@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What all connections of one thread share: the reactor, pooled send buffers, scratch memory for
-// plain bytes, the list of connections to flush at the end of the turn, and the queue of
-// handshakes.
+// What connections of one thread share: the reactor, pooled send buffers, the list of connections
+// to flush at the end of the turn, and the queue of handshakes.
 //
 // Handshakes cost about 150 us each; they are served from a queue at the end of a turn, at most
 // `handshake_time_per_turn`, after established traffic. A full queue is a reason not to accept.
@@ -18,6 +17,7 @@
 namespace sluice::net {
 
 class Connection;
+class TcpConnection;
 
 struct TransportOptions {
   std::size_t send_buffer_bytes = 64 * 1024;  // records of one send, for each connection that sends
@@ -26,8 +26,10 @@ struct TransportOptions {
   Duration handshake_timeout = std::chrono::seconds(10);  // from accept or connect to established
   Duration connect_timeout = std::chrono::seconds(3);
   Duration send_stall_timeout = std::chrono::seconds(60);  // a send that makes no progress
-  Duration close_linger = std::chrono::seconds(2);         // discard until end of stream, at most
-  bool one_shot_receive = false;
+  // After the FIN: so long with nothing acknowledged ends it.
+  Duration close_linger = std::chrono::seconds(2);
+
+  friend bool operator==(const TransportOptions&, const TransportOptions&) = default;
 };
 
 // Read by any thread, written by the owner's only.
@@ -59,6 +61,7 @@ class BufferPool {
 
 struct FlushTag;
 struct HandshakeTag;
+struct ResumeTag;
 struct ReapTag;
 
 class Transport {
@@ -74,23 +77,25 @@ class Transport {
 
  private:
   friend class Connection;
+  friend class TcpConnection;
   void flush();
   void handshake();
+  void resume();
   void reap();
 
   io::Reactor& reactor_;
   TransportOptions options_;
   TransportCounters counters_;
   BufferPool send_buffers_;
-  std::vector<std::uint8_t> plain_in_;   // one decrypted record
-  std::vector<std::uint8_t> plain_out_;  // one record to encrypt
-  List<Connection, FlushTag> to_flush_;
+  List<TcpConnection, FlushTag> to_flush_;
   List<Connection, HandshakeTag> to_handshake_;
-  List<Connection, ReapTag> to_reap_;
+  List<Connection, ResumeTag> to_resume_;
+  List<TcpConnection, ReapTag> to_reap_;
   std::size_t handshakes_waiting_ = 0;
   std::size_t connections_ = 0;
   io::TurnEnd flush_;
   io::TurnEnd handshake_;
+  io::TurnEnd resume_;
   io::TurnEnd reap_;
 };
 

@@ -77,6 +77,7 @@ class AccessLog {
   // Any thread.
   std::uint64_t written() const;
   std::uint64_t dropped() const;
+  std::uint64_t lost() const;  // that could not be written
 
  private:
   struct State;

@@ -37,7 +37,6 @@ class Histogram {
   void observe(std::uint64_t value, std::uint64_t times = 1);
   void add_bucket(std::size_t bucket, std::uint64_t times);
   void add_sum(std::uint64_t sum) { sum_ += sum; }
-  void merge(const Histogram& other);  // of the same layout
 
   std::uint64_t count() const { return count_; }
   std::uint64_t sum() const { return sum_; }

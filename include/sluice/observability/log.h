@@ -68,6 +68,8 @@ struct Options {
   std::optional<bool> journal = {};
   std::size_t queue_bytes = 256 * 1024;
   std::uint32_t lines_per_second = 20;  // for each call site
+
+  friend bool operator==(const Options&, const Options&) = default;
 };
 
 // Start-up and shutdown, from one thread. stop() writes what is queued, for at most a second.
@@ -80,6 +82,7 @@ bool enabled(Level level);
 struct Counters {
   std::uint64_t written = 0;
   std::uint64_t dropped = 0;     // the queue was full
+  std::uint64_t lost = 0;        // could not be written: no space, a closed pipe
   std::uint64_t suppressed = 0;  // by a rate limit
 };
 Counters counters();

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "sluice/base/check.h"
+#include "sluice/base/enumerators.h"
 #include "sluice/observability/histogram.h"
 
 namespace sluice::metrics {
@@ -67,6 +68,12 @@ struct Dimension {
   std::vector<std::string> values = {};
 };
 
+// One whose values are an enumeration's names; CounterTable::at takes its enumerators.
+template <class Enum>
+Dimension dimension_of(std::string label) {
+  return {std::move(label), enumerator_names<Enum>()};
+}
+
 class Cells;
 
 class Registry {
@@ -85,6 +92,10 @@ class Registry {
   // Combinations that stayed 0 are not exposed when `sparse`.
   CounterTable counters(std::string_view name, std::string_view help,
                         const std::vector<Dimension>& dimensions, bool sparse = false);
+  template <class Enum>
+  CounterTable counters_by(std::string_view name, std::string_view help, std::string label) {
+    return counters(name, help, {dimension_of<Enum>(std::move(label))});
+  }
 
   // Asked at each scrape, on the scraping thread, in the order of registration.
   void gauge_function(std::string_view name, std::string_view help, std::function<double()> value,

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What an exchange needs of the connection of its client. Implemented where client connections are.
+// What an exchange needs of the connection of its client, whichever HTTP it speaks. Implemented
+// where client connections are.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
-#include "sluice/base/error.h"
+#include "sluice/base/time.h"
 #include "sluice/http/message.h"
-#include "sluice/http2/session.h"
 #include "sluice/kubernetes/identity.h"
+#include "sluice/proxy/client_account.h"
+#include "sluice/proxy/client_keys.h"
+#include "sluice/proxy/last_token.h"
 
 namespace sluice::proxy {
 
@@ -16,25 +20,50 @@ namespace sluice::proxy {
 struct ClientFacts {
   std::string address;  // IP address, without port
   std::string peer;     // address and port, for the log
+  ClientKeys keys;      // Proxy::keys()
   // Set when the certificate gives an identity; `why_not` says otherwise why there is none.
   std::optional<kubernetes::Identity> identity;
+  bool anonymous = false;  // the identity is that of somebody whom API servers do not know
   kubernetes::NoIdentity why_not = kubernetes::NoIdentity::no_certificate;
+  // Why every request is answered with 401, whatever it brings along: an API server would see a
+  // user in the certificate that we do not carry. Empty: it would not.
+  std::string refusal;
   WallTime identity_not_after{};  // earliest end of validity in the chain
+};
+
+// Names one request among those of its client's connection, which alone knows what it means.
+enum class ClientStream : std::int64_t {};
+
+// Why an answer ends before it is whole. The client must see that it is not.
+enum class Cut : std::uint8_t {
+  truncated,  // the rest cannot be had
+  stalled,    // the client does not take it
 };
 
 class ClientSide {
  public:
   virtual ~ClientSide() = default;
   virtual const ClientFacts& facts() const = 0;
-  virtual void send_interim(http2::StreamId, const http::ResponseHead& head) = 0;
-  virtual void send_response(http2::StreamId, const http::ResponseHead& head, bool has_body) = 0;
+  virtual void send_interim(ClientStream, const http::ResponseHead& head) = 0;
+  virtual void send_response(ClientStream, const http::ResponseHead& head, bool has_body) = 0;
   // The exchange has body bytes, or the end of the body, for its stream.
-  virtual void resume_body(http2::StreamId) = 0;
-  virtual void consume(http2::StreamId, std::size_t bytes) = 0;
+  virtual void resume_body(ClientStream) = 0;
+  // So many bytes of the upload have left for the other side, or are of no use: the client may send
+  // as many more.
+  virtual void credit(ClientStream, std::size_t bytes) = 0;
   // Lets the client be up to `bytes` ahead of us on this stream.
-  virtual void grow_window(http2::StreamId, std::uint32_t bytes) = 0;
-  virtual void reset(http2::StreamId, http2::ErrorCode) = 0;
-  virtual void set_urgent(http2::StreamId) = 0;
+  virtual void grow_window(ClientStream, std::uint32_t bytes) = 0;
+  virtual void cut(ClientStream, Cut) = 0;
+  // Behind a complete answer: the rest of the upload is not wanted.
+  virtual void stop_upload(ClientStream) = 0;
+
+  LastToken& last_token() { return last_token_; }
+  // Of the client of its last request.
+  AccountRef& last_account() { return last_account_; }
+
+ private:
+  AccountRef last_account_;
+  LastToken last_token_;
 };
 
 }  // namespace sluice::proxy

@@ -3,9 +3,11 @@
 // the reason and the Retry-After that client-go reacts to in the right way.
 //
 // client-go repeats a request of any method when an answer of 429 or 5xx carries Retry-After
-// (k8s.io/client-go rest/with_retry.go); so it never accompanies a write whose outcome is unknown.
-// A watch that cannot start gets 429: any other failure makes a reflector list everything again
-// (tools/cache/reflector.go isWatchErrorRetriable).
+// (k8s.io/client-go rest/with_retry.go), ten times. So it accompanies what was surely not executed,
+// and reads whose connection was lost; never a write whose outcome is unknown, nor a request that
+// took too long, that its backend reset, or whose answer is too large: it would cost the same
+// again. A watch that cannot start gets 429: any other failure makes a reflector list everything
+// again (tools/cache/reflector.go isWatchErrorRetriable).
 #pragma once
 
 #include <cstdint>
@@ -23,17 +25,22 @@ namespace sluice::proxy {
 enum class ReplyReason : std::uint8_t {
   bad_path,
   bad_method,
+  malformed,  // it breaks a rule of HTTP
   head_too_large,
   unauthenticated,
+  certificate_refused,  // a server would see a user in it that we do not carry
   misdirected,
-  no_backend,        // nothing was sent
+  no_backend,        // no backend could be reached: nothing was sent
+  no_place,          // the connections to the backend were full for too long: nothing was sent
+  backend_refused,   // the backend took the stream on no connection: not executed
   backend_lost,      // the connection ended before an answer
   backend_reset,     // the stream was reset before an answer
+  answer_too_large,  // the head of the answer broke a limit of ours
   identity_refused,  // no backend takes the identity that we vouch for
   timeout,
-  overloaded,  // a budget of ours is used up
+  overloaded,        // a budget of ours is used up
+  client_overloads,  // this client's share of it is
 };
-constexpr std::size_t reply_reasons = 11;
 std::string_view to_string(ReplyReason reason);
 
 struct LocalReply {

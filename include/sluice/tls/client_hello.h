@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "sluice/base/bytes.h"
 
@@ -12,6 +13,7 @@ struct ClientHello {
   enum class Status : std::uint8_t {
     complete,    // server_name is valid; empty when the client sent none
     incomplete,  // more bytes are needed
+    plain_http,  // a request without TLS: answer plain_http_answer
     invalid,     // not a ClientHello, or a malformed one: close without an answer
   };
   Status status = Status::incomplete;
@@ -20,6 +22,10 @@ struct ClientHello {
 
 // A ClientHello is at most this long; more is invalid.
 constexpr std::size_t client_hello_bytes_max = 16 * 1024;
+
+// Word for word what an API server answers (Go's net/http, conn.serve).
+inline constexpr std::string_view plain_http_answer =
+    "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
 // `bytes`: everything received so far. Handles a hello that is spread over several records.
 ClientHello peek_client_hello(Bytes bytes);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // TLS settings of one role: keys, certificates, trust. Immutable after creation; one per thread
 // (its reference count and certificate store have locks that threads must not share). Replaced,
-// never changed: connections keep the context they began with.
+// never changed: engines share the context that they began with, and it goes with the last of them.
 //
 // No session cache, no tickets, TLS 1.2 (ECDHE with AEAD) and 1.3 only.
 #pragma once
@@ -15,6 +15,7 @@
 #include "sluice/base/bytes.h"
 #include "sluice/base/error.h"
 #include "sluice/base/time.h"
+#include "sluice/tls/secret.h"
 
 namespace sluice::tls {
 
@@ -38,27 +39,30 @@ void set_entropy(Entropy source);
 
 struct ServerOptions {
   std::string certificate_chain_pem;
-  std::string private_key_pem;
+  Secret private_key_pem;
   std::string client_ca_pem;  // empty: no client certificate is requested
   // A client certificate that does not verify is answered by an alert instead of "no identity".
   bool client_certificate_strict = false;
   std::vector<std::string> alpn = {"h2"};  // in our order of preference
+
+  friend bool operator==(const ServerOptions&, const ServerOptions&) = default;
 };
 
 struct ClientOptions {
   std::string ca_pem;                 // required: a backend is never unverified
-  std::string server_name;            // name or IP that the certificate must carry; SNI when a name
   std::string certificate_chain_pem;  // empty: no client certificate
-  std::string private_key_pem;
+  Secret private_key_pem;
   std::vector<std::string> alpn = {"h2"};
+
+  friend bool operator==(const ClientOptions&, const ClientOptions&) = default;
 };
 
 class ServerContext {
  public:
-  static Result<std::unique_ptr<ServerContext>> create(const ServerOptions& options);
+  static Result<std::shared_ptr<const ServerContext>> create(const ServerOptions& options);
   ~ServerContext();
   struct State;
-  State& state() { return *state_; }
+  const State& state() const { return *state_; }
 
  private:
   explicit ServerContext(std::unique_ptr<State> state);
@@ -67,10 +71,10 @@ class ServerContext {
 
 class ClientContext {
  public:
-  static Result<std::unique_ptr<ClientContext>> create(const ClientOptions& options);
+  static Result<std::shared_ptr<const ClientContext>> create(const ClientOptions& options);
   ~ClientContext();
   struct State;
-  State& state() { return *state_; }
+  const State& state() const { return *state_; }
 
  private:
   explicit ClientContext(std::unique_ptr<State> state);
@@ -85,14 +89,17 @@ struct CertificateSummary {
 };
 Result<CertificateSummary> read_certificates(std::string_view pem);
 
+// The certificates in a PEM text, whatever they are.
+Result<std::vector<std::vector<std::uint8_t>>> certificates_in(std::string_view pem);
+
 // Whether the leaf of `chain_der` (leaf first, intermediates after) verifies under `ca_pem` for
 // client authentication at `now`. Used per request when the trust has changed, and at start to
 // refuse a front-proxy certificate that is itself a user.
 Result<void> verify_chain(const std::vector<std::vector<std::uint8_t>>& chain_der,
                           std::string_view ca_pem, WallTime now);
 
-// Overwrites a secret that is no longer needed, such as a private key's PEM after create().
-void wipe(std::string& secret);
+// Certificates of a CA file that nothing is believed by, a sentence each.
+std::vector<std::string> authority_remarks(std::string_view ca_pem);
 
 // SHA-256, for credential ids and for keyed hashes of tokens (key may be empty: plain digest).
 std::array<std::uint8_t, 32> sha256(Bytes data);

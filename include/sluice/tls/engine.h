@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // One TLS connection without a socket: encrypted bytes in, plain bytes out, and the reverse. The
-// caller moves the bytes. Not thread-safe; a context must outlive its engines.
+// caller moves the bytes. Not thread-safe; an engine keeps its context.
 //
 // Order of use: feed() what arrived; handshake() until it says `done`; then read() until it says
 // `need_input`. write() encrypts one record a call. Whatever the engine wants to send on its own
@@ -31,19 +31,29 @@ constexpr std::size_t plain_record_bytes_max = 16384;
 // What one record of `plain_record_bytes_max` can take once encrypted (RFC 8446 section 5.2).
 constexpr std::size_t encrypted_record_bytes_max = plain_record_bytes_max + 5 + 256;
 
-// What the verify callback saw of the client's certificate.
+// What was seen of the peer's certificate.
 struct PeerCertificate {
   bool presented = false;  // the peer sent a certificate and proved possession of its key
   bool verified = false;   // each link of a path from the leaf to a trusted CA was verified
-  std::string error;       // why not, for the log
-  WallTime not_after{};    // when verified: the earliest on the path, the trusted CA's included
+  // Not verified, but an API server might have: we could not judge it, or will not. Then nothing
+  // else that the client shows may decide who it is, because there it would not.
+  bool refused = false;
+  std::string error;     // why not
+  WallTime not_after{};  // when verified: the earliest on the path, the trusted CA's included
   std::vector<std::vector<std::uint8_t>> chain_der;  // leaf first, as sent; kept when presented
 };
 
+// The verdict over a client's chain (leaf first) under the authorities of `ca_pem` at `now`, as a
+// handshake would come to it. Possession of the key is not asked for.
+Result<PeerCertificate> judge_client(const std::vector<std::vector<std::uint8_t>>& chain_der,
+                                     std::string_view ca_pem, WallTime now);
+
 class Engine {
  public:
-  static Result<std::unique_ptr<Engine>> server(ServerContext& context);
-  static Result<std::unique_ptr<Engine>> client(ClientContext& context);
+  static Result<std::unique_ptr<Engine>> server(std::shared_ptr<const ServerContext> context);
+  // `server_name`: the name or IP address that the certificate must carry; sent when it is a name.
+  static Result<std::unique_ptr<Engine>> client(std::shared_ptr<const ClientContext> context,
+                                                std::string_view server_name);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -58,22 +68,29 @@ class Engine {
 
   enum class Status : std::uint8_t { done, need_input, closed, failed };
 
+  // The time by which certificates are judged from here on; until it is told, the process's
+  // (context.h).
+  void judge_at(WallTime now);
+
   // `done` when the handshake is complete. A client's server certificate is verified here, chain
   // and name; a failure is `failed` with an alert pending.
   Status handshake();
 
   struct ReadResult {
-    Status status;  // done: `bytes` > 0 plain bytes were produced
-    std::size_t bytes;
+    Status status;
+    Bytes plain;  // done: not empty, at most one record's worth; valid until the next read()
   };
-  // At most one record's worth; `plain` should have plain_record_bytes_max bytes.
   // `closed` is the peer's close_notify.
-  ReadResult read(MutableBytes plain);
+  ReadResult read();
 
-  // Encrypts `plain` (at most plain_record_bytes_max) as one record to the end of `out`, which must
-  // have encrypted_record_bytes_max of room (or plain.size() + 277 for smaller ones). False:
-  // failed.
-  bool write(Bytes plain, RecordBuffer& out);
+  // The place for the plain bytes of one record, in `out` itself: plain_record_bytes_max of them,
+  // where `out` has encrypted_record_bytes_max of room left behind pending(), which goes first.
+  // Empty: it has not, or the engine has failed.
+  MutableBytes begin_record(RecordBuffer& out);
+  // Encrypts the first `bytes` (> 0) of that place, to the end of `out`. Nothing else may have been
+  // asked of the engine in between. False: failed.
+  bool end_record(std::size_t bytes, RecordBuffer& out);
+  bool failed() const;
 
   // Appends a close_notify to pending().
   void close_notify();
@@ -88,7 +105,7 @@ class Engine {
   std::string_view version() const;  // "TLSv1.3"
   std::string_view cipher() const;
   std::string_view group() const;  // key exchange group
-  // The peer's certificate as seen by the verify callback (server side).
+  // The peer's certificate as it was judged (server side).
   const PeerCertificate& peer_certificate() const;
   // Why `failed` was returned; never contains secrets.
   const Error& error() const;

@@ -61,13 +61,10 @@
 #define WOLFSSL_TLS_READ_AHEAD /* off until asked for per context: it holds 17 KB per connection */
 #define NO_HANDSHAKE_DONE_CB
 
-/* --- verification: the callback sees every certificate of a chain, good ones too, so that an identity can be made
- *     only of what was seen to verify ----------------------------------------------------------------------------- */
-#define WOLFSSL_ALWAYS_VERIFY_CB
-#define WOLFSSL_VERIFY_CB_ALL_CERTS
+/* --- verification: the verdict over a peer's chain is ours (peer-verdict.patch); the library reads what we show --- */
 #define WOLFSSL_ASN_TEMPLATE
 #define WOLFSSL_IP_ALT_NAME
-#define MAX_CHAIN_DEPTH 9
+#define MAX_CHAIN_DEPTH 32 /* and 64 KB for a whole chain: longer ones are refused with a reason, not with silence */
 #define WOLFSSL_CERT_EXT
 #define WOLFSSL_ALT_NAMES
 
@@ -88,6 +85,7 @@
 #define HAVE_ECC
 #define HAVE_ECC384
 #define HAVE_ECC521
+#define HAVE_ECC224 /* to verify with: Go does */
 #define ECC_SHAMIR
 #define ECC_TIMING_RESISTANT
 #define TFM_TIMING_RESISTANT
@@ -118,7 +116,7 @@
 #define WOLFSSL_SP_384
 #define WOLFSSL_SP_521
 #define WOLFSSL_SP_4096
-#define SP_INT_BITS 4096
+#define SP_INT_BITS 8192 /* the largest RSA key that Go meets in TLS */
 #if defined(__x86_64__)
 #define WOLFSSL_SP_ASM
 #define WOLFSSL_SP_X86_64

@@ -46,6 +46,8 @@ type RawResponse struct {
 	Fields   []Field
 	Body     []byte
 	Trailers []Field
+	// HeadOnly: the head ended the stream; no DATA frame came.
+	HeadOnly bool
 	// EarlyReset is the code of the RST_STREAM that asked us to stop an upload after the whole
 	// answer had come; nil if there was none.
 	EarlyReset *http2.ErrCode
@@ -466,6 +468,7 @@ func (c *RawClient) handleFields(frame *http2.MetaHeadersFrame) {
 		for _, field := range frame.RegularFields() {
 			stream.response.Fields = append(stream.response.Fields, Field{field.Name, field.Value})
 		}
+		stream.response.HeadOnly = frame.StreamEnded()
 	}
 	if frame.StreamEnded() {
 		c.endOfAnswer(stream)

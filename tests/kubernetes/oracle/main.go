@@ -6,6 +6,8 @@
 //	oracle request-info              reads "METHOD PATH" lines, writes one line of tab separated facts each
 //	oracle certificates              reads certificates as hexadecimal DER, writes what their subjects say
 //	oracle make-certificates N SEED  writes N certificates with odd subjects as hexadecimal DER
+//	oracle chains                    reads trusted certificates and chains, writes whether they verify
+//	oracle make-chains N SEED        writes N of them, from a grammar
 package main
 
 import (
@@ -32,7 +34,9 @@ func run(args []string) error {
 		return requestInfo(in, out)
 	case len(args) == 1 && args[0] == "certificates":
 		return readCertificates(in, out)
-	case len(args) == 3 && args[0] == "make-certificates":
+	case len(args) == 1 && args[0] == "chains":
+		return judgeChains(in, out)
+	case len(args) == 3 && (args[0] == "make-certificates" || args[0] == "make-chains"):
 		count, err := strconv.Atoi(args[1])
 		if err != nil {
 			return err
@@ -41,9 +45,12 @@ func run(args []string) error {
 		if err != nil {
 			return err
 		}
+		if args[0] == "make-chains" {
+			return makeChains(out, count, seed)
+		}
 		return makeCertificates(out, count, seed)
 	}
-	return fmt.Errorf("usage: oracle request-info | certificates | make-certificates N SEED")
+	return fmt.Errorf("usage: oracle request-info | certificates | make-certificates N SEED | chains | make-chains N SEED")
 }
 
 // escape makes any string safe as one tab separated column: everything that is not printable ASCII,

@@ -12,7 +12,7 @@
 
 #include "scripted_backend.h"
 #include "simulation.h"
-#include "sluice/backend/stream.h"
+#include "sluice/backend/backend_stream.h"
 
 namespace sluice::backend {
 
@@ -51,19 +51,25 @@ class Caller final : public StreamHandler {
     end = how;
     if (on_end) on_end();
   }
-  void on_connection_retiring() override { ++told_to_move; }
+  bool on_connection_retiring(Retiring who) override {
+    if (who == Retiring::those_that_resume && !resumes) return false;
+    if (told_to_move > 0) return false;
+    ++told_to_move;
+    return true;
+  }
 
-  bool open() const { return stream.state() == Stream::State::open; }
-  bool waiting() const { return stream.state() == Stream::State::waiting; }
+  bool open() const { return stream.state() == BackendStream::State::open; }
+  bool waiting() const { return stream.state() == BackendStream::State::waiting; }
   bool completed() const { return end && end->cause == StreamEnd::Cause::completed; }
 
   http::RequestHead head;
   int status = 0;
   std::string body;
+  bool resumes = true;
   int told_to_move = 0;
   std::optional<StreamEnd> end;
   std::function<void()> on_end;
-  Stream stream{*this};
+  BackendStream stream{*this};
 };
 
 }  // namespace sluice::backend

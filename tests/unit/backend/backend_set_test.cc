@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 
 #include "backend_fixture.h"
+#include "sluice/base/enumerators.h"
 
 namespace sluice::backend {
 namespace {
@@ -35,12 +36,10 @@ class BackendSetTest : public testing::Test {
 
   void make_set(bool with_identity = true) {
     const test::ClusterKeys& keys = test::ClusterKeys::get();
-    std::vector<BackendContexts> contexts;
-    for (int i = 0; i < backends; ++i) {
-      contexts.push_back({keys.plain_context(), with_identity ? keys.identity_context() : nullptr});
-    }
+    const BackendContexts contexts{keys.plain_context(),
+                                   with_identity ? keys.identity_context() : nullptr};
     set_ = std::make_unique<BackendSet>(
-        simulation_.transport(), cluster_, std::move(contexts), options_, 1,
+        simulation_.transport(), cluster_, contexts, options_, 1,
         [this](std::size_t backend, PoolKind kind, PoolEvent event, const std::string&) {
           if (event == PoolEvent::connect_failed) failed_.emplace_back(backend, kind);
         });
@@ -48,7 +47,7 @@ class BackendSetTest : public testing::Test {
 
   Caller& open(std::size_t backend, PoolKind kind) {
     callers_.push_back(std::make_unique<Caller>());
-    set_->pool(backend, kind)->open(callers_.back()->stream, false);
+    set_->pool(backend, kind)->open(callers_.back()->stream, {});
     return *callers_.back();
   }
   void set_health(std::size_t backend, Health health) {
@@ -56,8 +55,9 @@ class BackendSetTest : public testing::Test {
   }
 
   test::Simulation simulation_;
-  Cluster cluster_{{Endpoint{address_of(1), "api-1"}, Endpoint{address_of(2), "api-2"},
-                    Endpoint{address_of(3), "api-3"}}};
+  Cluster cluster_{{Endpoint{address_of(1), "api-1", "backend"},
+                    Endpoint{address_of(2), "api-2", "backend"},
+                    Endpoint{address_of(3), "api-3", "backend"}}};
   BackendSetOptions options_;
   std::vector<std::unique_ptr<test::ScriptedBackend>> backends_;
   std::unique_ptr<BackendSet> set_;
@@ -65,9 +65,13 @@ class BackendSetTest : public testing::Test {
   std::vector<std::unique_ptr<Caller>> callers_;
 };
 
+TEST(PoolKindTest, AreAsManyAsTheirNames) {
+  EXPECT_EQ(enumerator_names<PoolKind>().size(), pool_kinds);
+}
+
 TEST_F(BackendSetTest, WhatWasNotProbedYetMayBeUsed) {
   make_set();
-  EXPECT_FALSE(cluster_.any_ready());
+  EXPECT_FALSE(cluster_.any_usable());
   EXPECT_EQ(set_->usable(PoolKind::bearer, 0), all);
 }
 
@@ -75,9 +79,39 @@ TEST_F(BackendSetTest, LeavesOutWhatIsNotReadyOrDrains) {
   make_set();
   set_health(0, Health::not_ready);
   set_health(1, Health::ready);
-  EXPECT_TRUE(cluster_.any_ready());
+  EXPECT_TRUE(cluster_.any_usable());
   EXPECT_EQ(set_->usable(PoolKind::bearer, 0), 0b110U);
   EXPECT_EQ(set_->usable(PoolKind::bearer, 0b010), 0b100U);
+}
+
+TEST_F(BackendSetTest, LeavesOutSlowOnesWhileHalfOfThoseThatLiveRemain) {
+  make_set();
+  for (std::size_t i = 0; i < backends; ++i) set_health(i, Health::ready);
+  set_health(0, Health::slow);
+  EXPECT_EQ(set_->usable(PoolKind::bearer, 0), 0b110U);
+  set_health(1, Health::slow);
+  EXPECT_EQ(set_->usable(PoolKind::bearer, 0), all);
+  set_health(0, Health::not_ready);
+  EXPECT_EQ(set_->usable(PoolKind::bearer, 0), 0b100U);  // one of the two that live
+  set_health(2, Health::slow);
+  EXPECT_EQ(set_->usable(PoolKind::bearer, 0), 0b110U);
+  EXPECT_TRUE(cluster_.any_usable());
+}
+
+TEST_F(BackendSetTest, AFailedProbeEndsSilentConnectionsOnlyWhileSomebodyAnswers) {
+  listen();
+  make_set();
+  const Caller& caller = open(0, PoolKind::bearer);
+  simulation_.settle();
+  ASSERT_TRUE(caller.open());
+  backends_[0]->mute = true;
+  set_->check(0);
+  simulation_.advance(options_.pool.check_timeout * 2);
+  EXPECT_TRUE(caller.open());
+  cluster_.backends[1]->answers.store(true);
+  set_->check(0);
+  simulation_.advance(options_.pool.check_timeout * 2);
+  EXPECT_TRUE(caller.end);
 }
 
 TEST_F(BackendSetTest, WhenNoneLooksGoodThoseThatCanBeReachedAreUsed) {

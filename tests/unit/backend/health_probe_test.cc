@@ -34,12 +34,13 @@ class HealthProbeTest : public testing::Test {
   void make_probe(bool with_identity = false, std::uint64_t seed = 1) {
     const test::ClusterKeys& keys = test::ClusterKeys::get();
     probe_.reset();
-    contexts_.clear();
-    contexts_.push_back({keys.plain_context(), with_identity ? keys.identity_context() : nullptr});
+    const BackendContexts contexts{keys.plain_context(),
+                                   with_identity ? keys.identity_context() : nullptr};
     probe_ = std::make_unique<HealthProbe>(
-        simulation_.transport(), cluster_, contexts_, options_,
+        simulation_.transport(), cluster_, contexts, options_,
         [](std::string_view user, http::Fields& fields) { fields.add(user_field, user); }, seed,
-        [this](std::size_t, const std::string& text) { changes_.push_back(text); });
+        [this](std::size_t, const std::string& text) { changes_.push_back(text); },
+        [this](std::size_t) { ++unanswered_; });
   }
 
   // A backend, a probe, and its first answer.
@@ -51,20 +52,36 @@ class HealthProbeTest : public testing::Test {
   }
 
   virtual void serve(test::ScriptedBackend::Request& request) {
+    asked_at_ = simulation_.now();
     if (readiness_ > 0) request.answer(readiness_);
   }
   void next_probe() { simulation_.advance(options_.interval * 6 / 5); }
+  // The probe that waits gets its answer.
+  void answer(int status = 200) {
+    backend_->requests().back()->answer(status);
+    simulation_.settle();
+  }
+  // A probe whose answer takes so long.
+  void late_probe(Duration latency, int status = 200) {
+    readiness_ = 0;
+    next_probe();
+    simulation_.advance(latency - (simulation_.now() - asked_at_));
+    answer(status);
+    readiness_ = 200;
+  }
+  bool answers() const { return cluster_.backends[0]->answers.load(); }
   Health health() const { return cluster_.backends[0]->health.load(); }
   bool trusts() const { return cluster_.backends[0]->trusts_identity.load(); }
 
   test::Simulation simulation_;
   ProbeOptions options_;
-  Cluster cluster_{{Endpoint{address_of(1), "api-1"}}};
-  std::vector<BackendContexts> contexts_;
+  Cluster cluster_{{Endpoint{address_of(1), "api-1", "backend"}}};
   std::unique_ptr<test::ScriptedBackend> backend_;
   std::unique_ptr<HealthProbe> probe_;
   std::vector<std::string> changes_;
   int readiness_ = 200;  // 0: no answer
+  int unanswered_ = 0;
+  Instant asked_at_{};
 };
 
 // --- readiness -------------------------------------------------------------------------------
@@ -107,30 +124,107 @@ TEST_F(HealthProbeTest, ARefusedConnectionTakesABackendOut) {
   EXPECT_TRUE(probe_->first_round_done());
 }
 
-TEST_F(HealthProbeTest, SilenceTakesABackendOutTheSecondTime) {
+TEST_F(HealthProbeTest, ALateAnswerIsASlowBackendsTheSecondTimeAndNotADeadOnes) {
   start();
-  readiness_ = 0;
-  next_probe();
-  simulation_.advance(options_.timeout);
+  late_probe(options_.timeout * 3 / 2);
   EXPECT_EQ(probe_->counters(0).failures, 1U);
   EXPECT_EQ(health(), Health::ready);
+  EXPECT_FALSE(answers());
+  for (int i = 0; i < 20; ++i) late_probe(options_.timeout * 3 / 2);
+  EXPECT_EQ(health(), Health::slow);
+  EXPECT_EQ(backend_->accepted(), 1U);
+  EXPECT_EQ(changes_.size(), 2U);
   next_probe();
-  simulation_.advance(options_.timeout);
-  EXPECT_EQ(probe_->counters(0).failures, 2U);
-  EXPECT_EQ(health(), Health::not_ready);
+  EXPECT_EQ(health(), Health::slow);
+  EXPECT_TRUE(answers());
+  next_probe();
+  EXPECT_EQ(health(), Health::ready);
 }
 
-TEST_F(HealthProbeTest, OneGoodAnswerBetweenThemForgivesASilence) {
+TEST_F(HealthProbeTest, OneGoodAnswerBetweenThemForgivesALateOne) {
   start();
   for (int i = 0; i < 3; ++i) {
-    readiness_ = 0;
+    late_probe(options_.timeout * 3 / 2);
     next_probe();
-    readiness_ = 200;
-    simulation_.advance(options_.timeout + options_.interval * 6 / 5);
   }
   EXPECT_EQ(probe_->counters(0).failures, 3U);
   EXPECT_EQ(health(), Health::ready);
   EXPECT_THAT(changes_, ElementsAre("ready"));
+}
+
+TEST_F(HealthProbeTest, AProbeStaysOpenUntilItsBackendHasBeenSilentForLong) {
+  start();
+  readiness_ = 0;
+  next_probe();
+  const Instant asked = asked_at_;
+  simulation_.advance(asked + options_.timeout * 2 + 20ms - simulation_.now());
+  EXPECT_EQ(health(), Health::slow);
+  EXPECT_EQ(unanswered_, 2);
+  simulation_.advance(asked + options_.timeout * 5 - 20ms - simulation_.now());
+  EXPECT_EQ(health(), Health::slow);
+  EXPECT_EQ(backend_->accepted(), 1U);
+  simulation_.advance(40ms);
+  EXPECT_EQ(health(), Health::not_ready);
+  next_probe();
+  EXPECT_EQ(backend_->accepted(), 2U);
+}
+
+TEST_F(HealthProbeTest, SilentConnectionsBesideALateProbeTakeABackendOut) {
+  start();
+  probe_->connections_silent(0);  // a probe asks first
+  simulation_.settle();
+  EXPECT_EQ(health(), Health::ready);
+  readiness_ = 0;
+  next_probe();
+  simulation_.advance(options_.timeout);
+  probe_->connections_silent(0);
+  EXPECT_EQ(health(), Health::not_ready);
+  EXPECT_THAT(changes_.back(), HasSubstr("neither"));
+  answer();
+  readiness_ = 200;
+  next_probe();
+  EXPECT_EQ(health(), Health::not_ready);
+  next_probe();
+  EXPECT_EQ(health(), Health::ready);
+}
+
+TEST_F(HealthProbeTest, ABackendThatIsBackButLateIsSlow) {
+  start();
+  readiness_ = 500;
+  next_probe();
+  late_probe(options_.timeout * 2);
+  EXPECT_EQ(health(), Health::not_ready);
+  late_probe(options_.timeout * 2);
+  EXPECT_EQ(health(), Health::slow);
+}
+
+TEST_F(HealthProbeTest, ALate500IsABadAnswerAllTheSame) {
+  start();
+  late_probe(options_.timeout * 2, 500);
+  EXPECT_EQ(health(), Health::not_ready);
+}
+
+TEST_F(HealthProbeTest, OnlyAnAnswerSaysThatTheConnectionsNeedNoLook) {
+  start();
+  readiness_ = 500;
+  next_probe();
+  EXPECT_EQ(unanswered_, 0);
+  readiness_ = 200;
+  next_probe();
+  backend_->connection(0).drop();
+  backend_->refuse();
+  next_probe();
+  EXPECT_GE(unanswered_, 1);
+  EXPECT_FALSE(answers());
+}
+
+TEST_F(HealthProbeTest, WhoWasNotRunningDoesNotBlameTheBackend) {
+  start();
+  readiness_ = 0;
+  next_probe();
+  simulation_.network().now_ += 1min;
+  simulation_.settle();
+  EXPECT_EQ(probe_->counters(0).failures, 0U);
 }
 
 TEST_F(HealthProbeTest, TwoGoodAnswersBringABackendBack) {

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <barrier>
 #include <limits>
@@ -63,6 +64,49 @@ TEST(LoadBoardTest, CorrectsAnEstimate) {
   EXPECT_EQ(worker.view(at(seconds(1)))[0].work, 2u);
 }
 
+TEST(LoadBoardTest, ANewcomerStartsWithTheMeanOfWhatOthersWereAssigned) {
+  LoadBoard board(1, 4);
+  WorkerLoad worker(board, 0);
+  worker.view(at(seconds(1)));
+  for (int i = 0; i < 30; ++i) worker.assign(0, RequestClass::read, 1).release();
+  for (int i = 0; i < 10; ++i) worker.assign(1, RequestClass::read, 1).release();
+  for (int i = 0; i < 50; ++i) worker.assign(3, RequestClass::read, 1).release();
+  worker.assign(1, RequestClass::list, 1).release();
+  const auto view = worker.view(at(seconds(1)));
+  worker.join(mask_of(2), mask_of(0) | mask_of(1));
+  EXPECT_DOUBLE_EQ(recent(view[2]), (recent(view[0]) + recent(view[1])) / 2);
+  EXPECT_DOUBLE_EQ(recent(view[2], AssignmentKind::list),
+                   recent(view[1], AssignmentKind::list) / 2);
+  worker.join(mask_of(3), mask_of(0) | mask_of(1));  // it has more already
+  EXPECT_GT(recent(view[3]), recent(view[0]));
+  worker.join(~BackendMask{0}, 0);
+  worker.join(0, ~BackendMask{0});
+}
+
+TEST(LoadBoardTest, ANewcomerGetsItsShareAndNotEveryTie) {
+  LoadBoard board(1, 3);
+  WorkerLoad worker(board, 0);
+  Picker picker;
+  Random random(1);
+  Instant now = at(seconds(1));
+  const auto run = [&](BackendMask usable, int requests) {
+    std::array<int, 3> picks{};
+    for (int i = 0; i < requests; ++i, now += milliseconds(5)) {
+      const auto picked = picker.pick(worker.view(now), usable, RequestClass::read, random);
+      ++picks[*picked];
+      worker.assign(*picked, RequestClass::read, 1).release();
+    }
+    return picks;
+  };
+  run(0b011, 5000);
+  worker.join(0b100, 0b011);
+  const auto picks = run(0b111, 1800);  // of nine seconds
+  for (const int count : picks) {
+    EXPECT_GT(count, 1800 / 3 * 95 / 100);
+    EXPECT_LT(count, 1800 / 3 * 105 / 100);
+  }
+}
+
 TEST(LoadBoardTest, ALeaseMovesWithoutCountingTwice) {
   LoadBoard board(1, 2);
   WorkerLoad worker(board, 0);
@@ -116,16 +160,6 @@ TEST(LoadBoardTest, SumsAllWorkersForTheAdminPages) {
   EXPECT_EQ(board.total(63).work, 8u);
   EXPECT_EQ(board.total(63).watches, 1u);
   EXPECT_EQ(board.part(1, 63).work, 2u);
-}
-
-TEST(LoadBoardTest, ShowsADrainBitToAllAtOnce) {
-  LoadBoard board(2, 3);
-  EXPECT_EQ(board.draining(), 0u);
-  board.set_draining(2, true);
-  board.set_draining(0, true);
-  EXPECT_EQ(board.draining(), mask_of(0) | mask_of(2));
-  board.set_draining(2, false);
-  EXPECT_EQ(board.draining(), mask_of(0));
 }
 
 TEST(LoadBoardTest, RemembersAssignmentsByKind) {
@@ -224,11 +258,9 @@ TEST(LoadBoardTest, WorkersAgreeWithoutLocks) {
       for (int i = 0; i < 20000; ++i) {
         const auto view = worker.view(at(microseconds(i * 50)));
         const RequestClass request = i % 7 == 0 ? RequestClass::watch : RequestClass::read;
-        const auto pick =
-            picker.pick(view, mask_of_first(backends) & ~board.draining(), request, random);
+        const auto pick = picker.pick(view, mask_of_first(backends), request, random);
         if (pick) held.push_back(worker.assign(*pick, request, 1));
         if (held.size() == held_max) held.erase(held.begin() + random.below(held_max));
-        if (i % 1000 == 0) board.set_draining(random.below(backends), i % 2000 == 0);
       }
       held.clear();
       running.fetch_sub(1);

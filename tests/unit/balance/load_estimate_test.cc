@@ -30,25 +30,5 @@ TEST(LoadEstimateTest, CountsWhatStaysOpenAsAWatch) {
   EXPECT_FALSE(counts_as_watch(RequestClass::list));
 }
 
-TEST(LoadEstimateTest, LetsALearningEstimateTakeItsPlace) {
-  class Learning final : public LoadEstimate {
-   public:
-    std::uint32_t units(const CostQuestion& question) const override {
-      return question.resource == "pods" ? pods_ : 1;
-    }
-    void learn(const CostQuestion& question, std::uint64_t bytes) override {
-      if (question.resource == "pods") pods_ = static_cast<std::uint32_t>(1 + bytes / 100'000);
-    }
-
-   private:
-    std::uint32_t pods_ = 1;
-  };
-  Learning learning;
-  LoadEstimate& estimate = learning;
-  const CostQuestion pods{.request = RequestClass::list, .resource = "pods"};
-  estimate.learn(pods, 1'000'000);
-  EXPECT_EQ(estimate.units(pods), 11u);
-}
-
 }  // namespace
 }  // namespace sluice::balance

@@ -282,10 +282,13 @@ TEST_F(ValidateTest, RefusesWhatIsNoPem) {
   }
 }
 
-TEST_F(ValidateTest, RefusesALeafAsAuthority) {
+// As an API server takes it: it is trusted itself.
+TEST_F(ValidateTest, WarnsOfALeafAsAuthority) {
   files_["client-ca.crt"] = files_["tls.crt"];
-  EXPECT_THAT(mistakes(),
-              ElementsAre(HasSubstr("--client-ca-file=\"client-ca.crt\" holds no usable CA")));
+  EXPECT_THAT(mistakes(), IsEmpty());
+  EXPECT_THAT(check().warnings,
+              Contains(HasSubstr("--client-ca-file=client-ca.crt: certificate 1: it is no CA "
+                                 "certificate; nothing that it signs is believed")));
 }
 
 TEST_F(ValidateTest, LooksAtEachAuthoritysEnd) {

@@ -54,5 +54,33 @@ TEST(ConnectionFieldsTest, OrdinaryFieldsStay) {
   EXPECT_EQ(fields.size(), 2U);
 }
 
+TEST(FieldsTest, KeepsOneFieldAndGivesBackWhatOthersTook) {
+  Fields fields;
+  for (int i = 0; i < 100; ++i) fields.add("x-" + std::to_string(i), std::string(1000, 'x'));
+  fields.add("user-agent", "kubectl/v1.37");
+  fields.add("user-agent", "another");
+  fields.add("accept", "*/*");
+  fields.keep_only("user-agent", 7);
+  ASSERT_EQ(fields.size(), 1U);
+  EXPECT_EQ(fields[0].name, "user-agent");
+  EXPECT_EQ(fields[0].value, "kubectl");
+  EXPECT_LE(fields.held_bytes(), Fields::kept_bytes_max);
+  fields.keep_only("user-agent", 1000);
+  EXPECT_EQ(fields.find("user-agent"), "kubectl");
+  fields.add("more", "of it");
+  EXPECT_EQ(fields.find("more"), "of it");
+  EXPECT_EQ(fields.find("user-agent"), "kubectl");
+  fields.keep_only("audit-id", 7);
+  EXPECT_TRUE(fields.empty());
+}
+
+TEST(FieldsTest, AListOfUsualSizeKeepsItsMemory) {
+  Fields fields;
+  for (int i = 0; i < 10; ++i) fields.add("x-" + std::to_string(i), std::string(50, 'x'));
+  const std::size_t held = fields.held_bytes();
+  fields.keep_only("x-3", 1000);
+  EXPECT_EQ(fields.held_bytes(), held);
+}
+
 }  // namespace
 }  // namespace sluice::http

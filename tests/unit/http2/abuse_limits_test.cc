@@ -96,15 +96,38 @@ TEST(AbuseLimitsTest, FramesThatCarrySomethingAreFree) {
   EXPECT_EQ(limits.exceeded(), AbuseKind::none);
 }
 
+// Whoever pads before an API server does so for everybody on the connection; frames that are all
+// padding are a flood all the same.
+TEST(AbuseLimitsTest, PaddedDataOfABackendIsFree) {
+  for (const bool server : {false, true}) {
+    SessionOptions options;
+    options.server = server;
+    options.control_frames_burst = 10;
+    options.control_frames_per_second = 0;
+    AbuseLimits limits(options, start);
+    const auto padded = [&](std::uint32_t length) {
+      return limits.on_frame(frame(FrameType::data, length, frame_flag::padded), start);
+    };
+    for (int i = 0; i < 10; ++i) EXPECT_TRUE(padded(1000));
+    EXPECT_EQ(padded(1000), !server);
+    for (int i = 0; i < 10; ++i) EXPECT_EQ(padded(256), !server);
+    EXPECT_FALSE(padded(256));
+    EXPECT_EQ(limits.exceeded(), AbuseKind::control_frames);
+  }
+}
+
 TEST(AbuseLimitsTest, HeaderBlocksAreBoundedInBytes) {
   SessionOptions options;
-  options.header_list_bytes_max = 100'000;
-  AbuseLimits limits(options, start);
-  EXPECT_TRUE(limits.on_frame(frame(FrameType::headers, 16384), start));
-  int continuations = 0;
-  while (limits.on_frame(frame(FrameType::continuation, 16384), start)) ++continuations;
-  EXPECT_EQ(continuations, (2 * 100'000 + 65536) / 16384 - 1);
-  EXPECT_EQ(limits.exceeded(), AbuseKind::header_block);
+  for (const std::uint32_t list_bytes : {100'000U, 4U * 1024 * 1024}) {
+    options.header_list_bytes_max = list_bytes;
+    AbuseLimits limits(options, start);
+    EXPECT_TRUE(limits.on_frame(frame(FrameType::headers, 16384), start));
+    int continuations = 0;
+    while (limits.on_frame(frame(FrameType::continuation, 16384), start)) ++continuations;
+    // A mebibyte, or what is accepted and something for the encoding.
+    EXPECT_EQ(continuations, list_bytes == 100'000 ? 63 : 256 + 4 - 1);
+    EXPECT_EQ(limits.exceeded(), AbuseKind::header_block);
+  }
 }
 
 TEST(AbuseLimitsTest, WindowUpdatesAreEarnedByData) {

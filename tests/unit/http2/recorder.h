@@ -61,9 +61,15 @@ class Recorder : public SessionHandler {
     responses[ref.id] = std::move(head);
     tags[ref.id] = ref.tag;
   }
-  void on_head_too_large(StreamRef ref) override {
+  void on_head_too_large(StreamRef ref, http::RequestHead&& line) override {
+    requests[ref.id] = std::move(line);
     note("head_too_large " + std::to_string(ref.id));
     if (react_too_large) react_too_large(ref.id);
+  }
+  void on_malformed(StreamRef ref, http::RequestHead&& head, std::string_view why) override {
+    note("malformed " + std::to_string(ref.id) + " " + head.method + " " + head.path + ": " +
+         std::string(why));
+    if (react_malformed) react_malformed(ref.id);
   }
   void on_data(StreamRef ref, Bytes bytes) override {
     received[ref.id] += as_text(bytes);
@@ -151,6 +157,7 @@ class Recorder : public SessionHandler {
   std::vector<StreamId> order;  // in which bodies were asked for
   std::function<void(StreamId)> react;
   std::function<void(StreamId)> react_too_large;
+  std::function<void(StreamId)> react_malformed;
   bool consume_at_once = true;
   int outputs_announced = 0;
   Session session;

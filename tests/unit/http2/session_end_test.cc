@@ -167,6 +167,43 @@ TEST(SessionEndTest, AfterTheFinalGoawayNewRequestsAreIgnored) {
   EXPECT_EQ(server.session.last_peer_stream(), 1);
 }
 
+// The frame may leave long after it was decided on, behind megabytes that a slow client has to take
+// first. A request that is executed though GOAWAY says it was not is executed twice.
+TEST(SessionEndTest, NothingIsHandedOverThatAGoawayStillToLeaveDoesNotName) {
+  Recorder server(server_options());
+  open_server(server);
+  ASSERT_TRUE(server.feed(FrameWriter().headers(1, hpack_get())));
+  server.respond(1, std::string(60'000, 'x'));
+  std::vector<std::uint8_t> batch(16384);
+  ASSERT_GT(server.session.collect(batch), 0u);  // on its way, and not taken yet
+  server.session.goaway_notice();
+  ASSERT_TRUE(server.feed(FrameWriter().headers(3, hpack_get("/crossing"))));
+  EXPECT_TRUE(server.saw("request 3 GET /crossing end"));
+  server.session.goaway_final();
+  ASSERT_TRUE(server.feed(FrameWriter()
+                              .headers(5, hpack_post("/late"), false)
+                              .data(5, "body", true)
+                              .headers(7, hpack_get("/late"))));
+  EXPECT_EQ(server.count("request 5"), 0u);
+  EXPECT_EQ(server.count("request 7"), 0u);
+  EXPECT_EQ(server.received.count(5), 0u);
+  server.respond(3, "served");
+  std::vector<std::uint32_t> last_streams;
+  std::vector<std::uint32_t> answered;
+  for (const Frame& frame : server.collect_frames()) {
+    if (frame.type == frame::goaway) last_streams.push_back(frame.number(0));
+    if (frame.type == frame::headers) answered.push_back(frame.id);
+    if (frame.type == frame::rst_stream) {
+      EXPECT_GT(frame.id, 3u);
+      EXPECT_EQ(frame.number(0), code(ErrorCode::refused_stream));
+    }
+  }
+  EXPECT_EQ(last_streams, (std::vector<std::uint32_t>{2147483647, 3}));
+  EXPECT_EQ(answered, (std::vector<std::uint32_t>{3}));
+  EXPECT_EQ(server.count("closed 5"), 0u);  // its owner never knew it
+  EXPECT_EQ(server.session.open_streams(), 0u + server.session.streams().size());
+}
+
 TEST(SessionEndTest, RequestsAboveTheLastIdOfAGoawayAreRefused) {
   Recorder client(client_options());
   ASSERT_TRUE(client.feed(FrameWriter().settings()));

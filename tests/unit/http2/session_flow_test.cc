@@ -88,19 +88,106 @@ TEST(SessionFlowTest, EqualStreamsShareTheConnection) {
   }
 }
 
-TEST(SessionFlowTest, AnUrgentStreamGoesFirst) {
-  Recorder server(server_options());
-  open_wide_server(server);
-  ASSERT_TRUE(server.feed(FrameWriter().headers(1, hpack_get()).headers(3, hpack_get())));
-  server.session.set_urgent(3, true);
-  server.respond(1, std::string(50'000, 'l'));
-  server.respond(3, std::string(100, 'w'));
-  std::vector<StreamId> order;
-  for (const Frame& f : server.collect_frames()) {
-    if (f.type == frame::data) order.push_back(static_cast<StreamId>(f.id));
+// A connection whose rate is one record a turn, with streams of three kinds on it: long answers,
+// watches that always have an event to send, and short requests of which the next is sent when one
+// has its answer.
+class SharingTest {
+ public:
+  struct Mix {
+    int long_answers;
+    int watches;
+    std::size_t event_bytes;
+    int short_requests;
+    std::size_t short_bytes;
+  };
+
+  explicit SharingTest(const Mix& mix) : mix_(mix) { open_wide_server(server_); }
+
+  // The longest that a stream with bytes to send waited, in its fair shares of the rate: what all
+  // streams would have taken at a frame each.
+  double longest_wait() {
+    for (int i = 0; i < mix_.long_answers; ++i) open(std::string(4'000'000, 'l'), false);
+    for (int i = 0; i < mix_.watches; ++i) watches_.push_back(open("", true));
+    const int streams = mix_.long_answers + mix_.watches + mix_.short_requests;
+    std::vector<std::uint8_t> batch(16384);
+    for (int turn = 0; turn < 6 * streams + 200; ++turn) {
+      for (const StreamId id : watches_) event(id);
+      while (short_ < mix_.short_requests) {
+        ++short_;
+        open(std::string(mix_.short_bytes, 's'), false);
+      }
+      const std::size_t bytes = server_.session.collect(batch);
+      sent_ += bytes;
+      take(Bytes(batch).first(bytes));
+    }
+    // Who was never served waits until now.
+    for (const auto& [id, since] : waiting_since_) note_wait(since);
+    return static_cast<double>(longest_) / (16384.0 * streams);
   }
-  ASSERT_FALSE(order.empty());
-  EXPECT_EQ(order.front(), 3);
+
+ private:
+  StreamId open(std::string body, bool watch) {
+    const StreamId id = next_;
+    next_ += 2;
+    EXPECT_TRUE(server_.feed(FrameWriter().headers(static_cast<std::uint32_t>(id), hpack_get())));
+    http::ResponseHead head;
+    head.status = 200;
+    server_.bodies[id].finished = !watch;
+    if (!body.empty()) waiting_since_[id] = sent_;
+    server_.bodies[id].left = std::move(body);
+    server_.session.submit_response(id, head, true);
+    return id;
+  }
+
+  void event(StreamId id) {
+    Body& body = server_.bodies[id];
+    if (body.size() > 0) return;
+    body.left.assign(mix_.event_bytes, 'w');
+    waiting_since_[id] = sent_;
+    server_.session.resume_body(id);
+  }
+
+  void take(Bytes batch) {
+    reader_.append(batch);
+    for (const Frame& frame : reader_.all()) {
+      if (frame.type != frame::data || frame.payload.empty()) continue;
+      const auto id = static_cast<StreamId>(frame.id);
+      note_wait(waiting_since_[id]);
+      waiting_since_[id] = sent_;
+      if (server_.bodies[id].size() > 0) continue;
+      waiting_since_.erase(id);
+      if (frame.payload.front() == 's') --short_;
+    }
+  }
+
+  void note_wait(std::uint64_t since) { longest_ = std::max(longest_, sent_ - since); }
+
+  Mix mix_;
+  Recorder server_{server_options()};
+  FrameReader reader_;
+  StreamId next_ = 1;
+  int short_ = 0;
+  std::vector<StreamId> watches_;
+  std::map<StreamId, std::uint64_t> waiting_since_;  // bytes that had been sent then
+  std::uint64_t sent_ = 0;
+  std::uint64_t longest_ = 0;
+};
+
+TEST(SessionFlowTest, NoStreamWaitsLongerThanTwiceItsFairShareWhateverTheOthersDo) {
+  for (const SharingTest::Mix& mix : std::vector<SharingTest::Mix>{
+           {1, 0, 0, 1, 100},          // a lease beside a large list
+           {0, 1, 1'000'000, 1, 300},  // a lease beside a watch with much to say
+           {1, 100, 200, 1, 300},      // many watches with small events
+           {1, 20, 16'000, 5, 1000},
+           {10, 10, 4000, 10, 4000},
+           {1, 0, 0, 50, 8000},  // short answers without end beside a large list
+           {4, 1, 500'000, 90, 200},
+           {30, 0, 0, 1, 300},
+       }) {
+    EXPECT_LE(SharingTest(mix).longest_wait(), 2.0)
+        << mix.long_answers << " long, " << mix.watches << " watches of " << mix.event_bytes << ", "
+        << mix.short_requests << " short of " << mix.short_bytes;
+  }
 }
 
 TEST(SessionFlowTest, IgnoresThePriorityThatAClientAsksFor) {

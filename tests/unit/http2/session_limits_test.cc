@@ -9,6 +9,8 @@ namespace {
 
 std::uint32_t code(ErrorCode c) { return static_cast<std::uint32_t>(c); }
 
+constexpr int resets_burst = static_cast<int>(SessionOptions{}.resets_burst);
+
 // Feeds what `next` makes until the session fails; returns how often, or `rounds` if it never did.
 template <class F>
 int feed_until_failure(Recorder& recorder, int rounds, F&& next, Instant now = start) {
@@ -27,12 +29,45 @@ void expect_ended_for(Recorder& recorder, AbuseKind kind) {
   EXPECT_EQ(again.error().kind,
             kind == AbuseKind::protocol ? ErrorKind::protocol : ErrorKind::limit);
   const std::vector<Frame> frames = recorder.collect_frames();
-  ASSERT_FALSE(frames.empty());
-  EXPECT_EQ(frames.back().type, frame::goaway);
-  if (kind != AbuseKind::protocol) {
-    EXPECT_EQ(frames.back().number(4), code(ErrorCode::enhance_your_calm));
+  const auto goaway = std::ranges::find(frames, frame::goaway, &Frame::type);
+  ASSERT_NE(goaway, frames.end());
+  if (kind == AbuseKind::protocol) {
+    EXPECT_TRUE(recorder.session.finished());
+  } else {
+    EXPECT_EQ(goaway->number(4), code(ErrorCode::enhance_your_calm));
+    EXPECT_EQ(recorder.session.finished(), recorder.session.open_streams() == 0);
   }
-  EXPECT_TRUE(recorder.session.finished());
+}
+
+TEST(SessionLimitsTest, WhatIsOpenWhenABudgetIsExceededCanBeAnsweredToItsEnd) {
+  SessionOptions options;
+  options.resets_burst = 3;
+  Recorder server(options);
+  open_server(server);
+  ASSERT_TRUE(server.feed(FrameWriter().headers(1, hpack_get("/watch"))));
+  server.bodies[1].finished = false;
+  server.respond(1, "event;");
+  FrameWriter resets;
+  for (std::uint32_t id = 3; id <= 13; id += 2) resets.headers(id, hpack_get()).rst_stream(id, 8);
+  EXPECT_FALSE(server.feed(resets));
+  EXPECT_EQ(server.session.abuse(), AbuseKind::resets);
+  EXPECT_EQ(server.count("request"), 5u);  // 1, and four until the budget was exceeded
+  server.collect_all();
+  EXPECT_FALSE(server.session.finished());
+  EXPECT_FALSE(server.feed(FrameWriter().headers(15, hpack_get()).rst_stream(1, 8)));
+  server.bodies[1].left = "last event;";
+  server.bodies[1].finished = true;
+  server.session.resume_body(1);
+  std::string body;
+  bool ended = false;
+  for (const Frame& frame : server.collect_frames()) {
+    if (frame.type != frame::data || frame.id != 1) continue;
+    body += frame.payload;
+    ended = frame.has(frame::end_stream);
+  }
+  EXPECT_EQ(body, "last event;");
+  EXPECT_TRUE(ended);
+  EXPECT_TRUE(server.session.finished());
 }
 
 TEST(SessionLimitsTest, RefusesStreamsAboveTheAdvertisedLimit) {
@@ -76,8 +111,8 @@ TEST(SessionLimitsTest, RapidResetEndsTheConnection) {
     const auto id = static_cast<std::uint32_t>(2 * i + 1);
     w.headers(id, hpack_get()).rst_stream(id, 8);
   });
-  EXPECT_EQ(rounds, 201);
-  EXPECT_LE(server.count("request"), 201u);
+  EXPECT_EQ(rounds, resets_burst + 1);
+  EXPECT_LE(server.count("request"), SessionOptions{}.resets_burst + 1);
   expect_ended_for(server, AbuseKind::resets);
 }
 
@@ -88,7 +123,7 @@ TEST(SessionLimitsTest, RapidResetInOneBufferIsCutShort) {
   for (std::uint32_t i = 0; i < 10'000; ++i)
     w.headers(2 * i + 1, hpack_get()).rst_stream(2 * i + 1, 8);
   EXPECT_FALSE(server.feed(w));
-  EXPECT_EQ(server.count("request"), 201u);
+  EXPECT_EQ(server.count("request"), SessionOptions{}.resets_burst + 1);
   expect_ended_for(server, AbuseKind::resets);
 }
 
@@ -102,7 +137,7 @@ TEST(SessionLimitsTest, RapidResetIsAlsoCountedAfterOurGoaway) {
     const auto id = static_cast<std::uint32_t>(2 * i + 3);
     w.headers(id, hpack_get()).rst_stream(id, 8);
   });
-  EXPECT_EQ(rounds, 201);
+  EXPECT_EQ(rounds, resets_burst + 1);
   EXPECT_EQ(server.session.abuse(), AbuseKind::resets);
 }
 
@@ -180,7 +215,7 @@ TEST_P(MadeYouResetTest, EndsTheConnection) {
     GetParam().write(w, static_cast<std::uint32_t>(2 * i + 1));
     server.collect_all();
   });
-  EXPECT_LE(rounds, 202);
+  EXPECT_LE(rounds, resets_burst + 2);
   EXPECT_NE(server.session.abuse(), AbuseKind::none);
 }
 
@@ -253,7 +288,7 @@ TEST(SessionLimitsTest, AContinuationFloodEndsTheConnection) {
     ASSERT_TRUE(server.feed(FrameWriter().headers(1, hpack_get(), true, false)));
     const int rounds = feed_until_failure(
         server, 10'000, [&](FrameWriter& w, int) { w.continuation(1, piece, false); });
-    EXPECT_LE(rounds, 64);
+    EXPECT_LE(rounds, 80);
     EXPECT_NE(server.session.abuse(), AbuseKind::none);
     EXPECT_NE(server.session.abuse(), AbuseKind::protocol);
     EXPECT_EQ(server.count("request"), 0u);
@@ -307,6 +342,57 @@ TEST(SessionLimitsTest, AHeadOf300KilobytesIsTooLargeAndTheNextIsRead) {
   // The compression state is intact: the field that the large head put into the table.
   ASSERT_TRUE(server.feed(FrameWriter().headers(3, hpack_get() + hpack_integer(62, 7, 0x80))));
   EXPECT_EQ(server.requests[3].fields.find("x-kept"), "v");
+}
+
+TEST(SessionLimitsTest, AHeadIsAnsweredUpToAMebibyteAndEndsTheConnectionAboveIt) {
+  for (const std::size_t bytes : {1'000'000U, 1'100'000U}) {
+    Recorder server(server_options());
+    open_server(server);
+    std::string block = hpack_get();
+    while (block.size() < bytes) block += hpack_literal("x-group", std::string(20'000, 'g'));
+    const Result<void> fed = server.feed(FrameWriter().long_headers(1, block));
+    EXPECT_EQ(server.saw("head_too_large 1"), bytes < 1024 * 1024);
+    EXPECT_EQ(fed.has_value(), bytes < 1024 * 1024);
+    if (!fed) expect_ended_for(server, AbuseKind::header_block);
+  }
+}
+
+// One byte on the wire may stand for a field of 4 KB: what it decodes to is bounded as well.
+TEST(SessionLimitsTest, AHeadThatDecodesToMoreThanAMebibyteIsReset) {
+  for (const std::size_t fields : {200U, 300U}) {
+    Recorder server(server_options());
+    open_server(server);
+    std::string block =
+        hpack_get() + hpack_literal("x", std::string(4000, 'v'), Indexing::incremental);
+    for (std::size_t i = 0; i < fields; ++i) block += hpack_integer(62, 7, 0x80);
+    ASSERT_TRUE(server.feed(FrameWriter().long_headers(1, block)));
+    EXPECT_EQ(server.saw("head_too_large 1"), fields == 200);
+    const std::vector<Frame> frames = server.collect_frames();
+    const bool reset = !frames.empty() && frames[0].type == frame::rst_stream;
+    EXPECT_EQ(reset, fields == 300);
+    if (reset) {
+      EXPECT_EQ(frames[0].number(0), code(ErrorCode::enhance_your_calm));
+    }
+    ASSERT_TRUE(server.feed(FrameWriter().headers(3, hpack_get())));
+    EXPECT_TRUE(server.saw("request 3 GET / end"));
+  }
+}
+
+TEST(SessionLimitsTest, AnAnswersHeadHasLimitsOfItsOwn) {
+  SessionOptions options = client_options();
+  options.header_list_bytes_max = 1024 * 1024;
+  options.header_fields_max = 8192;
+  Pair pair(options);
+  const StreamId id = pair.request(get());
+  pair.run();
+  http::ResponseHead head;
+  head.status = 200;
+  for (int i = 0; i < 8000; ++i) head.fields.add("warning", std::string(90, 'w'));
+  pair.server.bodies[id].left = "body";
+  pair.server.session.submit_response(id, head, true);
+  pair.run();
+  EXPECT_EQ(pair.client.responses[id].fields.size(), 8000U);
+  EXPECT_EQ(pair.client.received[id], "body");
 }
 
 TEST(SessionLimitsTest, AHeadOf250KilobytesPassesBothWays) {
@@ -511,6 +597,21 @@ TEST(SessionLimitsTest, AnswersThatNobodyReadsEndTheConnection) {
     EXPECT_LE(server.session.queued_frames(), 302u);
     expect_ended_for(server, AbuseKind::outbound_queue);
   }
+}
+
+TEST(SessionLimitsTest, AnswersToAsManyStreamsAsWereGrantedAreNoFlood) {
+  SessionOptions options;
+  options.max_concurrent_streams = 3000;
+  Recorder server(options);
+  open_server(server);
+  for (std::uint32_t id = 1; id < 2 * options.max_concurrent_streams; id += 2) {
+    ASSERT_TRUE(server.feed(FrameWriter().headers(id, hpack_get()))) << id;
+    server.respond(static_cast<StreamId>(id), "x");
+  }
+  EXPECT_GE(server.session.queued_frames(), options.max_concurrent_streams);
+  EXPECT_TRUE(server.feed(FrameWriter().ping(1)));
+  server.collect_all();
+  EXPECT_EQ(server.session.open_streams(), 0u);
 }
 
 struct Flood {

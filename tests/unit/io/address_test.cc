@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// Addresses in and out of text.
 #include "sluice/io/address.h"
 
 #include <gtest/gtest.h>
@@ -87,6 +88,8 @@ TEST(AddressTest, ComparesFamilyHostAndPort) {
   EXPECT_NE(address("10.0.0.1:1"), address("10.0.0.1:2"));
   EXPECT_NE(address("10.0.0.1:1"), address("10.0.0.2:1"));
   EXPECT_NE(address("0.0.0.0:1"), address("[::]:1"));
+  const Address mapped = address("[::ffff:10.0.0.1]:1");
+  EXPECT_EQ(Address::from_sockaddr(mapped.data(), mapped.size()), address("10.0.0.1:1"));
   EXPECT_EQ(address("[::1]:1"), address("[0:0:0:0:0:0:0:1]:1"));
   EXPECT_NE(address("[::1]:1"), address("[::2]:1"));
   EXPECT_NE(address("10.0.0.1:1"), Address());

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// What each completion says about its operation.
 #include "completion_rules.h"
 
 #include <gtest/gtest.h>
@@ -12,8 +13,8 @@ namespace {
 
 using Kind = OperationKind;
 
-constexpr std::array all_kinds = {Kind::accept, Kind::receive, Kind::send, Kind::connect,
-                                  Kind::poll};
+constexpr std::array all_kinds = {Kind::accept, Kind::receive, Kind::receive_once,
+                                  Kind::send,   Kind::connect, Kind::poll};
 
 TEST(CompletionRulesTest, MeanTheSameInEveryRow) {
   struct Row {
@@ -39,6 +40,11 @@ TEST(CompletionRulesTest, MeanTheSameInEveryRow) {
       {Kind::receive, -EINTR, Verdict::rearm},
       {Kind::receive, -ECONNRESET, Verdict::deliver_last},
       {Kind::receive, -ECANCELED, Verdict::deliver_last},
+      {Kind::receive_once, 100, Verdict::deliver_last},
+      {Kind::receive_once, 0, Verdict::deliver_last},
+      {Kind::receive_once, -ENOBUFS, Verdict::starved},
+      {Kind::receive_once, -EAGAIN, Verdict::rearm},
+      {Kind::receive_once, -ECONNRESET, Verdict::deliver_last},
       {Kind::send, 100, Verdict::deliver_last},
       {Kind::send, -EAGAIN, Verdict::rearm},
       {Kind::send, -EINTR, Verdict::rearm},
@@ -79,6 +85,21 @@ TEST(CompletionRulesTest, TellTheOwnerOfACancelledOperationNoFlowControl) {
   EXPECT_EQ(result_after_cancel(17), 17);
   EXPECT_EQ(result_after_cancel(0), 0);
   EXPECT_EQ(result_after_cancel(-ECONNRESET), -ECONNRESET);
+}
+
+TEST(CompletionRulesTest, AKernelWithoutMemoryIsWaitedForButNotForEver) {
+  Duration waited{};
+  Duration last{};
+  int refusals = 0;
+  for (; const auto pause = pause_after_refusal(refusals); ++refusals) {
+    EXPECT_GE(*pause, last);
+    last = *pause;
+    waited += last;
+  }
+  EXPECT_EQ(pause_after_refusal(0), Duration::zero());  // only full, most likely
+  EXPECT_GE(waited, std::chrono::seconds(25));
+  EXPECT_LE(waited, std::chrono::seconds(35));
+  EXPECT_LE(last, std::chrono::milliseconds(200));
 }
 
 }  // namespace

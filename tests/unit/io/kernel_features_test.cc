@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// What this kernel can do, and how it is said when one cannot.
 #include "sluice/io/kernel_features.h"
 
 #include <gtest/gtest.h>

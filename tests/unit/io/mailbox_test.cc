@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// Messages from one thread to another.
 #include "sluice/io/mailbox.h"
 
 #include <gtest/gtest.h>

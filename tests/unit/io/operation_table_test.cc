@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// Slots of operations, and ids that are not valid any more.
 #include "operation_table.h"
 
 #include <gtest/gtest.h>

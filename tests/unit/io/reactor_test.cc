@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// The order of things within a turn.
 #include "sluice/io/reactor.h"
 
 #include <gtest/gtest.h>
@@ -59,11 +60,30 @@ TEST_F(ReactorTest, RunsCompletionsMailboxTimersAndPhasesInThisOrder) {
   reactor_->at_turn_end(flush.turn_end, Phase::flush);
   reactor_->at_turn_end(handshake.turn_end, Phase::handshakes);
   reactor_->turn();
-  EXPECT_EQ(log_, "cmthfr");
+  EXPECT_EQ(log_, "cmtfhr");
 
   reactor_->ring().cancel(logger.operation);
   while (logger.operation.in_flight()) reactor_->turn();
-  EXPECT_EQ(log_, "cmthfre");
+  EXPECT_EQ(log_, "cmtfhre");
+}
+
+// Established traffic leaves before the first handshake of the turn.
+TEST_F(ReactorTest, WhatTheFlushSendsHasLeftWhenHandshakesBegin) {
+  auto [near, far] = local_pair();
+  struct Sender {
+    Operation operation{Operation::bind<&Sender::sent>(this)};
+    void sent(const Completion&) {}
+  } sender;
+  const std::string_view text = "established";
+  std::array<char, 64> arrived{};
+  ssize_t bytes = 0;
+  Work flush([&] { reactor_->ring().send(sender.operation, near.get(), as_bytes(text)); });
+  Work handshake([&] { bytes = ::recv(far.get(), arrived.data(), arrived.size(), MSG_DONTWAIT); });
+  reactor_->at_turn_end(handshake.turn_end, Phase::handshakes);
+  reactor_->at_turn_end(flush.turn_end, Phase::flush);
+  reactor_->turn(false);
+  EXPECT_EQ(bytes, static_cast<ssize_t>(text.size()));
+  while (sender.operation.in_flight()) reactor_->turn();
 }
 
 TEST_F(ReactorTest, RunsRegisteredWorkOnceInATurn) {
@@ -109,13 +129,13 @@ TEST_F(ReactorTest, RunsInTheNextTurnWhatAsksForAnotherTurnAndDoesNotSleepBefore
 }
 
 TEST_F(ReactorTest, RunsInTheNextTurnWhatIsAddedToAPhaseThatIsOver) {
-  Work early([&] { log_ += "h"; });
-  Work late([&] { reactor_->at_turn_end(early.turn_end, Phase::handshakes); });
+  Work early([&] { log_ += "f"; });
+  Work late([&] { reactor_->at_turn_end(early.turn_end, Phase::flush); });
   reactor_->at_turn_end(late.turn_end, Phase::reap);
   reactor_->turn();
   EXPECT_EQ(log_, "");
   reactor_->turn();
-  EXPECT_EQ(log_, "h");
+  EXPECT_EQ(log_, "f");
 }
 
 TEST_F(ReactorTest, LetsWorkDestroyItselfAndOthers) {
@@ -156,12 +176,43 @@ TEST_F(ReactorTest, WakesForMessagesOfOtherThreads) {
 }
 
 TEST_F(ReactorTest, ShowsOthersWhenItLastTurned) {
-  const Instant before = reactor_->last_turn();
+  const Instant before = reactor_->turn_state().began;
   std::thread other([&] { reactor_->mailbox().post([] {}); });
   other.join();
   reactor_->turn();
-  EXPECT_GT(reactor_->last_turn(), before);
-  EXPECT_EQ(reactor_->last_turn(), reactor_->now());
+  EXPECT_GT(reactor_->turn_state().began, before);
+  EXPECT_EQ(reactor_->turn_state().began, reactor_->now());
+}
+
+TEST_F(ReactorTest, ShowsOthersWhatItIsAt) {
+  struct Owner {
+    io::Reactor& reactor;
+    std::vector<TurnState> seen = {};
+    Timer timer{Timer::bind<&Owner::look>(this)};
+    TurnEnd flush{TurnEnd::bind<&Owner::flushed>(this)};
+    TurnEnd handshake{TurnEnd::bind<&Owner::look>(this)};
+    TurnEnd reap{TurnEnd::bind<&Owner::look>(this)};
+    void look() { seen.push_back(reactor.turn_state()); }
+    void flushed() {
+      reactor.working_on(42);
+      look();
+    }
+  };
+  Owner owner{*reactor_};
+  reactor_->timers().set(owner.timer, reactor_->now());
+  reactor_->mailbox().post([&] { owner.look(); });
+  reactor_->at_turn_end(owner.reap, Phase::reap);
+  reactor_->at_turn_end(owner.handshake, Phase::handshakes);
+  reactor_->at_turn_end(owner.flush, Phase::flush);
+  while (owner.seen.size() < 5) reactor_->turn(false);
+  const std::vector<std::pair<TurnStep, int>> expected = {{TurnStep::messages, -1},
+                                                          {TurnStep::timers, -1},
+                                                          {TurnStep::flush, 42},
+                                                          {TurnStep::handshakes, -1},
+                                                          {TurnStep::reap, -1}};
+  std::vector<std::pair<TurnStep, int>> seen;
+  for (const TurnState& state : owner.seen) seen.emplace_back(state.step, state.descriptor);
+  EXPECT_EQ(seen, expected);
 }
 
 TEST(ReactorLifetimeTest, EndsWhatWasCancelledWhenItIsDestroyed) {

@@ -45,6 +45,25 @@ INSTANTIATE_TEST_SUITE_P(, RingReceiveTest, testing::Bool(), [](const auto& para
   return std::string(parameter.param ? "OneShot" : "Multishot");
 });
 
+TEST_P(RingReceiveTest, TakesOnePieceWhenAskedForOne) {
+  const auto ring = make({.receive_buffers = 2, .receive_buffer_bytes = 64});
+  auto [near, far] = local_pair();
+  far.write(std::string(100, 'x'));
+  Recorder receive(*ring);
+  ring->receive_once(receive.operation, near.get());
+  ASSERT_TRUE(turn_until(*ring, [&] { return receive.ended(); }));
+  EXPECT_EQ(receive.data, std::string(64, 'x'));
+  Recorder again(*ring);
+  ring->receive_once(again.operation, near.get());
+  ASSERT_TRUE(turn_until(*ring, [&] { return again.ended(); }));
+  EXPECT_EQ(again.data, std::string(36, 'x'));
+  far.close();
+  Recorder end(*ring);
+  ring->receive_once(end.operation, near.get());
+  ASSERT_TRUE(turn_until(*ring, [&] { return end.ended(); }));
+  EXPECT_EQ(end.last_result(), 0);
+}
+
 TEST_P(RingReceiveTest, DeliversAllBytesInOrderAndThenTheEndOnce) {
   const auto ring = make();
   auto [near, far] = local_pair();

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// Sizes and flags of rings.
 #include "ring_setup.h"
 
 #include <fcntl.h>

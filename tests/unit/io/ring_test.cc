@@ -51,6 +51,14 @@ TEST(RingTest, ReadsItsClocksOnceATurn) {
   ring->turn(before + milliseconds(2));
   EXPECT_GE(ring->now(), before + milliseconds(2));
   EXPECT_GT(ring->wall_now().time_since_epoch().count(), 1'700'000'000);
+  EXPECT_EQ(std::chrono::floor<std::chrono::seconds>(ring->wall_now_exactly()), ring->wall_now());
+  // One moment for the whole turn, and another clock for who measures within it.
+  const Instant turn = ring->now();
+  const Instant begun = ring->clock();
+  EXPECT_GE(begun, turn);
+  while (ring->clock() == begun) {
+  }
+  EXPECT_EQ(ring->now(), turn);
 }
 
 TEST(RingTest, GathersACallbacksSubmissionsForTheNextTurn) {

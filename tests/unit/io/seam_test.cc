@@ -62,6 +62,7 @@ Ring::Ring(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Ring::~Ring() { CHECK(state_->entries.empty()); }
 void Ring::accept(Operation&, int) { CHECK(false); }
 void Ring::receive(Operation&, int) { CHECK(false); }
+void Ring::receive_once(Operation&, int) { CHECK(false); }
 void Ring::send(Operation&, int, Bytes) { CHECK(false); }
 void Ring::connect(Operation&, int, const Address&) { CHECK(false); }
 void Ring::poll_readable(Operation& operation, int descriptor) {
@@ -73,6 +74,8 @@ void Ring::cancel(Operation& operation) {
     if (entry.operation == &operation) entry.cancelled = true;
   }
 }
+void Ring::submit() {}
+
 void Ring::turn(std::optional<Instant> deadline) {
   ++state_->counters.turns;
   world->waits.push_back(deadline);

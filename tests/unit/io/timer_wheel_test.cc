@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// Many deadlines, on a clock moved by hand.
 #include "sluice/io/timer_wheel.h"
 
 #include <gtest/gtest.h>

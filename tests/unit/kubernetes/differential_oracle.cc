@@ -7,11 +7,7 @@
 //
 // Exits with 1 after printing the first differences. Requests whose path check_path refuses are
 // left out: they are never forwarded.
-#include <fcntl.h>
 #include <fmt/core.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <array>
 #include <chrono>
@@ -25,62 +21,16 @@
 #include <string_view>
 #include <vector>
 
-#include "sluice/kubernetes/certificate.h"
+#include "oracle.h"
 #include "sluice/kubernetes/identity.h"
 #include "sluice/kubernetes/long_running.h"
 #include "sluice/kubernetes/request_info.h"
-
-extern char** environ;
+#include "sluice/x509/certificate_facts.h"
 
 namespace sluice::kubernetes {
 namespace {
 
 constexpr int differences_shown_max = 20;
-
-[[noreturn]] void give_up(const std::string& why) {
-  fmt::print(stderr, "kubernetes_differential: {}\n", why);
-  std::exit(2);
-}
-
-// Directory of its own for the files between the two programs; removed at the end.
-class Workspace {
- public:
-  Workspace() {
-    std::string pattern = "/tmp/sluice-oracle-XXXXXX";
-    if (::mkdtemp(pattern.data()) == nullptr) give_up("no temporary directory");
-    path_ = pattern;
-  }
-  Workspace(const Workspace&) = delete;
-  Workspace& operator=(const Workspace&) = delete;
-  ~Workspace() {
-    for (const char* name : {"/in", "/out"}) ::unlink((path_ + name).c_str());
-    ::rmdir(path_.c_str());
-  }
-  std::string in() const { return path_ + "/in"; }
-  std::string out() const { return path_ + "/out"; }
-
- private:
-  std::string path_;
-};
-
-void run_oracle(const std::string& oracle, std::vector<std::string> arguments,
-                const std::string& in, const std::string& out) {
-  arguments.insert(arguments.begin(), oracle);
-  std::vector<char*> argv;
-  for (std::string& argument : arguments) argv.push_back(argument.data());
-  argv.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_addopen(&actions, 0, in.c_str(), O_RDONLY, 0);
-  ::posix_spawn_file_actions_addopen(&actions, 1, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  pid_t pid = 0;
-  if (::posix_spawn(&pid, oracle.c_str(), &actions, nullptr, argv.data(), environ) != 0) {
-    give_up("cannot start " + oracle);
-  }
-  ::posix_spawn_file_actions_destroy(&actions);
-  int status = 0;
-  if (::waitpid(pid, &status, 0) != pid || status != 0) give_up("the oracle failed");
-}
 
 // One column of the oracle's lines: everything but printable ASCII, and `%`, as %XX.
 std::string escape(std::string_view text) {
@@ -165,7 +115,20 @@ std::string make_path(Random& random) {
   return path;
 }
 
+// Pairs that do not decode, or decode to what nobody writes: the API server drops the former.
+std::string make_odd_pair(Random& random) {
+  std::string pair(
+      random.of({"watch", "limit", "timeoutSeconds", "fieldSelector", "labelSelector",
+                 "resourceVersion", "sendInitialEvents", "continue", "w%61tch", "watch%",
+                 "wat%zzch", "wat%00ch", "limit%0", "\xc3\xa9", "watch\xff"}));
+  pair += random.of({"=", "=1", "=true", "=metadata.name%3Dweb", "=app", ""});
+  pair += random.of({"%", "%1", "%zz", "%%31", "%00", "\xc3\xa9", "\xff", "%C3%A9", "%u0041", "1%",
+                     "%2", "#", "\\", "#watch=1", "%E2%82", "\xed\xa0\x80", "%+1", "+%"});
+  return pair;
+}
+
 std::string make_pair(Random& random) {
+  if (random.one_in(8)) return make_odd_pair(random);
   switch (random.below(10)) {
     case 0:
     case 1:
@@ -318,11 +281,10 @@ std::string describe(const RequestInfo& info, bool options_known) {
   return line;
 }
 
-int compare_requests(const std::string& oracle, std::uint64_t count, std::uint64_t seed) {
-  const Workspace workspace;
+int compare_requests(const test::Oracle& oracle, std::uint64_t count, std::uint64_t seed) {
   {
     Random random(seed);
-    std::ofstream in(workspace.in());
+    std::ofstream in(oracle.questions());
     for (std::uint64_t made = 0; made < count;) {
       const std::string_view method = make_method(random);
       const std::string path = make_path(random) + make_query(random);
@@ -331,19 +293,11 @@ int compare_requests(const std::string& oracle, std::uint64_t count, std::uint64
       ++made;
     }
   }
-  run_oracle(oracle, {"request-info"}, workspace.in(), workspace.out());
-
-  std::ifstream in(workspace.in());
-  std::ifstream out(workspace.out());
-  std::string request;
-  std::string expected;
   std::map<std::string, std::uint64_t> verbs;
-  std::uint64_t compared = 0;
   std::uint64_t invalid_options = 0;
   std::chrono::nanoseconds parsing{};
   int differences = 0;
-  while (std::getline(in, request)) {
-    if (!std::getline(out, expected)) give_up("the oracle answered too few lines");
+  const auto compare = [&](const std::string& request, const std::string& expected) {
     const std::string_view line = request;
     const std::size_t space = line.find(' ');
     const auto begin = std::chrono::steady_clock::now();
@@ -356,8 +310,8 @@ int compare_requests(const std::string& oracle, std::uint64_t count, std::uint64
       fmt::print("{}\n  expected {}\n  actual   {}\n", request, expected, actual);
     }
     ++verbs[info.is_resource ? std::string(info.verb) : "non-resource " + std::string(info.verb)];
-    ++compared;
-  }
+  };
+  const std::uint64_t compared = oracle.ask("request-info", compare);
   fmt::print("{} requests, {} with undecodable options, {} differences, {:.0f} ns each\n", compared,
              invalid_options, differences,
              static_cast<double>(parsing.count()) / static_cast<double>(compared));
@@ -377,67 +331,36 @@ int compare_requests(const std::string& oracle, std::uint64_t count, std::uint64
 
 // ---- Certificates ----
 
-std::vector<std::uint8_t> from_hex(std::string_view text) {
-  const auto digit = [](char c) {
-    return static_cast<unsigned>(c <= '9' ? c - '0' : c - 'a' + 10);
-  };
-  std::vector<std::uint8_t> bytes;
-  for (std::size_t i = 0; i + 1 < text.size(); i += 2) {
-    bytes.push_back(static_cast<std::uint8_t>(digit(text[i]) * 16 + digit(text[i + 1])));
-  }
-  return bytes;
-}
-
-std::vector<std::string> split(std::string_view line) {
-  std::vector<std::string> columns;
-  for (;;) {
-    const std::size_t tab = line.find('\t');
-    columns.emplace_back(line.substr(0, tab));
-    if (tab == std::string_view::npos) return columns;
-    line.remove_prefix(tab + 1);
-  }
-}
-
 // Ours in the oracle's columns. The digest is the oracle's: the TLS side computes it, not this
 // folder.
-std::string describe(const CertificateFacts& facts, const Identity& identity) {
+std::string describe(const x509::CertificateFacts& facts, const Identity& identity) {
   std::string line =
       fmt::format("user\t{}\t{}\t{}\t{}\t{}\t{}\t{}", escape(identity.user), escape(identity.uid),
                   identity.credential_id.substr(std::string_view("X509SHA256=").size()),
-                  facts.not_before, facts.not_after, facts.is_authority ? "1" : "0",
-                  facts.extended_key_usage == ExtendedKeyUsage::absent        ? "absent"
-                  : facts.extended_key_usage == ExtendedKeyUsage::client_auth ? "client"
-                                                                              : "other");
+                  facts.not_before.time_since_epoch().count(),
+                  facts.not_after.time_since_epoch().count(), facts.ca ? "1" : "0",
+                  !facts.extended_usage ? "absent"
+                  : facts.client_auth   ? "client"
+                                        : "other");
   for (const std::string& group : identity.groups) line += "\t" + escape(group);
   return line;
 }
 
-int compare_certificates(const std::string& oracle, std::uint64_t count, std::uint64_t seed) {
-  const Workspace workspace;
-  run_oracle(oracle, {"make-certificates", std::to_string(count), std::to_string(seed)},
-             "/dev/null", workspace.in());
-  run_oracle(oracle, {"certificates"}, workspace.in(), workspace.out());
-
-  std::ifstream in(workspace.in());
-  std::ifstream out(workspace.out());
-  std::string hex;
-  std::string expected;
-  std::uint64_t compared = 0;
+int compare_certificates(const test::Oracle& oracle, std::uint64_t count, std::uint64_t seed) {
+  oracle.make_questions("make-certificates", count, seed);
   std::uint64_t equal = 0;
   std::uint64_t none_both = 0;
   int differences = 0;
   std::map<std::string, std::uint64_t> refused;
-  while (std::getline(in, hex)) {
-    if (!std::getline(out, expected)) give_up("the oracle answered too few lines");
-    ++compared;
-    const std::vector<std::uint8_t> der = from_hex(hex);
-    const std::vector<std::string> columns = split(expected);
+  const auto compare = [&](const std::string& hex, const std::string& expected) {
+    const std::vector<std::uint8_t> der = test::from_hex(hex);
+    const std::vector<std::string_view> columns = test::split(expected, '\t');
     const bool oracle_has_one = columns[0] == "user";
     std::vector<std::uint8_t> digest(32);
-    if (oracle_has_one) digest = from_hex(columns[3]);
+    if (oracle_has_one) digest = test::from_hex(columns[3]);
     const Sha256Digest digest_view(digest.data(), 32);
 
-    const Result<CertificateFacts> facts = read_certificate(der);
+    const auto facts = x509::read_certificate_facts(der);
     // The subject alone, so that certificates of authorities and servers are compared as well.
     const std::expected<Identity, NoIdentity> identity =
         facts ? identity_of_subject(facts->subject, digest_view)
@@ -448,7 +371,7 @@ int compare_certificates(const std::string& oracle, std::uint64_t count, std::ui
       } else {
         ++none_both;
       }
-      continue;
+      return;
     }
     const std::string actual = describe(*facts, *identity);
     if (actual == expected) {
@@ -456,13 +379,13 @@ int compare_certificates(const std::string& oracle, std::uint64_t count, std::ui
     } else if (++differences <= differences_shown_max) {
       fmt::print("{}\n  expected {}\n  actual   {}\n", hex, expected, actual);
     }
-    const bool allowed =
-        !facts->is_authority && facts->extended_key_usage != ExtendedKeyUsage::other;
+    const bool allowed = !facts->ca && facts->usable_for_client();
     if (identity_of_certificate(der, digest_view).has_value() != allowed) {
       fmt::print("{}\n  an authority or a server was not refused\n", hex);
       ++differences;
     }
-  }
+  };
+  const std::uint64_t compared = oracle.ask("certificates", compare);
   fmt::print("{} certificates: {} equal identities, {} without one on both sides, {} differences\n",
              compared, equal, none_both, differences);
   for (const auto& [reason, times] : refused)
@@ -483,11 +406,12 @@ int main(int argc, char** argv) {
   }
   const std::uint64_t count = std::strtoull(arguments[3].c_str(), nullptr, 10);
   const std::uint64_t seed = std::strtoull(arguments[4].c_str(), nullptr, 10);
+  const sluice::test::Oracle oracle(arguments[1]);
   if (arguments[2] == "request-info") {
-    return sluice::kubernetes::compare_requests(arguments[1], count, seed);
+    return sluice::kubernetes::compare_requests(oracle, count, seed);
   }
   if (arguments[2] == "certificates") {
-    return sluice::kubernetes::compare_certificates(arguments[1], count, seed);
+    return sluice::kubernetes::compare_certificates(oracle, count, seed);
   }
   return 2;
 }

@@ -177,18 +177,6 @@ TEST(IdentityFieldsTest, VouchingDropsTheClientsOwnCredentials) {
   EXPECT_TRUE(fields.empty());
 }
 
-TEST(IdentityFieldsTest, TrailersCarryNeitherIdentitiesNorCredentials) {
-  http::Fields trailers = make({{"x-remote-user", "a"},
-                                {"authorization", "Bearer t"},
-                                {"sec-websocket-protocol", "v5.channel.k8s.io"},
-                                {"x-forwarded-for", "1.2.3.4"},
-                                {"checksum", "1"}});
-  const Sanitized result = defaults().sanitize_trailers(trailers);
-  EXPECT_EQ(result.identity_fields, 1U);
-  EXPECT_EQ(result.other_fields, 3U);
-  EXPECT_EQ(contents(trailers), (List{{"checksum", "1"}}));
-}
-
 TEST(IdentityFieldsTest, AppendsOneFieldPerGroupAndMarksThemNeverIndexed) {
   http::Fields fields = make({{"accept", "*/*"}});
   defaults().append({"alice", {"a", "b,c", "a"}, "42", "X509SHA256=ab"}, fields);

@@ -58,6 +58,11 @@ TEST(LongRunningTest, ClassifiesRequests) {
       {"QUERY", "/version", long_running_other},
       {"CONNECT", "/api/v1/namespaces/x/pods/web", long_running_other},
       {"GET", "/api/v1/watch", long_running_other},
+      // The verb is watch, and yet they may write.
+      {"POST", "/api/v1/watch/pods?resourceVersion=5", long_running_other},
+      {"POST", "/apis/apps/v1/watch/deployments", long_running_other},
+      {"DELETE", "/api/v1/watch/namespaces/x/pods/web", long_running_other},
+      {"HEAD", "/api/v1/pods?watch=1&resourceVersion=5", long_running_other},
       {"GET", "/api/v1/pods/%zz", long_running_other},
   };
   for (const Row& row : rows) {

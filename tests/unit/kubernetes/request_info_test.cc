@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -256,6 +257,20 @@ TEST(RequestInfoTest, ReadsTheOptionsOfListsAndWatches) {
   EXPECT_FALSE(plain.has_resource_version_match);
 }
 
+TEST(RequestInfoTest, AWatchWithBookmarksAndATimeResumes) {
+  const auto resumes = [](const std::string& query) {
+    return parse_request_info("GET", "/api/v1/pods?" + query).resumes();
+  };
+  EXPECT_TRUE(resumes("watch=1&allowWatchBookmarks=true&timeoutSeconds=300"));
+  EXPECT_TRUE(resumes("watch=1&timeoutSeconds=1&allowWatchBookmarks"));
+  EXPECT_FALSE(resumes("watch=1&allowWatchBookmarks=true"));
+  EXPECT_FALSE(resumes("watch=1&timeoutSeconds=300"));
+  EXPECT_FALSE(resumes("watch=1&allowWatchBookmarks=false&timeoutSeconds=300"));
+  EXPECT_FALSE(resumes("watch=1&allowWatchBookmarks=0&timeoutSeconds=300"));
+  EXPECT_FALSE(resumes("watch=1&allowWatchBookmarks=true&timeoutSeconds=soon"));
+  EXPECT_FALSE(resumes("allowWatchBookmarks=true&timeoutSeconds=300"));  // a list
+}
+
 TEST(RequestInfoTest, ReadsFollowOfLogs) {
   EXPECT_TRUE(parse_request_info("GET", "/api/v1/namespaces/x/pods/web/log?follow=true").follow);
   EXPECT_FALSE(parse_request_info("GET", "/api/v1/namespaces/x/pods/web/log?follow=false").follow);
@@ -285,29 +300,82 @@ TEST(CheckPathTest, AcceptsWhatClientsSend) {
         "/api/v1/namespaces/x/services/http:web:80/proxy/?q=%C3%A9"}) {
     EXPECT_TRUE(check_path(path).has_value()) << path;
   }
-  EXPECT_TRUE(check_path("/" + std::string(path_bytes_max - 1, 'a')).has_value());
+  // The head has a limit, the path has none of its own.
+  EXPECT_TRUE(check_path("/" + std::string(1024 * 1024, 'a')).has_value());
+  EXPECT_TRUE(
+      check_path("/api/v1/pods?labelSelector=" + std::string(1024 * 1024, 'a')).has_value());
+}
+
+// As a kube-apiserver, which drops the pairs that do not decode.
+TEST(CheckPathTest, AcceptsInAQueryWhatAnApiServerReads) {
+  for (const std::string_view path : {"/x?a=%00", "/x?a=%", "/x?%%20", "/x?a=%zz&b=1",
+                                      "/x?a=\xc3\xa9", "/x?a=\xff", "/x?a=#b\\c"}) {
+    EXPECT_TRUE(check_path(path).has_value()) << path;
+  }
 }
 
 TEST(CheckPathTest, RefusesEveryByteThatNoPathMayHold) {
   for (int byte = 0; byte < 256; ++byte) {
     const char c = static_cast<char>(byte);
     const bool refused = byte < 0x21 || byte > 0x7e || c == '#' || c == '\\' || c == '%';
-    for (const std::string& path :
-         {std::string("/a") + c, std::string("/") + c + "xy", std::string("/x?y=") + c + "z"}) {
+    if (c == '?') continue;
+    for (const std::string& path : {std::string("/a") + c, std::string("/") + c + "xy"}) {
       EXPECT_EQ(check_path(path).has_value(), !refused) << byte << " in " << path;
     }
+    const std::string query = std::string("/x?y=") + c + "z";
+    EXPECT_EQ(check_path(query).has_value(), byte > 0x20 && byte != 0x7f)
+        << byte << " in " << query;
   }
 }
 
 TEST(CheckPathTest, RefusesMalformedPaths) {
   for (const std::string_view path : {"", "*", "api/v1", "http://x/", "?a", "/%", "/%1", "/a%g0",
-                                      "/a%0g", "/%00", "/x?a=%00", "/x?a=%", "/x?%%20"}) {
+                                      "/a%0g", "/%00", "/%?a=1", "/a%00b?", "/a\xc3\xa9"}) {
     const Result<void> result = check_path(path);
     ASSERT_FALSE(result.has_value()) << path;
     EXPECT_EQ(result.error().side, Side::client);
     EXPECT_EQ(result.error().kind, ErrorKind::invalid_argument);
   }
-  EXPECT_FALSE(check_path("/" + std::string(path_bytes_max, 'a')).has_value());
+}
+
+TEST(RequestInfoDetach, KeepsTheNamesWithoutWhatWasParsed) {
+  for (const char* escaped : {"a", "%61"}) {
+    std::string path = std::string("/apis/apps/v1/namespaces/n/deployments/") + escaped +
+                       "/scale?limit=5&resourceVersion=7&labelSelector=" + std::string(20'000, 'x');
+    std::string method = "PATCH";
+    RequestInfo info = parse_request_info(method, path);
+    info.detach();
+    std::ranges::fill(path, '#');
+    std::ranges::fill(method, '#');
+    const RequestInfo moved = std::move(info);
+    EXPECT_EQ(moved.verb, "patch");
+    EXPECT_EQ(moved.api_group, "apps");
+    EXPECT_EQ(moved.namespace_name, "n");
+    EXPECT_EQ(moved.resource, "deployments");
+    EXPECT_EQ(moved.name, "a");
+    EXPECT_EQ(moved.subresource, "scale");
+    EXPECT_TRUE(moved.is_resource);
+  }
+}
+
+TEST(RequestInfoDetach, AWatchStillSaysHowItEnds) {
+  std::string path =
+      "/api/v1/pods?watch=1&allowWatchBookmarks=true&timeoutSeconds=300&resourceVersion=7";
+  RequestInfo info = parse_request_info("GET", path);
+  const bool resumes = info.resumes();
+  info.detach();
+  std::ranges::fill(path, '#');
+  EXPECT_TRUE(info.is_watch());
+  EXPECT_EQ(info.resumes(), resumes);
+  EXPECT_EQ(info.timeout_seconds, 300);
+}
+
+TEST(RequestInfoDetach, LongNamesAreCut) {
+  const std::string path = "/api/v1/namespaces/n/configmaps/" + std::string(100'000, 'x');
+  RequestInfo info = parse_request_info("GET", path);
+  info.detach();
+  EXPECT_EQ(info.name, std::string(253, 'x'));
+  EXPECT_LE(info.path.size(), 253U);
 }
 
 }  // namespace

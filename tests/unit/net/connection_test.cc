@@ -63,7 +63,7 @@ TEST_F(ConnectionTest, TerminateEndsAtOnceWithoutAReport) {
 TEST_F(ConnectionTest, ARefusedConnectIsReportedAsNotExecuted) {
   io::close_socket(listener);  // the port is free from here on
   client = std::make_unique<Recorder>(*transport);
-  client->connection.connect(address, *client_context);
+  client->connection.connect(address, contexts.client, "localhost");
   EXPECT_TRUE(until([&] { return client->closed; }));
   ASSERT_TRUE(client->end);
   EXPECT_EQ(client->end->kind, ErrorKind::refused);
@@ -71,20 +71,26 @@ TEST_F(ConnectionTest, ARefusedConnectIsReportedAsNotExecuted) {
   listener = io::listen_on(*io::Address::parse("127.0.0.1:0"), {}).value();
 }
 
-TEST_F(ConnectionTest, AServerOfAnotherNameIsNotTalkedTo) {
-  const test::Certificate ca = test::make_ca("other-ca");
-  client_context = std::move(tls::ClientContext::create({.ca_pem = ca.pem(),
-                                                         .server_name = "localhost",
-                                                         .certificate_chain_pem = {},
-                                                         .private_key_pem = {}}))
-                       .value();
-  connect();
-  client->send("secret");
-  EXPECT_TRUE(until([&] { return client->closed && server->closed; }));
-  EXPECT_FALSE(client->established);
-  EXPECT_EQ(server->received, "");
-  ASSERT_TRUE(client->end);
-  EXPECT_EQ(client->end->kind, ErrorKind::tls);
+class WrongServerTest : public NetTest {
+ protected:
+  void expect_that_nothing_is_said_to(std::string_view name) {
+    connect(name);
+    client->send("secret");
+    EXPECT_TRUE(until([&] { return client->closed && server->closed; }));
+    EXPECT_FALSE(client->established);
+    EXPECT_EQ(server->received, "");
+    ASSERT_TRUE(client->end);
+    EXPECT_EQ(client->end->kind, ErrorKind::tls);
+  }
+};
+
+TEST_F(WrongServerTest, OneOfAnotherNameIsNotTalkedTo) {
+  expect_that_nothing_is_said_to("other.example");
+}
+
+TEST_F(WrongServerTest, OneOfAnotherAuthorityIsNotTalkedTo) {
+  contexts.client = client_that_trusts(test::make_ca("other-ca"));
+  expect_that_nothing_is_said_to("localhost");
 }
 
 // A peer of raw bytes.
@@ -135,7 +141,7 @@ TEST_F(ConnectionTest, ASilentPeerLosesItsConnectionAfterTheHandshakeTimeout) {
 TEST_F(ConnectionTest, AnUnknownServerNameIsRefused) {
   client = std::make_unique<Recorder>(*transport);
   server = std::make_unique<Recorder>(*transport);
-  client->connection.connect(address, *client_context);
+  client->connection.connect(address, contexts.client, "localhost");
   int descriptor = -1;
   ASSERT_TRUE(until([&] { return (descriptor = io::accept_now(listener)) >= 0; }));
   server->connection.accept(descriptor, [](std::string_view) { return nullptr; });

@@ -57,6 +57,18 @@ TEST_F(ListenerTest, AcceptsUpToTheBudgetAndGoesOnWhenThereIsRoomAgain) {
   EXPECT_TRUE(until([&] { return in.size() == 60; }));
 }
 
+// After a pause for the handshake queue a nearly full budget is no reason to wait.
+TEST(AdmissionBudgetTest, WhoFoundNoRoomWaitsForSomeAndOthersForAny) {
+  AdmissionBudget budget(160);
+  for (const std::size_t taken : {0U, 149U, 150U, 159U, 160U, 161U}) {
+    budget.connections.store(taken);
+    EXPECT_EQ(budget.may_resume(false), taken < 160) << taken;
+    EXPECT_EQ(budget.may_resume(true), taken < 150) << taken;
+  }
+  AdmissionBudget one(1);
+  EXPECT_TRUE(one.may_resume(true));
+}
+
 TEST_F(ListenerTest, StoppingTakesWhatIsInTheBacklog) {
   open(1000);
   knock(20);

@@ -6,48 +6,14 @@
 #include <gtest/gtest.h>
 
 #include <memory>
-#include <optional>
-#include <string>
+#include <string_view>
 
-#include "certificates.h"
+#include "contexts.h"
+#include "recorder.h"
 #include "sluice/io/socket.h"
-#include "sluice/net/connection.h"
 #include "sluice/net/listener.h"
 
 namespace sluice::net {
-
-// Records what its connection tells, and sends what it is given.
-class Recorder final : public ConnectionHandler {
- public:
-  explicit Recorder(Transport& transport) : connection(transport, *this) {}
-
-  void on_established() override { established = true; }
-  void on_receive(Bytes plain) override { received += as_text(plain); }
-  std::size_t on_collect(MutableBytes batch) override {
-    const std::size_t n = std::min(batch.size(), to_send.size() - sent);
-    std::copy_n(to_send.data() + sent, n, batch.begin());
-    sent += n;
-    return n;
-  }
-  void on_end(const Error& error) override {
-    EXPECT_FALSE(end.has_value());
-    end = error;
-  }
-  void on_closed() override { closed = true; }
-
-  void send(std::string text) {
-    to_send += text;
-    connection.mark_dirty();
-  }
-
-  Connection connection;
-  bool established = false;
-  bool closed = false;
-  std::string received;
-  std::string to_send;
-  std::size_t sent = 0;
-  std::optional<Error> end;
-};
 
 class NetTest : public testing::Test {
  protected:
@@ -61,17 +27,7 @@ class NetTest : public testing::Test {
     options.close_linger = std::chrono::milliseconds(300);
     options.send_stall_timeout = std::chrono::milliseconds(300);
     transport = std::make_unique<Transport>(*reactor, options);
-    const test::Certificate ca = test::make_ca("serving-ca");
-    const test::Certificate leaf = test::issue_server(ca, {"localhost"});
-    server_context = std::move(tls::ServerContext::create({.certificate_chain_pem = leaf.pem(),
-                                                           .private_key_pem = leaf.key_pem(),
-                                                           .client_ca_pem = {}}))
-                         .value();
-    client_context = std::move(tls::ClientContext::create({.ca_pem = ca.pem(),
-                                                           .server_name = "localhost",
-                                                           .certificate_chain_pem = {},
-                                                           .private_key_pem = {}}))
-                         .value();
+    contexts = make_contexts();
     listener = io::listen_on(*io::Address::parse("127.0.0.1:0"), {}).value();
     address = io::local_address(listener).value();
   }
@@ -90,7 +46,7 @@ class NetTest : public testing::Test {
   }
 
   ContextSelector select() {
-    return [this](std::string_view) { return server_context.get(); };
+    return [this](std::string_view) { return contexts.server; };
   }
 
   // Turns until `done`, for ten seconds at most.
@@ -109,10 +65,11 @@ class NetTest : public testing::Test {
     return in_time;
   }
 
-  void connect() {
+  // `name`: what the client asks the server to be.
+  void connect(std::string_view name = "localhost") {
     client = std::make_unique<Recorder>(*transport);
     server = std::make_unique<Recorder>(*transport);
-    client->connection.connect(address, *client_context);
+    client->connection.connect(address, contexts.client, name);
     accept();
   }
 
@@ -130,8 +87,7 @@ class NetTest : public testing::Test {
   TransportOptions options;
   std::unique_ptr<io::Reactor> reactor;
   std::unique_ptr<Transport> transport;
-  std::unique_ptr<tls::ServerContext> server_context;
-  std::unique_ptr<tls::ClientContext> client_context;
+  Contexts contexts;
   int listener = -1;
   io::Address address;
   std::unique_ptr<Recorder> client;

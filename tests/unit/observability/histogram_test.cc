@@ -68,21 +68,5 @@ TEST(HistogramTest, FindsQuantiles) {
   EXPECT_EQ(histogram.quantile(1.0), 224u);
 }
 
-TEST(HistogramTest, MergesByAdding) {
-  Histogram all(small);
-  Histogram left(small);
-  Histogram right(small);
-  Random random(12);
-  for (int i = 0; i < 1000; ++i) {
-    const std::uint64_t value = random.below(400);
-    all.observe(value);
-    (i % 3 == 0 ? left : right).observe(value);
-  }
-  left.merge(right);
-  EXPECT_EQ(left.count(), all.count());
-  EXPECT_EQ(left.sum(), all.sum());
-  for (std::size_t i = 0; i < small.buckets(); ++i) EXPECT_EQ(left.bucket(i), all.bucket(i));
-}
-
 }  // namespace
 }  // namespace sluice::metrics

@@ -85,8 +85,25 @@ TEST(LineWriterTest, OutlivesAReaderThatWentAway) {
       {.descriptor = pipe.write_end(), .poll_interval = std::chrono::milliseconds(1)});
   pipe.close_read();
   writer.push(0, "nobody reads this\n");
-  while (writer.bytes_lost() == 0) std::this_thread::yield();
-  EXPECT_EQ(writer.bytes_lost(), 18u);
+  while (writer.lost() == 0) std::this_thread::yield();
+  EXPECT_EQ(writer.lost(), 1u);
+}
+
+TEST(LineWriterTest, CountsTheLinesThatAFullDiskLost) {
+  const int full = ::open("/dev/full", O_WRONLY | O_CLOEXEC);
+  ASSERT_GE(full, 0);
+  LineWriter writer({.descriptor = full,
+                     .close_descriptor = true,
+                     .rings = 2,
+                     .poll_interval = std::chrono::milliseconds(1)});
+  constexpr std::uint64_t each = 1000;
+  for (std::uint64_t i = 0; i < each; ++i) {
+    writer.push(0, "one\n");
+    writer.push(1, "other\n");
+  }
+  while (writer.lost() < 2 * each) std::this_thread::yield();
+  EXPECT_EQ(writer.lost(), 2 * each);
+  EXPECT_EQ(writer.dropped(), 0u);
 }
 
 TEST(LineWriterTest, WritesToASocketWithoutWaiting) {

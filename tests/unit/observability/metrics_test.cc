@@ -164,6 +164,27 @@ TEST(MetricsTest, ATableHasACounterForEachCombination) {
   EXPECT_THAT(text, HasSubstr("requests_total{verb=\"list\",code=\"5xx\"} 13\n"));
 }
 
+enum class Outcome : std::uint8_t { won, lost };
+
+std::string_view to_string(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::won: return "won";
+    case Outcome::lost: return "lost";
+  }
+  return "unknown";
+}
+
+TEST(MetricsTest, ATableByAnEnumerationHasItsNamesForLabels) {
+  Registry registry;
+  const CounterTable table = registry.counters_by<Outcome>("games_total", "Games.", "outcome");
+  Cells cells(registry);
+  cells.add(table.at(Outcome::lost), 2);
+  const std::string text = registry.render();
+  EXPECT_THAT(text, HasSubstr("games_total{outcome=\"won\"} 0\n"));
+  EXPECT_THAT(text, HasSubstr("games_total{outcome=\"lost\"} 2\n"));
+  EXPECT_THAT(text, Not(HasSubstr("unknown")));
+}
+
 TEST(MetricsTest, ASparseTableShowsOnlyWhatHappened) {
   Registry registry;
   const CounterTable table =

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Bodies in pooled blocks: order, retention, and that every block comes back.
-#include "sluice/proxy/body_queue.h"
+#include "body_queue.h"
 
 #include <gtest/gtest.h>
 

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What a client gets when its backend refuses, drains, is lost or is to be left: another backend's
 // answer, a clean end, or one that shows that something is missing. On the simulated ring.
-#include "sluice/proxy/exchange.h"
-
 #include <gmock/gmock.h>
+#include <malloc.h>
 
+#include <array>
 #include <map>
 #include <optional>
 #include <set>
 
+#include "exchange_state.h"
+#include "mistake.h"
 #include "scripted_backend.h"
 #include "simulation.h"
+#include "sluice/proxy/proxy.h"
 
 namespace sluice::proxy {
 namespace {
@@ -20,8 +23,11 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using Request = test::ScriptedBackend::Request;
 
-// Positions in the tables of ProxyMetrics.
-enum Cause : std::uint8_t { not_executed, lost_before_answer, drain_answer, identity_refused };
+using Cause = ReplayCause;
+using enum ReplayCause;
+
+// How a client's stream was reset.
+enum class Reset : std::uint8_t { truncated, stalled, upload_stopped };
 
 // A client's connection: takes what it is given at the end of each turn, unless told not to.
 class Client final : public ClientSide {
@@ -29,10 +35,15 @@ class Client final : public ClientSide {
   struct Answer {
     SlotId exchange;
     http::ResponseHead head;
+    Instant head_at{};
+    bool has_body = true;
     std::string body;
     std::optional<Instant> last_byte;
     std::optional<Instant> ended;  // END_STREAM
-    std::optional<http2::ErrorCode> reset;
+    std::optional<Reset> reset;
+    std::optional<Instant> reset_at;
+    bool uploading = false;
+    std::size_t credit = 0;
   };
 
   explicit Client(io::Reactor& reactor)
@@ -42,50 +53,71 @@ class Client final : public ClientSide {
   }
 
   const ClientFacts& facts() const override { return facts_; }
-  void send_interim(http2::StreamId, const http::ResponseHead&) override {}
-  void send_response(http2::StreamId id, const http::ResponseHead& head, bool) override {
+  void send_interim(ClientStream, const http::ResponseHead&) override {}
+  void send_response(ClientStream id, const http::ResponseHead& head, bool has_body) override {
     EXPECT_EQ(answers[id].head.status, 0) << "one head for each request";
     answers[id].head = head;
+    answers[id].head_at = reactor_.now();
+    answers[id].has_body = has_body;
+    resume_body(id);
   }
-  void resume_body(http2::StreamId) override {
+  void resume_body(ClientStream) override {
     reactor_.at_turn_end(pull_, io::Reactor::Phase::flush);
   }
-  void consume(http2::StreamId, std::size_t) override {}
-  void grow_window(http2::StreamId id, std::uint32_t bytes) override { windows[id] = bytes; }
-  void reset(http2::StreamId id, http2::ErrorCode code) override { answers[id].reset = code; }
-  void set_urgent(http2::StreamId) override {}
+  void credit(ClientStream id, std::size_t bytes) override { answers[id].credit += bytes; }
+  void grow_window(ClientStream id, std::uint32_t bytes) override { windows[id] = bytes; }
+  void cut(ClientStream id, Cut how) override {
+    reset(id, how == Cut::stalled ? Reset::stalled : Reset::truncated);
+  }
+  void stop_upload(ClientStream id) override { reset(id, Reset::upload_stopped); }
 
   void use(Proxy& proxy) { proxy_ = &proxy; }
   // Lets so many bytes of each answer pass from now on, in all.
   void take_at_most(std::size_t bytes) {
     allowance_ = bytes;
-    resume_body(0);
+    resume_body({});
   }
   ClientFacts& change_facts() { return facts_; }
-  void leave() {
-    for (auto& [id, answer] : answers) {
-      if (Exchange* exchange = proxy_->find(answer.exchange)) exchange->client_gone();
+  void upload(Answer& answer, std::string_view bytes, bool last) {
+    if (!bytes.empty()) {
+      ASSERT_TRUE(proxy_->client_body(answer.exchange, as_bytes(bytes)));
     }
+    if (!last) return;
+    answer.uploading = false;
+    proxy_->client_end(answer.exchange);
+    if (answer.ended) proxy_->client_gone(answer.exchange);
+  }
+  void leave() {
+    for (auto& [id, answer] : answers) proxy_->client_gone(answer.exchange);
+    last_account().reset();
   }
 
-  std::map<http2::StreamId, Answer> answers;
-  std::map<http2::StreamId, std::uint32_t> windows;  // those that have grown
+  std::map<ClientStream, Answer> answers;
+  std::map<ClientStream, std::uint32_t> windows;  // those that have grown
 
  private:
+  void reset(ClientStream id, Reset how) {
+    answers[id].reset = how;
+    answers[id].reset_at = reactor_.now();
+  }
   void pull() {
     for (auto& [id, answer] : answers) {
-      while (Exchange* exchange = proxy_->find(answer.exchange)) {
-        if (answer.head.status == 0) break;
+      while (answer.head.status != 0 && !answer.ended) {
+        if (!answer.has_body) {
+          answer.ended = reactor_.now();
+          if (!answer.uploading) proxy_->client_gone(answer.exchange);
+          break;
+        }
         std::array<std::uint8_t, 16384> all;
         const MutableBytes room =
             MutableBytes(all).first(std::min(all.size(), allowance_ - answer.body.size()));
         if (room.empty() || answer.reset) break;
-        const http2::BodyResult result = exchange->on_client_body_wanted(room);
+        const http::BodyResult result = proxy_->client_body_wanted(answer.exchange, room);
         answer.body += as_text(Bytes(room).first(result.bytes));
         if (result.bytes > 0) answer.last_byte = reactor_.now();
-        if (result.status == http2::BodyStatus::finished) {
+        if (result.status == http::BodyStatus::finished) {
           answer.ended = reactor_.now();
-          exchange->client_gone();
+          if (!answer.uploading) proxy_->client_gone(answer.exchange);
         } else if (result.bytes == 0) {
           break;
         }
@@ -119,11 +151,9 @@ class ExchangeTest : public testing::Test, private ProxyEvents {
 
   void start(std::size_t backends) {
     std::vector<backend::Endpoint> endpoints;
-    std::vector<backend::BackendContexts> contexts;
     const test::ClusterKeys& keys = test::ClusterKeys::get();
     for (std::size_t i = 0; i < backends; ++i) {
-      endpoints.push_back({address_of(i), "api-" + std::to_string(i)});
-      contexts.push_back({keys.plain_context(), keys.identity_context()});
+      endpoints.push_back({address_of(i), "api-" + std::to_string(i), "backend"});
       backends_.push_back(
           std::make_unique<test::ScriptedBackend>(simulation_.transport(), address_of(i)));
     }
@@ -131,8 +161,9 @@ class ExchangeTest : public testing::Test, private ProxyEvents {
     board_.emplace(1, backends);
     metrics_.emplace(registry_, *cluster_);
     cells_.emplace(registry_);
-    set_.emplace(simulation_.transport(), *cluster_, std::move(contexts), set_options_, 1,
-                 [](auto&&...) {});
+    set_.emplace(simulation_.transport(), *cluster_,
+                 backend::BackendContexts{keys.plain_context(), keys.identity_context()},
+                 set_options_, 1, [](auto&&...) {});
     options_.vouches_for_identity = true;
     proxy_.emplace(ProxyParts{simulation_.reactor(),
                               *set_,
@@ -149,12 +180,14 @@ class ExchangeTest : public testing::Test, private ProxyEvents {
     client_.use(*proxy_);
   }
 
+  ClientStream new_stream() { return ClientStream{std::exchange(next_id_, next_id_ + 2)}; }
   void be_alice() {
     client_.change_facts().identity = kubernetes::Identity{"alice", {"dev"}, "", ""};
     client_.change_facts().identity_not_after = WallTime(std::chrono::seconds(4'000'000'000));
   }
 
-  Client::Answer& ask(std::string_view path, std::string_view method = "GET") {
+  Client::Answer& ask(std::string_view path, std::string_view method = "GET",
+                      bool uploading = false) {
     http::RequestHead head;
     head.method = method;
     head.scheme = "https";
@@ -163,10 +196,17 @@ class ExchangeTest : public testing::Test, private ProxyEvents {
     if (!client_.facts().identity && !authorization_.empty()) {
       head.fields.add("authorization", authorization_);
     }
-    const http2::StreamId id = next_id_;
-    next_id_ += 2;
+    const ClientStream id = new_stream();
     Client::Answer& answer = client_.answers[id];
-    answer.exchange = proxy_->start(client_, id, std::move(head), true);
+    answer.uploading = uploading;
+    answer.exchange = proxy_->start(client_, id, std::move(head), !uploading);
+    simulation_.settle();
+    return answer;
+  }
+  // A POST whose body has not ended.
+  Client::Answer& upload(std::string_view begin) {
+    Client::Answer& answer = ask("/api/v1/namespaces/default/pods", "POST", true);
+    client_.upload(answer, begin, false);
     simulation_.settle();
     return answer;
   }
@@ -203,10 +243,11 @@ class ExchangeTest : public testing::Test, private ProxyEvents {
     simulation_.settle();
   }
   // A watch that runs and has had an event.
-  Client::Answer& established_watch() {
-    Client::Answer& answer = ask(watch);
-    request().begin(200);
-    request().send("{event}");
+  Client::Answer& established_watch(std::string_view path = watch) {
+    Client::Answer& answer = ask(path);
+    Request& streaming = *running().back();
+    streaming.begin(200);
+    streaming.send("{event}");
     simulation_.settle();
     EXPECT_EQ(answer.head.status, 200);
     EXPECT_EQ(answer.body, "{event}");
@@ -251,8 +292,67 @@ class ExchangeTest : public testing::Test, private ProxyEvents {
   std::vector<std::size_t> refused_by_;
   std::vector<std::size_t> drained_by_;
   std::string authorization_ = "Bearer abc";
-  http2::StreamId next_id_ = 1;
+  std::int64_t next_id_ = 1;
 };
+
+// --- memory ----------------------------------------------------------------------------------
+
+// The address sanitizer keeps what was freed.
+#if !defined(__SANITIZE_ADDRESS__)
+TEST_F(ExchangeTest, LargeHeadsLeaveNoMemoryBehind) {
+  start(1);
+  be_alice();
+  const auto several_at_once = [&](std::size_t bytes) {
+    for (int i = 0; i < 40; ++i) {
+      http::RequestHead head;
+      head.method = "GET";
+      head.scheme = "https";
+      head.authority = "kubernetes";
+      head.path = pod;
+      head.fields.add("x-remote-user", std::string(bytes, 'x'));  // goes no further than this
+      const ClientStream id = new_stream();
+      client_.answers[id].exchange = proxy_->start(client_, id, std::move(head), true);
+    }
+    simulation_.settle();
+    for (Request* request : running()) request->answer(200);
+    simulation_.settle();
+    client_.answers.clear();
+  };
+  several_at_once(100);
+  const std::size_t before = mallinfo2().uordblks;
+  several_at_once(200'000);
+  EXPECT_EQ(proxy_->exchanges(), 0U);
+  EXPECT_LT(mallinfo2().uordblks, before + 1'000'000);
+}
+#endif
+
+// --- reasons -----------------------------------------------------------------------------------
+
+TEST_F(ExchangeTest, WhoWaitsInVainForAPlaceIsToldSoAndNotOfALostConnection) {
+  set_options_.pool.streams_per_connection_max = 1;
+  set_options_.pool.connections_max = 1;
+  set_options_.suspect_streams_per_connection = 1;
+  start(1);
+  be_alice();
+  ask(pod);
+  const Client::Answer& second = ask(pod);
+  simulation_.advance(set_options_.pool.wait_timeout + 1s);
+  EXPECT_EQ(second.head.status, 503);
+  EXPECT_EQ(replies(ReplyReason::no_place), 1U);
+  EXPECT_EQ(replies(ReplyReason::backend_lost), 0U);
+}
+
+TEST_F(ExchangeTest, ABackendThatCannotBeReachedIsNoLostConnection) {
+  start(1);
+  be_alice();
+  backends_[0]->stop();
+  simulation_.settle();
+  const Client::Answer& answer = ask(pod);
+  simulation_.advance(10s);
+  EXPECT_EQ(answer.head.status, 503);
+  EXPECT_EQ(replies(ReplyReason::no_backend), 1U);
+  EXPECT_EQ(replies(ReplyReason::backend_lost), 0U);
+}
 
 // --- replays ---------------------------------------------------------------------------------
 
@@ -295,6 +395,22 @@ TEST_F(ExchangeTest, AnIdentityThatEachRefusesIsReplayedOnceLessThanThereAreBack
   EXPECT_EQ(refused_by_.size(), 3U);
   EXPECT_EQ(replays(identity_refused), 2U);
   EXPECT_EQ(replies(ReplyReason::identity_refused), 1U);
+}
+
+// A server would see another user in the certificate than the token names.
+TEST_F(ExchangeTest, ACertificateThatIsRefusedIsA401WhateverComesAlong) {
+  start(1);
+  client_.change_facts().why_not = kubernetes::NoIdentity::outer_space;
+  client_.change_facts().refusal = "Unauthorized: a name begins with a space";
+  for (const std::string token : {"Bearer abc", ""}) {
+    authorization_ = token;
+    const Client::Answer& client = ask(pod);
+    EXPECT_EQ(client.head.status, 401);
+    EXPECT_TRUE(client.body.contains("a name begins with a space")) << client.body;
+    EXPECT_TRUE(client.ended);
+  }
+  EXPECT_TRUE(running().empty());
+  EXPECT_EQ(replies(ReplyReason::certificate_refused), 2U);
 }
 
 TEST_F(ExchangeTest, A401ToATokenIsTheClients) {
@@ -341,6 +457,32 @@ TEST_F(ExchangeTest, ARefusedStreamIsReplayedWhateverItsMethodAlsoOnTheSameBacke
   answer(request(), 200);
   EXPECT_EQ(client.head.status, 200);
   EXPECT_EQ(replays(not_executed), 1U);
+}
+
+TEST_F(ExchangeTest, AServerThatReturnsGetsItsShareAndNotEveryTie) {
+  start(3);
+  be_alice();
+  const auto shares = [&](int requests) {
+    std::array<int, 3> before{};
+    for (std::size_t i = 0; i < 3; ++i)
+      before[i] = static_cast<int>(backends_[i]->requests().size());
+    for (int i = 0; i < requests; ++i) {
+      ask(pod);
+      answer(request(), 200);
+    }
+    for (std::size_t i = 0; i < 3; ++i) {
+      before[i] = static_cast<int>(backends_[i]->requests().size()) - before[i];
+    }
+    return before;
+  };
+  cluster_->backends[0]->health.store(backend::Health::not_ready);
+  EXPECT_EQ(shares(300)[0], 0);
+  cluster_->backends[0]->health.store(backend::Health::ready);
+  const auto returned = shares(300);
+  for (const int share : returned) {
+    EXPECT_GT(share, 85);
+    EXPECT_LT(share, 115);
+  }
 }
 
 // --- kinds of connections --------------------------------------------------------------------
@@ -429,69 +571,296 @@ TEST_F(DrainAnswerTest, WithoutAnotherBackendADrainAnswerIsPassedOn) {
 
 class WatchEndTest : public ExchangeTest {
  protected:
-  void expect_a_clean_end(const Client::Answer& client, Duration most) {
-    simulation_.advance(options_.watch_end_delay - 20ms);
-    EXPECT_FALSE(client.ended);
-    simulation_.advance(10s);
-    ASSERT_TRUE(client.ended);
+  static constexpr std::string_view resuming =
+      "/api/v1/pods?watch=1&resourceVersion=5&allowWatchBookmarks=true&timeoutSeconds=300";
+  static constexpr std::string_view watch_list =
+      "/api/v1/pods?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&"
+      "allowWatchBookmarks=true&timeoutSeconds=300";
+
+  // What the wheel and the end of a turn add.
+  static constexpr Duration slack = 3 * io::TimerWheel::tick;
+
+  void expect_a_clean_end_between(const Client::Answer& client, Instant first, Instant last) {
+    if (first - 5ms > simulation_.now()) simulation_.advance(first - 5ms - simulation_.now());
+    EXPECT_FALSE(client.ended || client.reset);
+    if (last + slack > simulation_.now()) simulation_.advance(last + slack - simulation_.now());
     EXPECT_FALSE(client.reset);
-    EXPECT_GE(*client.ended - *client.last_byte, options_.watch_end_delay);
-    EXPECT_LE(*client.ended - *client.last_byte, most + 2 * io::TimerWheel::tick);
+    ASSERT_TRUE(client.ended);
+    EXPECT_GE(*client.ended, first);
+    EXPECT_LE(*client.ended, last + slack);
+  }
+  const WatchEndOptions& rule() const { return options_.watch_end; }
+  std::uint32_t work() const {
+    std::uint32_t sum = 0;
+    for (std::size_t i = 0; i < board_->backends(); ++i) sum += board_->total(i).work;
+    return sum;
+  }
+  // Pieces of the first burst, closer to each other than a pause, for so long.
+  void burst(Request& streaming, Duration length) {
+    for (Duration sent{}; sent < length; sent += 400ms) {
+      streaming.send("{object}");
+      simulation_.advance(400ms);
+    }
+    streaming.send("{object}");
+    simulation_.settle();
   }
 };
 
-TEST_F(WatchEndTest, WhenTooManyConnectionsDrainTheOldestOnesWatchesEndCleanly) {
-  set_options_.pool.draining_max = 1;
-  start(1);
-  be_alice();
-  const Client::Answer& oldest = established_watch();
-  request().connection->goaway();
-  simulation_.settle();
-  const Client::Answer& next = ask(watch);
-  Request& streaming = *running().back();
-  streaming.begin(200);
-  streaming.send("{event}");
-  simulation_.settle();
-  EXPECT_EQ(ended(WatchEnd::retired), 0U);
-  streaming.connection->goaway();
-  simulation_.settle();
-  expect_a_clean_end(oldest, options_.watch_end_delay + options_.watch_end_jitter);
-  EXPECT_EQ(ended(WatchEnd::retired), 1U);
-  EXPECT_FALSE(next.ended || next.reset);
-}
-
-TEST_F(WatchEndTest, AWatchListInItsInitialEventsIsNotEndedByChoice) {
-  set_options_.pool.draining_max = 0;
-  start(1);
-  be_alice();
-  const Client::Answer& client =
-      ask("/api/v1/pods?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&"
-          "allowWatchBookmarks=true");
-  Request& streaming = request();
-  streaming.begin(200);
-  streaming.send("{initial event}");
-  streaming.connection->goaway();
-  simulation_.advance(1min);
-  EXPECT_FALSE(client.ended || client.reset);
-}
-
-TEST_F(WatchEndTest, ALostWatchEndsCleanlyAndNotAtOnce) {
+TEST_F(WatchEndTest, AYoungWatchThatIsLostEndsTwoSecondsAfterItsHead) {
   start(2);
   be_alice();
   const Client::Answer& client = established_watch();
+  simulation_.advance(700ms);
   drop(request());
-  expect_a_clean_end(client, options_.watch_end_delay + options_.watch_end_jitter);
+  expect_a_clean_end_between(client, client.head_at + 2s, client.head_at + 2s + rule().jitter);
   EXPECT_EQ(ended(WatchEnd::backend_lost), 1U);
 }
 
-TEST_F(WatchEndTest, TheBackendsOwnEndOfAWatchIsHeldBack) {
+TEST_F(WatchEndTest, AnOldWatchThatIsLostEndsAtOnceAlsoRightAfterAnEvent) {
+  start(2);
+  be_alice();
+  const Client::Answer& client = established_watch();
+  simulation_.advance(1min);
+  request().send("{event}");
+  simulation_.settle();
+  const Instant lost = simulation_.now();
+  drop(request());
+  expect_a_clean_end_between(client, lost, lost + rule().jitter);
+  EXPECT_EQ(ended(WatchEnd::backend_lost), 1U);
+}
+
+TEST_F(WatchEndTest, TheBackendsOwnEndOfAYoungWatchIsHeldBack) {
   start(2);
   be_alice();
   const Client::Answer& client = established_watch();
   request().finish();
   simulation_.settle();
-  expect_a_clean_end(client, options_.watch_end_delay);
+  expect_a_clean_end_between(client, client.head_at + 2s, client.head_at + 2s);
   EXPECT_EQ(ended(WatchEnd::backend_ended), 1U);
+}
+
+TEST_F(WatchEndTest, TheBackendsOwnEndOfAnOldWatchPassesAtOnce) {
+  start(2);
+  be_alice();
+  const Client::Answer& client = established_watch();
+  simulation_.advance(2s);
+  request().send("{bookmark}");
+  request().finish();
+  simulation_.settle();
+  EXPECT_EQ(client.body, "{event}{bookmark}");
+  EXPECT_TRUE(client.ended);
+}
+
+// --- first bursts ------------------------------------------------------------------------------
+
+TEST_F(WatchEndTest, AWatchIsWorkUntilItsFirstBurstIsOverHoweverItIsEncoded) {
+  start(1);
+  be_alice();
+  for (const std::string_view path :
+       {watch_list, std::string_view("/api/v1/pods?watch=1&resourceVersion=0"),
+        std::string_view("/api/v1/pods?watch=1")}) {
+    for (const bool encoded : {false, true}) {
+      ask(path);
+      Request& streaming = *running().back();
+      http::ResponseHead head;
+      head.status = 200;
+      if (encoded) head.fields.add("content-encoding", "gzip");
+      streaming.begin(head);
+      burst(streaming, 3s);
+      EXPECT_GT(work(), 0U) << path;
+      simulation_.advance(rule().burst_pause + slack);
+      EXPECT_EQ(work(), 0U) << path;
+    }
+  }
+  EXPECT_EQ(board_->total(0).watches, 6U);
+}
+
+TEST_F(WatchEndTest, AResumedWatchIsNoWorkFromItsHeadOn) {
+  start(1);
+  be_alice();
+  ask(watch);
+  EXPECT_EQ(work(), 1U);
+  request().begin(200);
+  simulation_.settle();
+  EXPECT_EQ(work(), 0U);
+}
+
+TEST_F(WatchEndTest, AWatchThatIsLostInItsFirstBurstEndsFourSecondsAfterItsLastByte) {
+  start(2);
+  be_alice();
+  const Client::Answer& client = ask(watch_list);
+  request().begin(200);
+  burst(request(), 2s);
+  drop(request());
+  expect_a_clean_end_between(client, *client.last_byte + 4s,
+                             *client.last_byte + 4s + rule().jitter + 1ms);
+}
+
+TEST_F(WatchEndTest, WhatOfAFirstBurstReachesItsClientLateDelaysTheEnd) {
+  start(2);
+  be_alice();
+  client_.take_at_most(10);
+  const Client::Answer& client = ask(watch_list);
+  request().begin(200);
+  request().send(std::string(30'000, 'e'));
+  simulation_.settle();
+  drop(request());
+  simulation_.advance(20s);
+  EXPECT_FALSE(client.ended);
+  client_.take_at_most(SIZE_MAX);
+  simulation_.settle();
+  EXPECT_EQ(client.body.size(), 30'000U);
+  expect_a_clean_end_between(client, *client.last_byte + 4s, *client.last_byte + 4s + 10ms);
+}
+
+TEST_F(WatchEndTest, AWatchIsNotMovedInItsFirstBurstAndSoonAfterIt) {
+  set_options_.pool.draining_max = 0;
+  start(1);
+  be_alice();
+  const Client::Answer& client = ask(watch_list);
+  Request& streaming = request();
+  streaming.begin(200);
+  streaming.send("{object}");
+  streaming.connection->goaway();
+  burst(streaming, 20s);
+  EXPECT_FALSE(client.ended || client.reset);
+  const Instant last = *client.last_byte;
+  expect_a_clean_end_between(client, last + 4s, last + 4s + rule().jitter + rule().burst_pause);
+  EXPECT_EQ(ended(WatchEnd::retired), 1U);
+}
+
+// --- ends that we choose -----------------------------------------------------------------------
+
+TEST_F(WatchEndTest, WhenTooManyConnectionsDrainWatchesMoveThoseThatResumeFirst) {
+  set_options_.pool.draining_max = 2;
+  start(1);
+  be_alice();
+  const auto on_a_draining_connection = [&](std::string_view path) -> const Client::Answer& {
+    const Client::Answer& client = established_watch(path);
+    running().back()->connection->goaway();
+    simulation_.advance(3s);
+    return client;
+  };
+  const Client::Answer& oldest = on_a_draining_connection(watch);
+  const Client::Answer& second = on_a_draining_connection(resuming);
+  EXPECT_EQ(ended(WatchEnd::retired), 0U);
+  const Client::Answer& third = on_a_draining_connection(watch);
+  EXPECT_TRUE(second.ended);
+  EXPECT_FALSE(oldest.ended || third.ended);
+  const Client::Answer& fourth = on_a_draining_connection(watch);
+  EXPECT_TRUE(oldest.ended);
+  EXPECT_FALSE(third.ended || fourth.ended);
+  EXPECT_EQ(ended(WatchEnd::retired), 2U);
+}
+
+TEST_F(WatchEndTest, EventsAreForwardedUntilTheEndThatWeChose) {
+  start(1);
+  be_alice();
+  const Client::Answer& client = established_watch();
+  Request& streaming = request();
+  simulation_.advance(5s);
+  proxy_->end_watches(simulation_.now() + 40s);
+  std::string sent = "{event}";
+  Instant last_sent{};
+  for (int i = 0; !client.ended && i < 1000; ++i) {
+    ASSERT_FALSE(streaming.reset) << "the backend's stream ends after the client's";
+    ASSERT_EQ(client.body, sent);
+    sent += std::to_string(i) + ",";
+    last_sent = simulation_.now();
+    streaming.send(std::to_string(i) + ",");
+    simulation_.settle();
+    EXPECT_EQ(client.body, sent);
+    simulation_.advance(100ms);
+  }
+  ASSERT_TRUE(client.ended);
+  EXPECT_LE(*client.ended - last_sent, 100ms);
+  EXPECT_EQ(client.body, sent);
+  EXPECT_TRUE(streaming.reset);
+  EXPECT_EQ(ended(WatchEnd::drain), 1U);
+}
+
+TEST_F(WatchEndTest, WhoNeverCatchesUpWithItsEventsStillSeesTheEnd) {
+  start(1);
+  be_alice();
+  const Client::Answer& client = established_watch();
+  Request& streaming = request();
+  simulation_.advance(5s);
+  const Instant until = simulation_.now() + 4s;
+  proxy_->end_watches(until);
+  for (std::size_t taken = 10; simulation_.now() < until + 6s; taken += 10) {
+    client_.take_at_most(taken);
+    if (!streaming.reset) streaming.send("{an event that is longer than what is taken}");
+    simulation_.advance(100ms);
+  }
+  EXPECT_TRUE(streaming.reset);
+  EXPECT_FALSE(client.ended);
+  client_.take_at_most(SIZE_MAX);
+  simulation_.settle();
+  EXPECT_TRUE(client.ended);
+  EXPECT_THAT(client.body, testing::EndsWith("taken}"));
+}
+
+TEST_F(WatchEndTest, InADrainWatchesEndOverTheWindowThoseThatResumeFirst) {
+  start(1);
+  be_alice();
+  std::vector<const Client::Answer*> first;
+  std::vector<const Client::Answer*> last;
+  for (int i = 0; i < 20; ++i) {
+    first.push_back(&established_watch(resuming));
+    last.push_back(&established_watch(watch));
+  }
+  simulation_.advance(5s);
+  const Instant from = simulation_.now();
+  proxy_->end_watches(from + 40s);
+  simulation_.advance(20s + slack);
+  for (const auto* answer : first) EXPECT_TRUE(answer->ended);
+  for (const auto* answer : last) EXPECT_FALSE(answer->ended || answer->reset);
+  simulation_.advance(20s + slack);
+  for (const auto* answer : last) EXPECT_TRUE(answer->ended);
+  for (const auto& group : {first, last}) {
+    const auto [begun, over] = std::ranges::minmax(
+        group, {}, [](const auto* answer) { return answer->ended.value_or(Instant{}); });
+    EXPECT_GT(*over->ended - *begun->ended, 10s);
+  }
+  EXPECT_EQ(ended(WatchEnd::drain), 40U);
+}
+
+TEST_F(WatchEndTest, AWatchWhoseBackendIsLostInADrainDoesNotWaitForItsTurn) {
+  start(1);
+  be_alice();
+  const Client::Answer& client = established_watch();
+  simulation_.advance(5s);
+  proxy_->end_watches(simulation_.now() + 1h);
+  const Instant lost = simulation_.now();
+  drop(request());
+  expect_a_clean_end_between(client, lost, lost + rule().jitter);
+  EXPECT_EQ(ended(WatchEnd::backend_lost), 1U);
+  EXPECT_EQ(ended(WatchEnd::drain), 0U);
+}
+
+TEST_F(WatchEndTest, InADrainAWatchInItsFirstBurstGoesLastAndIsCutWhenTheWindowIsOver) {
+  start(1);
+  be_alice();
+  const Client::Answer& endless = ask(watch_list);
+  Request& streaming = request();
+  streaming.begin(200);
+  const Client::Answer& synced = ask(watch_list);
+  Request& quiet = *running().back();
+  quiet.begin(200);
+  quiet.send("{object}");
+  simulation_.settle();
+  proxy_->end_watches(simulation_.now() + 10s);
+  const Client::Answer& late = established_watch();  // begun in the drain, planned as well
+  burst(streaming, 10s);
+  EXPECT_TRUE(late.ended);
+  EXPECT_TRUE(synced.ended);
+  EXPECT_GE(*synced.ended, *synced.last_byte + 4s);
+  EXPECT_FALSE(endless.ended || endless.reset);
+  proxy_->cut_first_bursts();
+  simulation_.settle();
+  EXPECT_EQ(endless.reset, Reset::truncated);
+  EXPECT_EQ(registry_.total(metrics_->watches_cut), 1U);
+  EXPECT_EQ(ended(WatchEnd::drain), 2U);
 }
 
 TEST_F(WatchEndTest, AnyOtherAnswerThatIsLostIsCutOff) {
@@ -505,8 +874,170 @@ TEST_F(WatchEndTest, AnyOtherAnswerThatIsLostIsCutOff) {
   EXPECT_EQ(client.body, "half of a po");
   drop(streaming);
   simulation_.advance(10s);
-  EXPECT_EQ(client.reset, http2::ErrorCode::internal_error);
+  EXPECT_EQ(client.reset, Reset::truncated);
   EXPECT_FALSE(client.ended);
+}
+
+// --- early answers -----------------------------------------------------------------------------
+
+class EarlyAnswerTest : public ExchangeTest {
+ protected:
+  // Answered by ourselves, before the body has come.
+  Client::Answer& refused(std::string_view begin) {
+    Client::Answer& answer = ask("/api/v1/../secrets\\", "POST", true);
+    client_.upload(answer, begin, false);
+    simulation_.settle();
+    EXPECT_EQ(answer.head.status, 400);
+    EXPECT_TRUE(answer.ended);
+    return answer;
+  }
+  std::string upload_of(std::size_t bytes) { return std::string(bytes, 'u'); }
+};
+
+TEST_F(EarlyAnswerTest, AClientThatEndsItsUploadInTimeIsNotReset) {
+  start(1);
+  Client::Answer& client = refused("{");
+  simulation_.advance(90ms);
+  EXPECT_FALSE(client.reset);
+  client_.upload(client, "}", true);
+  simulation_.advance(1s);
+  EXPECT_FALSE(client.reset);
+  EXPECT_EQ(proxy_->exchanges(), 0U);
+}
+
+TEST_F(EarlyAnswerTest, AnUploadIsStoppedATenthOfASecondAfterItsAnswer) {
+  start(1);
+  const Client::Answer& client = refused("{");
+  simulation_.advance(1s);
+  ASSERT_EQ(client.reset, Reset::upload_stopped);
+  EXPECT_GE(*client.reset_at - *client.ended, 100ms);
+  EXPECT_LE(*client.reset_at - *client.ended, 100ms + 2 * io::TimerWheel::tick);
+}
+
+TEST_F(EarlyAnswerTest, AnUploadIsStoppedAfter64KilobytesThatNobodyWants) {
+  start(1);
+  Client::Answer& client = refused("");
+  client_.upload(client, upload_of(64 * 1024), false);
+  EXPECT_FALSE(client.reset);
+  client_.upload(client, "u", false);
+  EXPECT_EQ(client.reset, Reset::upload_stopped);
+  EXPECT_EQ(client.credit, 64U * 1024 + 1);  // the window stays open meanwhile
+}
+
+TEST_F(EarlyAnswerTest, ABackendsEarlyAnswerLeavesTheSameTimeAndReturnsWhatItDidNotTake) {
+  start(1);
+  be_alice();
+  Client::Answer& client = upload(upload_of(10'000));
+  client_.upload(client, upload_of(20'000), false);
+  answer(request(), 413, "too much");
+  EXPECT_EQ(client.head.status, 413);
+  EXPECT_TRUE(client.ended);
+  EXPECT_FALSE(client.reset);
+  EXPECT_EQ(client.credit, 30'000U);
+  client_.upload(client, "", true);
+  simulation_.advance(1s);
+  EXPECT_FALSE(client.reset);
+}
+
+// --- empty answers -----------------------------------------------------------------------------
+
+TEST_F(ExchangeTest, AnEndOfStreamOnTheHeadStaysThere) {
+  start(1);
+  be_alice();
+  for (const int status : {200, 204, 304, 404}) {
+    const Client::Answer& client = ask(pod);
+    request().answer_head(status);
+    simulation_.settle();
+    EXPECT_EQ(client.head.status, status);
+    EXPECT_FALSE(client.has_body) << status;
+    EXPECT_TRUE(client.ended);
+  }
+  EXPECT_EQ(proxy_->exchanges(), 0U);
+}
+
+TEST_F(ExchangeTest, AnEmptyBodyThatFollowsItsHeadFollowsItHere) {
+  start(1);
+  be_alice();
+  const Client::Answer& client = ask(pod);
+  request().begin(200);
+  request().finish();
+  simulation_.settle();
+  EXPECT_TRUE(client.has_body);
+  EXPECT_TRUE(client.ended);
+}
+
+TEST_F(ExchangeTest, OurOwnAnswerToHeadHasNoBody) {
+  start(1);
+  const Client::Answer& get = ask("/\\");
+  const Client::Answer& head = ask("/\\", "HEAD");
+  EXPECT_EQ(head.head.status, 400);
+  EXPECT_FALSE(head.has_body);
+  EXPECT_TRUE(head.ended);
+  EXPECT_EQ(head.head.fields.find("content-length"), std::to_string(get.body.size()));
+}
+
+TEST_F(ExchangeTest, AnEarlyAnswerWithoutABodyStopsItsUploadToo) {
+  start(1);
+  be_alice();
+  const Client::Answer& client = upload("u");
+  request().answer_head(403);
+  simulation_.settle();
+  EXPECT_FALSE(client.has_body);
+  EXPECT_FALSE(client.reset);
+  simulation_.advance(1s);
+  EXPECT_EQ(client.reset, Reset::upload_stopped);
+}
+
+// --- deadlines ---------------------------------------------------------------------------------
+
+TEST_F(ExchangeTest, TheTimeForAnAnswerCountsFromTheEndOfTheUpload) {
+  start(1);
+  be_alice();
+  Client::Answer& client = upload("first");
+  for (int i = 0; i < 4; ++i) {
+    simulation_.advance(options_.request_timeout / 2);
+    client_.upload(client, "more", i == 3);
+  }
+  simulation_.advance(options_.request_timeout - 1s);
+  EXPECT_EQ(client.head.status, 0);
+  simulation_.advance(2s);
+  EXPECT_EQ(client.head.status, 504);
+  EXPECT_FALSE(client.head.fields.contains("retry-after"));
+}
+
+TEST_F(ExchangeTest, AnUploadThatStandsStillHasTheSameTime) {
+  start(1);
+  be_alice();
+  const Client::Answer& client = upload("first");
+  simulation_.advance(options_.request_timeout + 1s);
+  EXPECT_EQ(client.head.status, 504);
+}
+
+TEST_F(ExchangeTest, AnAnswerThatHasBegunHasNoDeadline) {
+  start(1);
+  be_alice();
+  const Client::Answer& client = ask("/api/v1/pods");
+  request().begin(200);
+  request().send("half");
+  simulation_.advance(options_.request_timeout * 3);
+  EXPECT_FALSE(client.reset);
+  request().send(" and half");
+  request().finish();
+  simulation_.settle();
+  EXPECT_EQ(client.body, "half and half");
+  EXPECT_TRUE(client.ended);
+}
+
+TEST_F(ExchangeTest, AListAboveItsTimeIsNotAskedForAgain) {
+  start(2);
+  be_alice();
+  const Client::Answer& client = ask("/api/v1/pods");
+  simulation_.advance(options_.request_timeout + 1s);
+  EXPECT_EQ(client.head.status, 504);
+  EXPECT_FALSE(client.head.fields.contains("retry-after"));
+  EXPECT_EQ(client.body.find("retryAfterSeconds"), std::string::npos);
+  EXPECT_EQ(replies(ReplyReason::timeout), 1U);
+  EXPECT_EQ(replies(ReplyReason::backend_lost), 0U);
 }
 
 // --- clients that do not read ------------------------------------------------------------------
@@ -532,7 +1063,7 @@ TEST_F(StallTest, AnAnswerThatNobodyTakesIsResetWhenItsTimeIsOver) {
   simulation_.advance(options_.client_stall_timeout - 1s);
   EXPECT_FALSE(client.reset);
   simulation_.advance(2 * between_looks());
-  EXPECT_EQ(client.reset, http2::ErrorCode::enhance_your_calm);
+  EXPECT_EQ(client.reset, Reset::stalled);
   EXPECT_EQ(ordinary(), 1U);
   EXPECT_EQ(long_running(), 0U);
 }
@@ -609,7 +1140,162 @@ TEST_F(StallTest, AnAnswerThatTheProxyItselfHoldsBackIsNoStall) {
   EXPECT_EQ(client.head.status, 504);
 }
 
+// --- uploads -----------------------------------------------------------------------------------
+
+class UploadTest : public ExchangeTest {
+ protected:
+  void SetUp() override { be_alice(); }
+  std::int64_t gauge(metrics::GaugeId id) {
+    proxy_->publish();
+    return registry_.total(id);
+  }
+  void upload_more(Client::Answer& client, std::string_view bytes, bool last = false) {
+    client_.upload(client, bytes, last);
+    simulation_.settle();
+  }
+  static std::string body_of(std::size_t bytes) { return std::string(bytes, 'u'); }
+};
+
+TEST_F(UploadTest, EachByteIsCreditedOnceAlsoWhenItIsSentAgain) {
+  start(2);
+  Client::Answer& client = upload(body_of(10'000));
+  EXPECT_EQ(request().body, body_of(10'000));
+  EXPECT_EQ(client.credit, 10'000U);
+  request().refuse();
+  simulation_.settle();
+  Request& second = request();
+  EXPECT_EQ(second.body, body_of(10'000));
+  EXPECT_EQ(client.credit, 10'000U);
+  upload_more(client, "the rest", true);
+  EXPECT_EQ(second.body, body_of(10'000) + "the rest");
+  EXPECT_TRUE(second.complete);
+  EXPECT_EQ(client.credit, 10'008U);
+  answer(second, 201);
+  EXPECT_EQ(client.head.status, 201);
+  EXPECT_EQ(client.credit, 10'008U);
+  EXPECT_EQ(replays(not_executed), 1U);
+}
+
+TEST_F(UploadTest, OneThatIsTooLongToBeKeptIsNotSentAgain) {
+  options_.replay_body_bytes = 9'999;
+  start(2);
+  const Client::Answer& client = upload(body_of(10'000));
+  request().refuse();
+  simulation_.settle();
+  EXPECT_EQ(client.head.status, 503);
+  EXPECT_TRUE(client.head.fields.contains("retry-after"));  // it was not executed
+  EXPECT_TRUE(running().empty());
+  EXPECT_EQ(all_replays(), 0U);
+}
+
+TEST_F(UploadTest, OneThatIsTakenQuicklyGrowsItsWindowAndPaysItBack) {
+  start(1);
+  Client::Answer& client = upload("");
+  for (int i = 0; i < 40; ++i) upload_more(client, body_of(50'000));
+  EXPECT_EQ(request().body.size(), 2'000'000U);
+  EXPECT_EQ(client.credit, 2'000'000U);
+  ASSERT_EQ(client_.windows.size(), 1U);
+  EXPECT_EQ(client_.windows.begin()->second, options_.stream_window_bytes_max);
+  EXPECT_EQ(gauge(metrics_->window_bytes),
+            options_.stream_window_bytes_max - options_.stream_window_bytes);
+  upload_more(client, "", true);
+  answer(request(), 201);
+  EXPECT_TRUE(client.ended);
+  EXPECT_EQ(gauge(metrics_->window_bytes), 0);
+}
+
+TEST_F(UploadTest, OneThatItsBackendDoesNotTakeWaitsHereWithoutCreditUntilItsClientGoes) {
+  start(1);
+  Client::Answer& client = upload("u");
+  backends_[0]->mute = true;
+  for (int i = 0; i < 10; ++i) upload_more(client, body_of(10'000));
+  EXPECT_EQ(client.credit, options_.stream_window_bytes);  // as much as the backend granted
+  EXPECT_TRUE(client_.windows.empty());
+  EXPECT_GT(gauge(metrics_->body_bytes), 30'000);
+  proxy_->client_gone(client.exchange);
+  simulation_.settle();
+  EXPECT_EQ(proxy_->exchanges(), 0U);
+  EXPECT_EQ(gauge(metrics_->body_bytes), 0);
+}
+
+TEST_F(UploadTest, OneWhoseClientGoesIsResetAtTheBackend) {
+  start(1);
+  const Client::Answer& client = upload(body_of(1000));
+  Request& half = request();
+  proxy_->client_gone(client.exchange);
+  simulation_.settle();
+  EXPECT_TRUE(half.reset);
+  EXPECT_FALSE(half.complete);
+  EXPECT_EQ(half.body, body_of(1000));
+  EXPECT_EQ(proxy_->exchanges(), 0U);
+  EXPECT_EQ(all_replays(), 0U);
+  EXPECT_TRUE(running().empty());
+}
+
 // --- windows -----------------------------------------------------------------------------------
+
+TEST_F(ExchangeTest, AnAnsweredRequestHoldsNoHead) {
+  options_.body_bytes_per_worker = 1024 * 1024;
+  options_.body_bytes_per_client = 1024 * 1024;
+  start(1);
+  client_.take_at_most(0);
+  // Ours and a backend's; none is taken.
+  for (int i = 0; i < 40; ++i) {
+    http::RequestHead head;
+    head.method = "GET";
+    head.scheme = "https";
+    head.authority = "kubernetes";
+    head.path =
+        i % 2 == 0 ? std::string("/%zz") : std::string(pod) + "?" + std::string(50'000, 'q');
+    head.fields.add("authorization", "Bearer x");
+    head.fields.add("x-large", std::string(100'000, 'x'));
+    const ClientStream id = new_stream();
+    Client::Answer& answer = client_.answers[id];
+    answer.exchange = proxy_->start(client_, id, std::move(head), true);
+    simulation_.settle();
+    for (Request* request : running()) {
+      http::ResponseHead large;
+      large.status = 200;
+      large.fields.add("x-large", std::string(50'000, 'x'));
+      request->answer(large, "{}");
+    }
+    simulation_.settle();
+    EXPECT_EQ(answer.head.status, i % 2 == 0 ? 400 : 200);
+  }
+  EXPECT_EQ(replies(ReplyReason::overloaded), 0U);
+  EXPECT_EQ(replies(ReplyReason::client_overloads), 0U);
+}
+
+TEST_F(ExchangeTest, AClientAboveItsShareIsRefusedAndOthersAreServed) {
+  options_.body_bytes_per_client = 200 * 1024;
+  start(1);
+  be_alice();
+  client_.change_facts().keys.user = 1;
+  client_.take_at_most(0);
+  for (int i = 0; i < 4; ++i) {
+    ask("/api/v1/pods");
+    running().back()->answer(200, std::string(60'000, 'x'));
+    simulation_.settle();
+  }
+  EXPECT_EQ(ask(pod).head.status, 429);
+  EXPECT_EQ(ask(pod, "DELETE").head.status, 429);
+  EXPECT_EQ(replies(ReplyReason::client_overloads), 2U);
+  // What a cluster falls apart without is served on.
+  Client::Answer& lease = ask("/apis/coordination.k8s.io/v1/namespaces/a/leases/b");
+  answer(*running().back(), 200, "{}");
+  EXPECT_EQ(lease.head.status, 200);
+  client_.change_facts().keys.user = 2;
+  Client::Answer& other = ask(pod);
+  answer(*running().back(), 200, "{}");
+  EXPECT_EQ(other.head.status, 200);
+  // When it has taken what waits for it, it is served again.
+  client_.change_facts().keys.user = 1;
+  client_.take_at_most(SIZE_MAX);
+  simulation_.settle();
+  Client::Answer& again = ask(pod);
+  answer(*running().back(), 200, "{}");
+  EXPECT_EQ(again.head.status, 200);
+}
 
 TEST_F(ExchangeTest, ALongAnswerThatIsTakenQuicklyGrowsItsWindowAndPaysItBack) {
   start(1);
@@ -631,6 +1317,106 @@ TEST_F(ExchangeTest, ALongAnswerThatIsTakenQuicklyGrowsItsWindowAndPaysItBack) {
   simulation_.settle();
   EXPECT_TRUE(client.ended);
   EXPECT_EQ(lent(), 0);
+}
+
+// --- mistakes of ours --------------------------------------------------------------------------
+
+// A transition that the table does not allow costs one exchange, and no other one.
+class ExchangeMistakeTest : public ExchangeTest {
+ protected:
+  using State = ExchangeState;
+
+  static constexpr std::string_view other = "/version";
+
+  // Two exchanges; the second one makes the mistake on its way into `into`.
+  Client::Answer& begin(State into, std::string_view path = pod) {
+    start(2);
+    be_alice();
+    bystander_ = &ask(other);
+    mistake_.emplace("exchange", states(into));
+    return ask(path);
+  }
+  Request& second() {
+    const auto all = running();
+    EXPECT_EQ(all.size(), 2U);
+    return *all.at(all.at(0)->head.path == other ? 1 : 0);
+  }
+
+  void expect_one_lost(const Client::Answer& lost) {
+    EXPECT_TRUE(mistake_->made());
+    EXPECT_TRUE(lost.reset || lost.head.status == 0);
+    EXPECT_EQ(proxy_->exchanges(), 1U);
+    EXPECT_GE(registry_.total(metrics_->wrong_transitions), 1U);
+    EXPECT_TRUE(mistake_->log_text().contains("an exchange is ended by a mistake of this program"));
+    mistake_.reset();
+    EXPECT_EQ(running().size(), 1U) << "the backend of the lost one is told, too";
+    answer(request(), 200, "whole");
+    EXPECT_EQ(bystander_->head.status, 200);
+    EXPECT_EQ(bystander_->body, "whole");
+    EXPECT_TRUE(bystander_->ended);
+    EXPECT_FALSE(bystander_->reset);
+    const Client::Answer& next = ask(pod);  // perhaps in the slot and the memory of the lost one
+    answer(request(), 200, "next");
+    EXPECT_EQ(next.body, "next");
+    EXPECT_TRUE(next.ended);
+    EXPECT_EQ(proxy_->exchanges(), 0U);
+  }
+
+  const Client::Answer* bystander_ = nullptr;
+  std::optional<test::Mistake> mistake_;
+};
+
+TEST_F(ExchangeMistakeTest, OnTheWayToWaiting) {
+  const Client::Answer& lost = begin(State::waiting);
+  EXPECT_TRUE(lost.reset);
+  expect_one_lost(lost);
+}
+
+TEST_F(ExchangeMistakeTest, OnTheWayToAnotherBackend) {
+  start(2);
+  be_alice();
+  bystander_ = &ask(other);
+  const Client::Answer& lost = ask(pod);
+  mistake_.emplace("exchange", states(State::waiting));
+  second().refuse();
+  simulation_.settle();
+  EXPECT_TRUE(lost.reset);
+  expect_one_lost(lost);
+}
+
+TEST_F(ExchangeMistakeTest, OnTheWayToJudging) {
+  const Client::Answer& lost = begin(State::judging);
+  second().begin(drain_head());
+  simulation_.settle();
+  EXPECT_TRUE(lost.reset);
+  expect_one_lost(lost);
+}
+
+TEST_F(ExchangeMistakeTest, OnTheWayToForwarding) {
+  const Client::Answer& lost = begin(State::forwarding);
+  second().begin(200);
+  second().send("half");
+  simulation_.settle();
+  EXPECT_TRUE(lost.reset);
+  expect_one_lost(lost);
+}
+
+TEST_F(ExchangeMistakeTest, OnTheWayToEnding) {
+  const Client::Answer& lost = begin(State::ending, watch);
+  second().begin(200);
+  second().send("{event}");
+  second().finish();
+  simulation_.settle();
+  EXPECT_TRUE(lost.reset);
+  expect_one_lost(lost);
+}
+
+TEST_F(ExchangeMistakeTest, OnTheWayToFinishing) {
+  const Client::Answer& lost = begin(State::finishing);
+  second().answer(200, "whole, but who knows");
+  simulation_.settle();
+  EXPECT_TRUE(lost.reset);
+  expect_one_lost(lost);
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 namespace sluice::proxy {
 namespace {
 
@@ -43,11 +45,33 @@ TEST(LocalReplyTest, AWriteThatWasSurelyNotExecutedMayBeRepeated) {
   EXPECT_TRUE(reply.head.fields.contains("retry-after"));
 }
 
-TEST(LocalReplyTest, ATimeoutIs504) {
-  EXPECT_EQ(unanswered(RequestClass::short_write, ReplyReason::timeout, Retry::never).head.status,
-            504);
-  EXPECT_EQ(unanswered(RequestClass::short_read, ReplyReason::timeout, Retry::never).head.status,
-            504);
+constexpr std::array every_class = {RequestClass::short_read, RequestClass::short_write,
+                                    RequestClass::list,       RequestClass::watch,
+                                    RequestClass::watch_list, RequestClass::long_running_other};
+
+// client-go would ask ten times more for what took too long, or whose answer does not fit.
+TEST(LocalReplyTest, WhatWouldCostTheSameAgainHasNoRetryAfter) {
+  for (const RequestClass c : every_class) {
+    for (const Retry retry : {Retry::never, Retry::idempotent, Retry::not_executed}) {
+      for (const ReplyReason reason : {ReplyReason::timeout, ReplyReason::answer_too_large}) {
+        const LocalReply reply = unanswered(c, reason, retry);
+        EXPECT_EQ(reply.head.status, reason == ReplyReason::timeout ? 504 : 502);
+        EXPECT_FALSE(reply.head.fields.contains("retry-after"));
+        EXPECT_EQ(reply.body.find("retryAfterSeconds"), std::string::npos);
+      }
+    }
+  }
+}
+
+TEST(LocalReplyTest, AReadWhoseConnectionWasLostMayBeRepeatedAndOneThatWasResetMayNot) {
+  for (const RequestClass c : {RequestClass::list, RequestClass::short_read}) {
+    const LocalReply lost = unanswered(c, ReplyReason::backend_lost, Retry::idempotent);
+    EXPECT_EQ(lost.head.status, c == RequestClass::list ? 429 : 503);
+    EXPECT_TRUE(lost.head.fields.contains("retry-after"));
+    const LocalReply reset = unanswered(c, ReplyReason::backend_reset, Retry::never);
+    EXPECT_EQ(reset.head.status, 502);
+    EXPECT_FALSE(reset.head.fields.contains("retry-after"));
+  }
 }
 
 TEST(LocalReplyTest, TheBodyIsAStatusOfTheDeclaredLength) {
@@ -55,6 +79,19 @@ TEST(LocalReplyTest, TheBodyIsAStatusOfTheDeclaredLength) {
   EXPECT_EQ(reply.head.fields.find("content-length"), std::to_string(reply.body.size()));
   EXPECT_NE(reply.body.find(R"("kind":"Status")"), std::string::npos);
   EXPECT_NE(reply.body.find(R"("reason":"Unauthorized")"), std::string::npos);
+}
+
+TEST(LocalReply, AClientThatAsksTooMuchIsToldSoHoweverItAsks) {
+  Random random(1);
+  for (const kubernetes::RequestClass request_class :
+       {kubernetes::RequestClass::short_read, kubernetes::RequestClass::short_write,
+        kubernetes::RequestClass::watch, kubernetes::RequestClass::list,
+        kubernetes::RequestClass::long_running_other}) {
+    const LocalReply reply = make_unanswered_reply(request_class, ReplyReason::client_overloads,
+                                                   Retry::not_executed, "too much", random);
+    EXPECT_EQ(reply.head.status, 429);
+    EXPECT_TRUE(reply.head.fields.contains("retry-after"));
+  }
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Proven tokens: known, bounded, forgotten.
-#include "sluice/proxy/token_proofs.h"
+#include "token_proofs.h"
 
 #include <gtest/gtest.h>
 
@@ -30,6 +30,19 @@ TEST(TokenProofsTest, EveryByteAndTheLengthMatter) {
 
 TEST(TokenProofsTest, AnotherKeyGivesAnotherHash) {
   EXPECT_NE(TokenProofs(1, {1, 2}).hash("t"), TokenProofs(1, {1, 3}).hash("t"));
+}
+
+// Whatever came before, also a prefix of it or one that is not kept.
+TEST(TokenProofsTest, TheHashOfAConnectionsLastTokenIsThatOfTheToken) {
+  const TokenProofs proofs(1, {1, 2});
+  LastToken last;
+  const std::string a(1000, 'a');
+  const std::string long_one(100'000, 'x');
+  for (const std::string& token :
+       {a, a, std::string(999, 'a'), a, std::string(1001, 'a'), std::string("b"), std::string(),
+        std::string(), std::string("b"), long_one, long_one, a, std::string(1000, 'b')}) {
+    EXPECT_EQ(last.hash(token, proofs), proofs.hash(token)) << token.size();
+  }
 }
 
 TEST(TokenProofsTest, ForgetsTheLeastRecentlyUsedFirst) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "sluice/proxy/window_growth.h"
+// When a window has earned to grow.
+#include "window_growth.h"
 
 #include <gtest/gtest.h>
 

@@ -34,6 +34,16 @@ class Visitor {
   }
   ~Visitor() { leave(); }
 
+  // Takes what has come only when told to, from here on.
+  void stop_reading() {
+    ring().cancel(receive_);
+    simulation_.settle();
+  }
+  void take_a_piece() {
+    if (!receive_.in_flight()) ring().receive_once(receive_, descriptor_);
+    simulation_.settle();
+  }
+
   bool connected() const { return connected_; }
   bool ended() const { return ended_; }
   const std::string& answer() const { return answer_; }
@@ -80,9 +90,10 @@ class AdminTest : public testing::Test {
 
   void SetUp() override {
     auto admin = Admin::create(simulation_.reactor(), *io::Address::parse("127.0.0.1:0"),
-                               [this](std::string_view path) {
+                               [this](std::string_view path, Admin::Answer answer) {
                                  asked_.emplace_back(path);
-                                 return reply_;
+                                 if (!later_) return answer(reply_);
+                                 answers_.push_back(std::move(answer));
                                });
     ASSERT_TRUE(admin) << admin.error().context;
     admin_ = std::move(*admin);
@@ -108,6 +119,8 @@ class AdminTest : public testing::Test {
 
   test::Simulation simulation_;
   AdminReply reply_{200, "text/plain", "ok\n"};
+  bool later_ = false;  // answers are kept for the test to give
+  std::vector<Admin::Answer> answers_;
   std::vector<std::string> asked_;
   std::unique_ptr<Admin> admin_;
   std::vector<std::unique_ptr<Visitor>> visitors_;
@@ -151,9 +164,72 @@ TEST_F(AdminTest, ARequestMayComeInPieces) {
   EXPECT_THAT(asked_, ElementsAre("/livez"));
 }
 
+TEST_F(AdminTest, AnAnswerMayTakeItsTime) {
+  later_ = true;
+  Visitor& visitor = visit();
+  visitor.say("GET /debug HTTP/1.1\r\nHost: x\r\n\r\n");
+  visitor.say("GET /again HTTP/1.1\r\nHost: x\r\n\r\n");
+  simulation_.advance(1s);
+  EXPECT_THAT(asked_, ElementsAre("/debug"));
+  EXPECT_THAT(visitor.answer(), IsEmpty());
+  answers_[0](reply_);
+  simulation_.settle();
+  EXPECT_THAT(visitor.answer(), EndsWith("\r\n\r\nok\n"));
+}
+
+TEST_F(AdminTest, WhoLeavesBeforeItsAnswerHearsNothingOfIt) {
+  later_ = true;
+  Visitor& gone = visit();
+  gone.say("GET /debug HTTP/1.1\r\nHost: x\r\n\r\n");
+  gone.leave();
+  Visitor& stayed = visit();
+  stayed.say("GET /debug HTTP/1.1\r\nHost: x\r\n\r\n");
+  for (Admin::Answer& answer : answers_) answer(reply_);
+  simulation_.settle();
+  EXPECT_THAT(gone.answer(), IsEmpty());
+  EXPECT_THAT(stayed.answer(), EndsWith("ok\n"));
+  // And one that comes after the listener's end.
+  visit().say("GET /debug HTTP/1.1\r\nHost: x\r\n\r\n");
+  admin_->stop();
+  simulation_.settle();
+  EXPECT_TRUE(admin_->stopped());
+  answers_.back()(reply_);
+}
+
 TEST_F(AdminTest, ALongAnswerArrivesWhole) {
   reply_.body = std::string(1'000'000, 'm');
   EXPECT_THAT(ask("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), EndsWith("\r\n\r\n" + reply_.body));
+}
+
+TEST_F(AdminTest, ASlowReaderThatHasAskedForMoreGetsItsAnswerWholeBeforeTheEnd) {
+  simulation_.network().bound_receive_buffers(50'000);
+  reply_.body = std::string(1'000'000, 'm');
+  Visitor& visitor = visit();
+  visitor.stop_reading();
+  visitor.say("GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n");
+  // 16 KB a second: the whole answer takes far longer than anybody is waited for.
+  for (int i = 0; i < 100 && !visitor.ended(); ++i) {
+    visitor.say("GET /c HTTP/1.1\r\nHost: x\r\n\r\n");
+    simulation_.advance(1s);
+    visitor.take_a_piece();
+  }
+  EXPECT_TRUE(visitor.ended());
+  EXPECT_THAT(visitor.answer(), StartsWith("HTTP/1.1 200 OK\r\n"));
+  EXPECT_THAT(visitor.answer(), EndsWith("\r\n\r\n" + reply_.body));
+  EXPECT_THAT(asked_, ElementsAre("/a"));
+}
+
+TEST_F(AdminTest, WhoTakesNothingOfItsAnswerLosesItsConnection) {
+  simulation_.network().bound_receive_buffers(50'000);
+  reply_.body = std::string(1'000'000, 'm');
+  Visitor& visitor = visit();
+  visitor.stop_reading();
+  visitor.say("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+  const std::size_t before = simulation_.network().open_descriptors();
+  simulation_.advance(patience - 1s);
+  EXPECT_EQ(simulation_.network().open_descriptors(), before);
+  simulation_.advance(2s);
+  EXPECT_EQ(simulation_.network().open_descriptors(), before - 1);
 }
 
 TEST_F(AdminTest, OnlyReadingIsPossible) {
@@ -230,7 +306,7 @@ TEST_F(AdminTest, StoppingEndsWhoIsThere) {
 
 TEST_F(AdminTest, AnAddressInUseIsAnError) {
   const auto second = Admin::create(simulation_.reactor(), admin_->address(),
-                                    [](std::string_view) { return AdminReply{}; });
+                                    [](std::string_view, Admin::Answer) {});
   ASSERT_FALSE(second);
   EXPECT_FALSE(second.error().context.empty());
 }

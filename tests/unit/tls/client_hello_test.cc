@@ -62,7 +62,7 @@ Buffer hello(std::string_view name) { return records(message(server_name(name)))
 TEST(ClientHelloTest, FindsTheNameInHellosOfTlsLibraries) {
   set_up_library();
   const auto context = make_client(client_options());
-  auto ours = std::move(Engine::client(*context).value());
+  auto ours = std::move(Engine::client(context, "sluice.test").value());
   ours->handshake();
   const ClientHello own = peek_client_hello(take_pending(*ours));
   EXPECT_EQ(own.status, Status::complete);
@@ -145,9 +145,22 @@ TEST(ClientHelloTest, TwoNamesAreInvalid) {
             Status::invalid);
 }
 
+TEST(ClientHelloTest, ARequestWithoutTlsIsKnownByItsFirstFiveBytes) {
+  for (const std::string_view request :
+       {"GET / HTTP/1.1\r\n", "HEAD /x HTTP/1.1\r\n", "POST /api HTTP/1.1\r\n",
+        "PUT /api HTTP/1.0\r\n", "OPTIONS * HTTP/1.1\r\n"}) {
+    for (std::size_t size = 0; size <= request.size(); ++size) {
+      EXPECT_EQ(peek_client_hello(as_bytes(request.substr(0, size))).status,
+                size < 5 ? Status::incomplete : Status::plain_http)
+          << request.substr(0, size);
+    }
+  }
+}
+
 TEST(ClientHelloTest, OtherProtocolsAreInvalidAtTheirFirstByte) {
-  for (const std::string_view other : {"GET / HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-                                       "\x80\x2e\x01", "SSH-2.0-x"}) {
+  EXPECT_EQ(peek_client_hello(as_bytes("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")).status,
+            Status::invalid);
+  for (const std::string_view other : {"\x80\x2e\x01", "SSH-2.0-x", "DELETE / HTTP/1.1\r\n"}) {
     EXPECT_EQ(peek_client_hello(as_bytes(other)).status, Status::invalid);
     EXPECT_EQ(peek_client_hello(as_bytes(other.substr(0, 1))).status, Status::invalid);
   }

@@ -39,8 +39,8 @@ TEST_F(EngineTest, ShakesHandsByteByByte) {
 }
 
 TEST_F(EngineTest, ShakesHandsInPiecesOfAnySize) {
-  const auto server = std::shared_ptr<ServerContext>(make_server(server_options()));
-  const auto client = std::shared_ptr<ClientContext>(make_client(client_options()));
+  const auto server = make_server(server_options());
+  const auto client = make_client(client_options());
   for (const std::size_t chunk : {2U, 3U, 5U, 7U, 64U, 100U, 999U, 1458U}) {
     Pair pair(server, client);
     EXPECT_TRUE(pair.shake_hands(chunk)) << chunk;
@@ -117,12 +117,9 @@ TEST_F(EngineTest, KeptInputOutlivesTheCallersMemory) {
     Engine& sender = receiver == pair.server.get() ? *pair.client : *pair.server;
     Buffer encrypted = encrypt(sender, sent);
     receiver->feed(encrypted);
-    Buffer plain(plain_record_bytes_max);
-    Buffer received;
-    auto result = receiver->read(plain);
+    auto result = receiver->read();
     ASSERT_EQ(result.status, Engine::Status::done);
-    received.insert(received.end(), plain.begin(),
-                    plain.begin() + static_cast<std::ptrdiff_t>(result.bytes));
+    Buffer received(result.plain.begin(), result.plain.end());
     EXPECT_TRUE(receiver->has_input());
     receiver->keep_input();
     std::fill(encrypted.begin(), encrypted.end(), std::uint8_t{0xee});
@@ -133,9 +130,8 @@ TEST_F(EngineTest, KeptInputOutlivesTheCallersMemory) {
     receiver->feed(encrypted_more);
     receiver->keep_input();
     encrypted_more = {};
-    while ((result = receiver->read(plain)).status == Engine::Status::done) {
-      received.insert(received.end(), plain.begin(),
-                      plain.begin() + static_cast<std::ptrdiff_t>(result.bytes));
+    while ((result = receiver->read()).status == Engine::Status::done) {
+      received.insert(received.end(), result.plain.begin(), result.plain.end());
     }
     EXPECT_EQ(result.status, Engine::Status::need_input);
     EXPECT_FALSE(receiver->has_input());
@@ -153,13 +149,12 @@ TEST_F(EngineTest, HasInputUntilReadSaysItNeedsMore) {
   EXPECT_FALSE(pair.client->has_input());
   const Buffer encrypted = encrypt(*pair.server, pattern(3), 1);
   pair.client->feed(encrypted);
-  Buffer plain(plain_record_bytes_max);
   for (int i = 0; i < 3; ++i) {
     EXPECT_TRUE(pair.client->has_input());
-    EXPECT_EQ(pair.client->read(plain).bytes, 1U);
+    EXPECT_EQ(pair.client->read().plain.size(), 1U);
   }
   EXPECT_TRUE(pair.client->has_input());
-  EXPECT_EQ(pair.client->read(plain).status, Engine::Status::need_input);
+  EXPECT_EQ(pair.client->read().status, Engine::Status::need_input);
   EXPECT_FALSE(pair.client->has_input());
 }
 
@@ -180,12 +175,10 @@ TEST_F(EngineTest, DataThatCameWithTheLastFlightIsNotLost) {
   ASSERT_EQ(pair.server->handshake(), Engine::Status::done);
   EXPECT_TRUE(pair.server->has_input());
   Buffer received;
-  Buffer plain(plain_record_bytes_max);
   for (;;) {
-    const auto result = pair.server->read(plain);
+    const auto result = pair.server->read();
     if (result.status != Engine::Status::done) break;
-    received.insert(received.end(), plain.begin(),
-                    plain.begin() + static_cast<std::ptrdiff_t>(result.bytes));
+    received.insert(received.end(), result.plain.begin(), result.plain.end());
   }
   EXPECT_EQ(received, sent);
 }
@@ -222,7 +215,7 @@ TEST_F(EngineTest, PendingBytesStayInFrontOfRecords) {
   options.alpn = {"h2"};
   ForeignPeer foreign(options);
   const auto context = make_server(server_options());
-  auto ours = std::move(Engine::server(*context).value());
+  auto ours = std::move(Engine::server(context).value());
   ASSERT_TRUE(shake_hands(*ours, foreign));
   // The foreign peer wants new keys: the answer lies in pending, and what follows needs it first.
   const Received received = decrypt(*ours, foreign.key_update(true));
@@ -235,17 +228,36 @@ TEST_F(EngineTest, PendingBytesStayInFrontOfRecords) {
   EXPECT_EQ(as_text(decrypt(*ours, foreign.send("and back")).plain), "and back");
 }
 
-TEST_F(EngineTest, NothingGetsLostWhenTheRecordBufferIsTooSmall) {
+TEST_F(EngineTest, ABufferWithoutRoomForARecordGetsNone) {
   Pair pair;
   ASSERT_TRUE(pair.shake_hands());
-  Buffer room(100);
+  Buffer room(encrypted_record_bytes_max - 1);
   RecordBuffer out{room.data(), 0, room.size()};
+  EXPECT_TRUE(pair.server->begin_record(out).empty());
+  EXPECT_EQ(out.size, 0U);
+  EXPECT_FALSE(pair.server->failed());
   const Buffer sent = pattern(500);
-  ASSERT_TRUE(pair.server->write(sent, out));
-  Buffer bytes(room.begin(), room.begin() + static_cast<std::ptrdiff_t>(out.size));
-  const Buffer rest = take_pending(*pair.server);
-  bytes.insert(bytes.end(), rest.begin(), rest.end());
-  EXPECT_EQ(decrypt(*pair.client, bytes).plain, sent);
+  EXPECT_EQ(decrypt(*pair.client, encrypt(*pair.server, sent)).plain, sent);
+}
+
+// What is read lies where it was decrypted, until the next read.
+TEST_F(EngineTest, WhatWasReadStaysWhileRecordsAreWritten) {
+  for (const bool at_server : {false, true}) {
+    Pair pair;
+    ASSERT_TRUE(pair.shake_hands());
+    Engine& reader = at_server ? *pair.server : *pair.client;
+    Engine& writer = at_server ? *pair.client : *pair.server;
+    const Buffer first = pattern(16384);
+    const Buffer encrypted = encrypt(writer, first);
+    reader.feed(encrypted);
+    const auto result = reader.read();
+    ASSERT_EQ(result.status, Engine::Status::done);
+    const Buffer answer = pattern(10'000);
+    EXPECT_EQ(decrypt(writer, encrypt(reader, answer)).plain, answer);
+    EXPECT_EQ(Buffer(result.plain.begin(), result.plain.end()), first);
+    EXPECT_EQ(reader.read().status, Engine::Status::need_input);
+    EXPECT_EQ(decrypt(reader, encrypt(writer, answer)).plain, answer);
+  }
 }
 
 TEST_F(EngineTest, PendingIsTakenInAsManyPartsAsTheCallerLikes) {
@@ -287,9 +299,10 @@ TEST_F(EngineTest, AClientWithForeignProtocolsGetsTheRightAlert) {
   options.alpn = {"smtp", "http/0.9"};
   ForeignPeer foreign(options);
   const auto context = make_server(server_options());
-  auto ours = std::move(Engine::server(*context).value());
+  auto ours = std::move(Engine::server(context).value());
   EXPECT_FALSE(shake_hands(*ours, foreign));
   EXPECT_EQ(foreign.alert(), "no application protocol");
+  EXPECT_EQ(ours->error().context, "no application protocol (ALPN) in common (-405)");
 }
 
 TEST_F(EngineTest, SpeaksTls12WithAForeignClient) {
@@ -302,7 +315,7 @@ TEST_F(EngineTest, SpeaksTls12WithAForeignClient) {
     options.ciphers = cipher;
     ForeignPeer foreign(options);
     const auto context = make_server(server_options());
-    auto ours = std::move(Engine::server(*context).value());
+    auto ours = std::move(Engine::server(context).value());
     ASSERT_TRUE(shake_hands(*ours, foreign)) << cipher << ours->error().context;
     EXPECT_EQ(ours->version(), "TLSv1.2");
     EXPECT_EQ(ours->alpn(), "h2");
@@ -325,7 +338,7 @@ TEST_F(EngineTest, SpeaksWithForeignServersOfBothVersions) {
     options.groups = "X25519:P-256";
     ForeignPeer foreign(options);
     const auto context = make_client(client_options());
-    auto ours = std::move(Engine::client(*context).value());
+    auto ours = std::move(Engine::client(context, "sluice.test").value());
     ASSERT_TRUE(shake_hands(*ours, foreign)) << ours->error().context;
     EXPECT_EQ(ours->version(), version == 0x0303 ? "TLSv1.2" : "TLSv1.3");
     EXPECT_EQ(ours->alpn(), "h2");
@@ -343,7 +356,7 @@ TEST_F(EngineTest, ServesClientsOfEveryGroup) {
     options.groups = group;
     ForeignPeer foreign(options);
     const auto context = make_server(server_options());
-    auto ours = std::move(Engine::server(*context).value());
+    auto ours = std::move(Engine::server(context).value());
     EXPECT_TRUE(shake_hands(*ours, foreign)) << group;
   }
   // A key share that we do not take, with one that we do in the list: HelloRetryRequest.
@@ -351,7 +364,7 @@ TEST_F(EngineTest, ServesClientsOfEveryGroup) {
   options.groups = "P-521:P-256";
   ForeignPeer foreign(options);
   const auto context = make_server(server_options());
-  auto ours = std::move(Engine::server(*context).value());
+  auto ours = std::move(Engine::server(context).value());
   EXPECT_TRUE(shake_hands(*ours, foreign));
 }
 
@@ -367,12 +380,19 @@ TEST_F(EngineTest, RefusesOldVersionsAndWeakSuites) {
   ForeignPeer::Options cbc;
   cbc.version_max = 0x0303;
   cbc.ciphers = "ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES128-SHA256";
-  for (const auto& options : {old, static_rsa, cbc}) {
+  ForeignPeer::Options group;
+  group.version_min = 0x0304;
+  group.groups = "P-521";
+  for (const auto& [options, why] : {std::pair(old, "no version in common"),
+                                     {static_rsa, "no cipher suite in common"},
+                                     {cbc, "no cipher suite in common"},
+                                     {group, "no key exchange group in common"}}) {
     ForeignPeer foreign(options);
     const auto context = make_server(server_options());
-    auto ours = std::move(Engine::server(*context).value());
+    auto ours = std::move(Engine::server(context).value());
     EXPECT_FALSE(shake_hands(*ours, foreign));
     EXPECT_EQ(ours->handshake(), Engine::Status::failed);
+    EXPECT_TRUE(ours->error().context.starts_with(why)) << ours->error().context;
   }
 }
 
@@ -389,15 +409,14 @@ TEST_F(EngineTest, ServesWithAnRsaCertificate) {
 TEST_F(EngineTest, NeverGivesATicketAndNeverResumes) {
   for (const int version : {0x0303, 0x0304}) {
     for (const bool same_context : {true, false}) {
-      const std::shared_ptr<ServerContext> first = make_server(server_options());
-      const auto second =
-          same_context ? first : std::shared_ptr<ServerContext>(make_server(server_options()));
+      const std::shared_ptr<const ServerContext> first = make_server(server_options());
+      const auto second = same_context ? first : make_server(server_options());
       ForeignPeer::Options options;
       options.version_max = version;
       options.chain = {authority().client};
       options.server_name = "sluice.test";
       ForeignPeer alice(options);
-      auto ours = std::move(Engine::server(*first).value());
+      auto ours = std::move(Engine::server(first).value());
       ASSERT_TRUE(shake_hands(*ours, alice));
       alice.step(encrypt(*ours, as_bytes("x")));
       ASSERT_TRUE(ours->peer_certificate().verified);
@@ -410,7 +429,7 @@ TEST_F(EngineTest, NeverGivesATicketAndNeverResumes) {
       options.chain = {};
       options.server_name = "other.test";
       ForeignPeer nobody(options);
-      auto again = std::move(Engine::server(*second).value());
+      auto again = std::move(Engine::server(second).value());
       EXPECT_TRUE(shake_hands(*again, nobody));
       EXPECT_FALSE(nobody.resumed());
       EXPECT_FALSE(again->peer_certificate().presented);
@@ -425,7 +444,7 @@ TEST_F(EngineTest, DoesNotRenegotiate) {
   options.version_max = 0x0303;
   ForeignPeer foreign(options);
   const auto context = make_server(server_options());
-  auto ours = std::move(Engine::server(*context).value());
+  auto ours = std::move(Engine::server(context).value());
   ASSERT_TRUE(shake_hands(*ours, foreign));
   const Buffer hello = foreign.renegotiate();
   ASSERT_FALSE(hello.empty());
@@ -451,20 +470,21 @@ TEST_F(EngineTest, GarbageEndsTheHandshake) {
       std::copy(beginning.begin(), beginning.end(), garbage.begin());
     }
     const bool serve = random.below(2) == 0;
-    auto engine = serve ? std::move(Engine::server(*server).value())
-                        : std::move(Engine::client(*client).value());
+    auto engine = serve ? std::move(Engine::server(server).value())
+                        : std::move(Engine::client(client, "sluice.test").value());
     engine->handshake();
     engine->feed(garbage);
     const auto status = engine->handshake();
     EXPECT_NE(status, Engine::Status::done);
     EXPECT_NE(status, Engine::Status::closed);
     EXPECT_FALSE(engine->established());
+    EXPECT_FALSE(engine->error().context.contains("has no name")) << engine->error().context;
   }
 }
 
 TEST_F(EngineTest, AChangedByteOfTheHandshakeIsNoticed) {
-  const auto server = std::shared_ptr<ServerContext>(make_server(server_options()));
-  const auto client = std::shared_ptr<ClientContext>(
+  const auto server = make_server(server_options());
+  const auto client = std::shared_ptr<const ClientContext>(
       make_client(client_options({&authority().client}, authority().client.key)));
   Random random(11);
   for (int i = 0; i < 400; ++i) {
@@ -491,8 +511,8 @@ TEST_F(EngineTest, AChangedByteOfTheHandshakeIsNoticed) {
 }
 
 TEST_F(EngineTest, AChangedByteOfARecordIsNoticed) {
-  const auto server = std::shared_ptr<ServerContext>(make_server(server_options()));
-  const auto client = std::shared_ptr<ClientContext>(make_client(client_options()));
+  const auto server = make_server(server_options());
+  const auto client = make_client(client_options());
   Random random(13);
   for (int i = 0; i < 100; ++i) {
     Pair pair(server, client);
@@ -506,7 +526,8 @@ TEST_F(EngineTest, AChangedByteOfARecordIsNoticed) {
     EXPECT_EQ(pair.server->error().side, Side::client);
     Buffer room(encrypted_record_bytes_max);
     RecordBuffer out{room.data(), 0, room.size()};
-    EXPECT_FALSE(pair.server->write(pattern(10), out));
+    EXPECT_TRUE(pair.server->begin_record(out).empty());
+    EXPECT_TRUE(pair.server->failed());
   }
 }
 
@@ -514,7 +535,7 @@ TEST_F(EngineTest, AFloodOfKeyUpdatesEndsTheConnection) {
   for (const bool answer : {true, false}) {
     ForeignPeer foreign({});
     const auto context = make_server(server_options());
-    auto ours = std::move(Engine::server(*context).value());
+    auto ours = std::move(Engine::server(context).value());
     ASSERT_TRUE(shake_hands(*ours, foreign));
     int updates = 0;
     Received received;
@@ -533,7 +554,7 @@ TEST_F(EngineTest, AFloodOfKeyUpdatesEndsTheConnection) {
 TEST_F(EngineTest, AFloodOfKeyUpdatesInOnePieceEndsTheConnection) {
   ForeignPeer foreign({});
   const auto context = make_server(server_options());
-  auto ours = std::move(Engine::server(*context).value());
+  auto ours = std::move(Engine::server(context).value());
   ASSERT_TRUE(shake_hands(*ours, foreign));
   Buffer flood;
   for (int i = 0; i < 600; ++i) {
@@ -547,7 +568,7 @@ TEST_F(EngineTest, AFloodOfKeyUpdatesInOnePieceEndsTheConnection) {
 TEST_F(EngineTest, AKeyUpdateNowAndThenIsFine) {
   ForeignPeer foreign({});
   const auto context = make_server(server_options());
-  auto ours = std::move(Engine::server(*context).value());
+  auto ours = std::move(Engine::server(context).value());
   ASSERT_TRUE(shake_hands(*ours, foreign));
   for (int i = 0; i < 500; ++i) {
     Buffer bytes = foreign.key_update(true);
@@ -564,9 +585,9 @@ TEST_F(EngineTest, AKeyUpdateNowAndThenIsFine) {
 
 TEST_F(EngineTest, AFloodOfChangeCipherSpecsEndsTheHandshake) {
   const auto context = make_server(server_options());
-  auto ours = std::move(Engine::server(*context).value());
+  auto ours = std::move(Engine::server(context).value());
   const auto client_context = make_client(client_options());
-  auto client = std::move(Engine::client(*client_context).value());
+  auto client = std::move(Engine::client(client_context, "sluice.test").value());
   client->handshake();
   Buffer bytes = take_pending(*client);
   for (int i = 0; i < 20000; ++i) bytes.insert(bytes.end(), {20, 3, 3, 0, 1, 1});
@@ -576,7 +597,7 @@ TEST_F(EngineTest, AFloodOfChangeCipherSpecsEndsTheHandshake) {
 
 TEST_F(EngineTest, AnEndlessHandshakeMessageEnds) {
   const auto context = make_server(server_options());
-  auto ours = std::move(Engine::server(*context).value());
+  auto ours = std::move(Engine::server(context).value());
   // A ClientHello that announces 16 MB, in records of full size.
   Buffer record = {22, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff};
   record.resize(5 + 16384);
@@ -592,9 +613,36 @@ TEST_F(EngineTest, AnEndlessHandshakeMessageEnds) {
   EXPECT_LT(fed, 300000U);
 }
 
+// A reload replaces contexts; connections end with those that they began with.
+TEST_F(EngineTest, KeepsItsContexts) {
+  Pair pair;
+  const std::weak_ptr<const ServerContext> server = pair.server_context;
+  const std::weak_ptr<const ClientContext> client = pair.client_context;
+  pair.server_context.reset();
+  pair.client_context.reset();
+  EXPECT_TRUE(pair.shake_hands()) << pair.client->error().context;
+  EXPECT_EQ(decrypt(*pair.server, encrypt(*pair.client, as_bytes("x"))).plain.size(), 1U);
+  EXPECT_FALSE(server.expired() || client.expired());
+  pair.server.reset();
+  pair.client.reset();
+  EXPECT_TRUE(server.expired() && client.expired());
+}
+
+TEST_F(EngineTest, OneContextIsForServersOfSeveralNames) {
+  const auto server = make_server(server_options());
+  const auto client = make_client(client_options());
+  for (const auto& [name, good] : {std::pair{"sluice.test", true}, std::pair{"sluice.test.", true},
+                                   std::pair{"127.0.0.1", true}, std::pair{"::1", true},
+                                   std::pair{"other.test", false}, std::pair{"10.0.0.1", false}}) {
+    Pair pair(server, client);
+    pair.client = std::move(Engine::client(client, name).value());
+    EXPECT_EQ(pair.shake_hands(), good) << name;
+  }
+}
+
 TEST_F(EngineTest, EnginesMayEndAtAnyMoment) {
-  const auto server = std::shared_ptr<ServerContext>(make_server(server_options()));
-  const auto client = std::shared_ptr<ClientContext>(make_client(client_options()));
+  const auto server = make_server(server_options());
+  const auto client = make_client(client_options());
   for (std::size_t bytes = 0; bytes < 4000; bytes += 37) {
     Pair pair(server, client);
     pair.client->handshake();

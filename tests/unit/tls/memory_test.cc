@@ -15,9 +15,9 @@ std::size_t bytes_in_use() {
 TEST(MemoryTest, AnIdleConnectionIsSmall) {
   set_up_library();
   if (bytes_in_use() == 0) GTEST_SKIP() << "a sanitizer's allocator does not count";
-  const auto server = std::shared_ptr<ServerContext>(make_server(server_options()));
-  const auto plain_client = std::shared_ptr<ClientContext>(make_client(client_options()));
-  const auto known_client = std::shared_ptr<ClientContext>(
+  const auto server = make_server(server_options());
+  const auto plain_client = make_client(client_options());
+  const auto known_client = std::shared_ptr<const ClientContext>(
       make_client(client_options({&authority().client}, authority().client.key)));
   constexpr std::size_t count = 200;
   for (const auto& client : {plain_client, known_client}) {

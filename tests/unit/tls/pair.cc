@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// A client and a server that hand each other bytes.
 #include "pair.h"
 
 #include <algorithm>
 
 #include "foreign_peer.h"
 #include "sluice/base/check.h"
+#include "tls_record.h"
 
 namespace sluice::tls::testing {
 
@@ -45,11 +47,11 @@ Buffer take_pending(Engine& engine) {
 
 Buffer encrypt(Engine& engine, Bytes plain, std::size_t record_bytes) {
   Buffer all;
-  Buffer room(encrypted_record_bytes_max);
+  Buffer room(2 * encrypted_record_bytes_max);  // what is pending goes first
   while (!plain.empty()) {
     const std::size_t part = std::min(record_bytes, plain.size());
     RecordBuffer out{room.data(), 0, room.size()};
-    CHECK(engine.write(plain.first(part), out));
+    CHECK(test::write_record(engine, plain.first(part), out));
     all.insert(all.end(), room.begin(), room.begin() + static_cast<std::ptrdiff_t>(out.size));
     plain = plain.subspan(part);
   }
@@ -58,16 +60,14 @@ Buffer encrypt(Engine& engine, Bytes plain, std::size_t record_bytes) {
 
 Received decrypt(Engine& engine, Bytes encrypted, std::size_t chunk) {
   Received received;
-  Buffer plain(plain_record_bytes_max);
   in_pieces(encrypted, chunk, [&](const Buffer& piece) {
     engine.feed(piece);
     for (;;) {
-      const auto result = engine.read(plain);
+      const auto result = engine.read();
       received.status = result.status;
       if (result.status != Engine::Status::done) break;
       ++received.reads;
-      received.plain.insert(received.plain.end(), plain.begin(),
-                            plain.begin() + static_cast<std::ptrdiff_t>(result.bytes));
+      received.plain.insert(received.plain.end(), result.plain.begin(), result.plain.end());
     }
   });
   return received;
@@ -89,7 +89,6 @@ ServerOptions server_options() {
 ClientOptions client_options() {
   ClientOptions options;
   options.ca_pem = authority().ca.pem();
-  options.server_name = "sluice.test";
   return options;
 }
 
@@ -101,14 +100,14 @@ ClientOptions client_options(const std::vector<const test::Certificate*>& chain,
   return options;
 }
 
-std::unique_ptr<ServerContext> make_server(const ServerOptions& options) {
+std::shared_ptr<const ServerContext> make_server(const ServerOptions& options) {
   auto context = ServerContext::create(options);
   if (!context) ADD_FAILURE() << context.error().context;
   CHECK(context.has_value());
   return std::move(*context);
 }
 
-std::unique_ptr<ClientContext> make_client(const ClientOptions& options) {
+std::shared_ptr<const ClientContext> make_client(const ClientOptions& options) {
   auto context = ClientContext::create(options);
   if (!context) ADD_FAILURE() << context.error().context;
   CHECK(context.has_value());
@@ -131,14 +130,13 @@ bool shake_hands(Engine& ours, ForeignPeer& foreign) {
 }
 
 Pair::Pair(const ServerOptions& server_options, const ClientOptions& client_options)
-    : Pair(std::shared_ptr<ServerContext>(make_server(server_options)),
-           std::shared_ptr<ClientContext>(make_client(client_options))) {}
+    : Pair(make_server(server_options), make_client(client_options)) {}
 
-Pair::Pair(std::shared_ptr<ServerContext> server_shared,
-           std::shared_ptr<ClientContext> client_shared)
+Pair::Pair(std::shared_ptr<const ServerContext> server_shared,
+           std::shared_ptr<const ClientContext> client_shared)
     : server_context(std::move(server_shared)), client_context(std::move(client_shared)) {
-  server = std::move(Engine::server(*server_context).value());
-  client = std::move(Engine::client(*client_context).value());
+  server = std::move(Engine::server(server_context).value());
+  client = std::move(Engine::client(client_context, "sluice.test").value());
 }
 
 bool Pair::shake_hands(std::size_t chunk) {

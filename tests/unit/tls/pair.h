@@ -51,8 +51,8 @@ ClientOptions client_options();
 ClientOptions client_options(const std::vector<const test::Certificate*>& chain,
                              const test::Key& key);
 
-std::unique_ptr<ServerContext> make_server(const ServerOptions& options);
-std::unique_ptr<ClientContext> make_client(const ClientOptions& options);
+std::shared_ptr<const ServerContext> make_server(const ServerOptions& options);
+std::shared_ptr<const ClientContext> make_client(const ClientOptions& options);
 
 class ForeignPeer;
 // The same with a foreign peer on the other side.
@@ -62,13 +62,13 @@ class Pair {
  public:
   explicit Pair(const ServerOptions& server = server_options(),
                 const ClientOptions& client = client_options());
-  Pair(std::shared_ptr<ServerContext> server, std::shared_ptr<ClientContext> client);
+  Pair(std::shared_ptr<const ServerContext> server, std::shared_ptr<const ClientContext> client);
 
   // Carries bytes to and fro, `chunk` at a time, until nothing moves. True: both are established.
   bool shake_hands(std::size_t chunk = SIZE_MAX);
 
-  std::shared_ptr<ServerContext> server_context;
-  std::shared_ptr<ClientContext> client_context;
+  std::shared_ptr<const ServerContext> server_context;
+  std::shared_ptr<const ClientContext> client_context;
   std::unique_ptr<Engine> server;
   std::unique_ptr<Engine> client;
 };

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Under which names clients are told apart where something is shared between them. Names are hashes
+// with a key of the process: nobody can choose to have another one's.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace sluice::proxy {
+
+struct ClientKeys {
+  std::uint64_t network = 0;  // where it comes from: all that is known before an identity is proven
+  std::uint64_t user = 0;     // its certificate's user, at this network
+};
+
+// What stands for where an IP address is: an IPv4 address alone, also when it is mapped into IPv6;
+// the first 64 bits of an IPv6 address, within which one host can have any number (RFC 4291 section
+// 2.5.4). As bytes; what is no address stands for itself.
+std::string network_of(std::string_view address);
+
+}  // namespace sluice::proxy

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What can be set of the server, in the parts that are handed on: to the process, to each worker's
+// thread, to the worker in it. What belongs to a layer below is that layer's struct.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "sluice/backend/backend_set.h"
+#include "sluice/backend/health_probe.h"
+#include "sluice/http2/session.h"
+#include "sluice/io/ring.h"
+#include "sluice/kubernetes/identity_fields.h"
+#include "sluice/net/transport.h"
+#include "sluice/proxy/proxy.h"
+#include "sluice/tls/context.h"
+
+namespace sluice::server {
+
+struct ClientOptions {
+  http2::SessionOptions session;
+  Duration head_timeout = std::chrono::seconds(10);  // preface and first SETTINGS; each head
+  Duration idle_timeout = std::chrono::minutes(15);  // without streams
+
+  friend bool operator==(const ClientOptions&, const ClientOptions&) = default;
+};
+
+struct WorkerOptions {
+  net::TransportOptions transport;
+  tls::ServerOptions tls;
+  ClientOptions client;
+  proxy::ProxyOptions proxy;
+  backend::BackendSetOptions backend_set;
+  backend::BackendTls backend_tls;
+
+  friend bool operator==(const WorkerOptions&, const WorkerOptions&) = default;
+};
+
+struct WorkerThreadOptions {
+  io::RingOptions ring;
+  std::vector<io::Address> listen;
+  WorkerOptions worker;
+
+  friend bool operator==(const WorkerThreadOptions&, const WorkerThreadOptions&) = default;
+};
+
+struct StopOptions {
+  Duration delay = std::chrono::seconds(5);          // not ready any more, and serving
+  Duration drain_window = std::chrono::seconds(60);  // at the latest then clients are told to end
+
+  friend bool operator==(const StopOptions&, const StopOptions&) = default;
+};
+
+struct NamedCertificate {
+  std::string use;  // "serving", "front-proxy", "client-ca", "backend-ca"
+  WallTime not_after{};
+
+  friend bool operator==(const NamedCertificate&, const NamedCertificate&) = default;
+};
+
+struct ServerOptions {
+  std::string version;
+  std::vector<io::Address> admin_listen;  // none or one
+  std::vector<int> cpus;                  // one worker for each entry; -1: not pinned
+  std::size_t client_connections_max = 0;
+  WorkerThreadOptions thread;
+  std::vector<backend::Endpoint> backends;
+  backend::ProbeOptions probe;
+  kubernetes::RequestHeaderOptions request_headers;
+  StopOptions stop;
+  std::string access_log;                      // empty: none
+  std::vector<NamedCertificate> certificates;  // whose ends are told
+
+  friend bool operator==(const ServerOptions&, const ServerOptions&) = default;
+};
+
+}  // namespace sluice::server

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Deficit round robin between clients, within weighted lanes.
+#include "sluice/balance/fair_queue.h"
+
+#include <algorithm>
+
+#include "sluice/base/check.h"
+
+namespace sluice::balance {
+
+FairQueue::FairQueue(std::initializer_list<std::uint32_t> weights) : lanes_(weights.size()) {
+  CHECK_GT(weights.size(), std::size_t{0});
+  std::size_t i = 0;
+  for (const std::uint32_t weight : weights) {
+    CHECK_GT(weight, 0U);
+    lanes_[i++].weight = weight;
+  }
+}
+
+FairQueue::~FairQueue() { CHECK(empty()); }
+
+FairQueue::Client& FairQueue::client_of(const FairShare& share, bool first) {
+  const Key key{share.client, share.lane};
+  const auto [found, added] = clients_.try_emplace(key);
+  Client& client = found->second;
+  Lane& lane = lanes_[share.lane];
+  if (added) client.key = key;
+  if (first) {
+    client.unlink();
+    lane.clients.push_front(client);
+  } else if (added) {
+    lane.clients.push_back(client);
+  }
+  return client;
+}
+
+void FairQueue::push(FairWaiter& waiter, const FairShare& share) {
+  CHECK(waiter.queue_ == nullptr);
+  CHECK_LT(share.lane, lanes_.size());
+  waiter.share_ = share;
+  waiter.share_.cost = std::clamp(share.cost, 1U, cost_max);
+  Client& client = client_of(share, false);
+  client.waiters.push_back(waiter);
+  ++client.size;
+  ++size_;
+  waiter.queue_ = this;
+  waiter.client_ = &client;
+}
+
+// A lane has as many turns in a row as it has weight; one where nobody waits saves none.
+FairQueue::Lane& FairQueue::next_lane() {
+  for (;;) {
+    Lane& lane = lanes_[lane_];
+    if (!lane.clients.empty()) {
+      if (lane.credit == 0) lane.credit = lane.weight;
+      return lane;
+    }
+    lane.credit = 0;
+    lane_ = (lane_ + 1) % lanes_.size();
+  }
+}
+
+FairWaiter* FairQueue::pop() {
+  if (empty()) return nullptr;
+  Lane& lane = next_lane();
+  for (;;) {
+    Client& client = lane.clients.front();
+    FairWaiter& waiter = client.waiters.front();
+    if (client.deficit < waiter.share_.cost) {
+      // What is dear waits some rounds; nobody waits for it.
+      ++client.deficit;
+      if (client.deficit < waiter.share_.cost) {
+        client.unlink();
+        lane.clients.push_back(client);
+        continue;
+      }
+    }
+    client.deficit -= waiter.share_.cost;
+    client.unlink();
+    lane.clients.push_back(client);
+    if (--lane.credit == 0) lane_ = (lane_ + 1) % lanes_.size();
+    take(waiter);
+    return &waiter;
+  }
+}
+
+void FairQueue::give_back(FairWaiter& waiter) {
+  CHECK(waiter.queue_ == nullptr);
+  const FairShare& share = waiter.share_;
+  CHECK_LT(share.lane, lanes_.size());
+  Client& client = client_of(share, true);
+  client.deficit += share.cost;
+  client.waiters.push_front(waiter);
+  ++client.size;
+  ++size_;
+  waiter.queue_ = this;
+  waiter.client_ = &client;
+  lane_ = share.lane;
+  ++lanes_[lane_].credit;
+}
+
+void FairQueue::remove(FairWaiter& waiter) {
+  if (waiter.queue_ == nullptr) return;
+  CHECK(waiter.queue_ == this);
+  take(waiter);
+}
+
+void FairQueue::take(FairWaiter& waiter) {
+  Client& client = *waiter.client_;
+  static_cast<ListNode<FairWaiterTag>&>(waiter).unlink();
+  waiter.queue_ = nullptr;
+  waiter.client_ = nullptr;
+  --client.size;
+  --size_;
+  // With nothing to wait for it saves nothing up, either.
+  if (client.size == 0) clients_.erase(client.key);
+}
+
+std::size_t FairQueue::waiting(std::uint64_t client, std::size_t lane) const {
+  const auto found = clients_.find({client, lane});
+  return found == clients_.end() ? 0 : found->second.size;
+}
+
+}  // namespace sluice::balance

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What the head of a backend's answer says about the backend and about the client's credential,
+// before any of it is forwarded. Pure.
+#pragma once
+
+#include <cstdint>
+
+#include "request_plan.h"
+#include "sluice/http/message.h"
+
+namespace sluice::proxy {
+
+enum class Verdict : std::uint8_t {
+  forward,           // it is the client's
+  hold_back,         // it may be a backend's "I am shutting down": its body will tell
+  identity_refused,  // the backend does not trust us: the 401 is ours, not the client's
+};
+Verdict judge_head(const http::ResponseHead& head, const RequestPlan& plan);
+
+// What an answer with this status says about the request's token.
+enum class TokenVerdict : std::uint8_t { nothing, proven, refused };
+TokenVerdict judge_token(const RequestPlan& plan, int status);
+
+}  // namespace sluice::proxy

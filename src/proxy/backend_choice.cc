@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Which backend a request goes to.
+#include "backend_choice.h"
+
+namespace sluice::proxy {
+namespace {
+
+balance::RequestClass balance_class(kubernetes::RequestClass request_class) {
+  switch (request_class) {
+    case kubernetes::RequestClass::short_read: return balance::RequestClass::read;
+    case kubernetes::RequestClass::short_write: return balance::RequestClass::write;
+    case kubernetes::RequestClass::list: return balance::RequestClass::list;
+    case kubernetes::RequestClass::watch: return balance::RequestClass::watch;
+    case kubernetes::RequestClass::watch_list: return balance::RequestClass::watch_list;
+    case kubernetes::RequestClass::long_running_other: return balance::RequestClass::long_running;
+  }
+  return balance::RequestClass::read;
+}
+
+}  // namespace
+
+BackendChoice::BackendChoice(backend::BackendSet& backends, balance::LoadBoard& board,
+                             std::size_t worker, const balance::PickerOptions& options,
+                             Random& random)
+    : backends_(backends), random_(random), picker_(options), load_(board, worker) {
+  usable_before_.fill(~balance::BackendMask{0});
+}
+
+balance::BackendMask BackendChoice::usable(backend::PoolKind kind) {
+  const balance::BackendMask now = backends_.usable(kind);
+  balance::BackendMask& before = usable_before_[static_cast<std::size_t>(kind)];
+  if (now != before) {
+    load_.join(now & ~before, now & before);
+    before = now;
+  }
+  return now;
+}
+
+std::optional<BackendChoice::Choice> BackendChoice::choose(backend::PoolKind kind,
+                                                           kubernetes::RequestClass request_class,
+                                                           const kubernetes::RequestInfo& info,
+                                                           balance::BackendMask tried,
+                                                           Instant now) {
+  const balance::RequestClass request = balance_class(request_class);
+  const auto picked = picker_.pick(load_.view(now), usable(kind), request, random_, tried);
+  if (!picked || (tried & balance::mask_of(*picked)) != 0) return std::nullopt;
+  const balance::CostQuestion question{request, info.api_group, info.resource, info.namespace_name};
+  return Choice{*picked, load_.assign(*picked, request, estimate_.units(question))};
+}
+
+bool BackendChoice::another(backend::PoolKind kind, balance::BackendMask tried,
+                            std::size_t leaving) const {
+  return (backends_.usable(kind, balance::mask_of(leaving)) & ~tried) != 0;
+}
+
+}  // namespace sluice::proxy

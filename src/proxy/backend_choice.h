@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Which backend a request goes to: what of the backends is usable, how loaded each is, and the
+// choice among them. One per worker.
+#pragma once
+
+#include <array>
+#include <optional>
+
+#include "sluice/backend/backend_set.h"
+#include "sluice/balance/load_board.h"
+#include "sluice/balance/load_estimate.h"
+#include "sluice/balance/picker.h"
+#include "sluice/kubernetes/long_running.h"
+#include "sluice/kubernetes/request_info.h"
+
+namespace sluice::proxy {
+
+class BackendChoice {
+ public:
+  struct Choice {
+    std::size_t backend;
+    balance::LoadLease load;  // counts from now on
+  };
+
+  // All outlive this.
+  BackendChoice(backend::BackendSet& backends, balance::LoadBoard& board, std::size_t worker,
+                const balance::PickerOptions& options, Random& random);
+
+  // Nothing when each that is usable was tried.
+  std::optional<Choice> choose(backend::PoolKind kind, kubernetes::RequestClass request_class,
+                               const kubernetes::RequestInfo& info, balance::BackendMask tried,
+                               Instant now);
+  // Whether there is one that was not tried, should `leaving` be out of use.
+  bool another(backend::PoolKind kind, balance::BackendMask tried, std::size_t leaving) const;
+
+ private:
+  balance::BackendMask usable(backend::PoolKind kind);
+
+  backend::BackendSet& backends_;
+  Random& random_;
+  balance::Picker picker_;
+  balance::WorkerLoad load_;
+  balance::FixedLoadEstimate estimate_;
+  std::array<balance::BackendMask, backend::pool_kinds> usable_before_;
+};
+
+}  // namespace sluice::proxy

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A request and its response: a client's stream joined to a stream of a backend. Its states are
+// drawn in exchange_state.h.
+//
+// How streams end decides whether clients list everything again: see docs/architecture.md.
+// Owned by Proxy; named by SlotId everywhere else. Thread: the worker's.
+#pragma once
+
+#include <string>
+
+#include "answer.h"
+#include "attempts.h"
+#include "deadline.h"
+#include "exchange_record.h"
+#include "exchange_state.h"
+#include "request_plan.h"
+#include "shared.h"
+#include "sluice/backend/backend_stream.h"
+#include "sluice/base/slot_map.h"
+#include "upload.h"
+
+namespace sluice::proxy {
+
+class ExchangeOwner {
+ public:
+  virtual ~ExchangeOwner() = default;
+  // Nothing happens to it any more; to be destroyed or used again at the end of the turn.
+  virtual void exchange_finished(SlotId id) = 0;
+  // It did what none may do; to be broken off at the end of the turn.
+  virtual void exchange_broken(SlotId id) = 0;
+};
+
+class Exchange final : public backend::StreamHandler {
+ public:
+  using State = ExchangeState;
+
+  // Both outlive this.
+  Exchange(ExchangeOwner& owner, Shared& shared);
+  ~Exchange() override;
+
+  // A new life, for a finished one too; the memory of the last one's heads is used again. Then
+  // either start() or refuse().
+  void begin(SlotId id, ClientSide& client, ClientStream stream, http::RequestHead&& head);
+  void start(bool request_complete);
+  void refuse(int code, ReplyReason reason, std::string_view message);
+  void break_off();
+
+  // From the client's side.
+  void on_client_body(Bytes bytes);
+  void on_client_end();
+  void on_client_malformed(std::string_view why);
+  http::BodyResult on_client_body_wanted(MutableBytes room);
+  const http::Fields* trailers() const { return answer_.trailers(); }
+  // Its stream or connection is gone; nothing is called on ClientSide any more.
+  void client_gone();
+
+  // Called a few times within --client-stall-timeout: true when the client takes nothing of what
+  // waits for it. One that may not do so is ended instead.
+  bool look_for_stall();
+
+  // Plans the end of a watch that is past its first burst: our own stop, or its client's limit.
+  void plan_end(const EndWindow& window);
+  // Its end: resets a watch that is still in its first burst.
+  void cut_first_burst();
+  // Memory that would be kept for the next request.
+  std::size_t held_bytes() const;
+
+  State state() const { return state_; }
+  std::string describe() const { return proxy::describe(view(), state_, answer_.body().pending()); }
+
+  // backend::StreamHandler
+  const http::RequestHead& request_head() override { return head_; }
+  void on_response(http::ResponseHead&& head, bool end_of_stream) override;
+  void on_response_body(Bytes bytes) override;
+  void on_response_trailers(http::Fields&& trailers) override;
+  http::BodyResult on_request_body_wanted(MutableBytes room) override;
+  void on_stream_ended(const backend::StreamEnd& end) override;
+  bool on_connection_retiring(backend::Retiring who) override;
+
+ private:
+  struct Watch {
+    WatchEndRule rule;
+    bool retiring = false;  // its connection should be left once the first burst is over
+    Instant ends_at{};      // while ending
+    WatchEnd why = WatchEnd::backend_ended;
+  };
+
+  void set_state(State state);
+  void wrong_transition(State state);
+  Instant now() const { return shared_.now(); }
+  const ProxyMetrics& metrics() const { return shared_.parts.metrics; }
+  kubernetes::RequestClass request_class() const { return plan_.request_class; }
+  // The client has been given a head.
+  bool begun() const { return state_ >= State::forwarding; }
+
+  // The request.
+  void charge(ClientAccount& account);
+  Outcome send_to_a_backend();
+  bool go_elsewhere(ReplayCause cause, std::string_view why);
+  Outcome replay(Retry known, ReplayCause cause, std::string_view why);
+  void unanswered(ReplyReason reason, Retry known, std::string_view message);
+  void reply(ReplyReason reason, LocalReply&& reply);
+  void leave_backend();
+  void arm_deadline();
+
+  // The answer.
+  void on_interim(http::ResponseHead&& head);
+  void identity_refused();
+  void learn_credential(int status);
+  void forward_head();
+  void judge();
+  void forget_heads();
+  void answer_complete();
+  void answer_handed_over();
+  bool upload_may_end() const { return deadline_.waits_for(Deadline::What::upload_end); }
+  void stop_upload();
+  void backend_failed(const backend::StreamEnd& end);
+
+  // Watches.
+  bool is_established_watch() const;
+  void begin_watch();
+  void look_at_first_burst();
+  void end_watch(WatchEnd why, Instant when);
+  void end_soon(WatchEnd why);
+  bool watch_may_end();
+  void watch_end_due();
+  void watch_ended();
+
+  // The end.
+  void deadline_passed();
+  void answer_overdue();
+  ExchangeView view() const;
+  void cut(Cut how, observability::EndedBy ended_by);
+  void finish();
+
+  ExchangeOwner& owner_;
+  Shared& shared_;
+  State state_ = State::idle;
+  SlotId id_;
+  ClientSide* client_ = nullptr;  // null when finished
+  ClientStream client_stream_{};
+  backend::BackendStream stream_;
+  balance::LoadLease load_;
+  Deadline deadline_;
+
+  http::RequestHead head_;
+  RequestPlan plan_;
+  Upload upload_;
+  Attempts attempts_;
+  Answer answer_;
+  Watch watch_;
+  AccountRef account_;  // of its client, until finish()
+  BytesLease heads_;
+  ExchangeRecord record_;
+};
+
+}  // namespace sluice::proxy

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What the admin listener serves, without HTTP: paths in, replies out.
+//
+//   /metrics   Prometheus' text format     /backends  each backend's state, as JSON
+//   /livez     200 while workers turn      /readyz    200 while clients should come here
+//   /debug     what each worker is at, told by itself
+//
+// Thread: the control thread.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "admin.h"
+#include "shared.h"
+#include "stop_sequence.h"
+
+namespace sluice::server {
+
+// What the pages ask of the process at the moment they are asked for.
+class ProcessState {
+ public:
+  virtual ~ProcessState() = default;
+  virtual StopSequence::State stop_state() const = 0;
+  virtual bool workers_turn() const = 0;
+  // Answers within a second (debug_page.h).
+  virtual void ask_workers(std::move_only_function<void(const std::string&)> answer) = 0;
+};
+
+class AdminPages {
+ public:
+  AdminPages(const Shared& shared, ProcessState& process) : shared_(shared), process_(process) {}
+
+  // `path` is without query.
+  void get(std::string_view path, Admin::Answer answer);
+
+ private:
+  AdminReply page(std::string_view path) const;  // those that need nobody's answer
+  AdminReply livez() const;
+  AdminReply readyz() const;
+
+  const Shared& shared_;
+  ProcessState& process_;
+};
+
+// {"backends":[{"name":…,"health":…,"trustsIdentity":…,"work":…,"watches":…,"requests":…}]}
+std::string backends_page(const backend::Cluster& cluster, const balance::LoadBoard& board,
+                          const metrics::Registry& registry, const proxy::ProxyMetrics& metrics);
+
+}  // namespace sluice::server

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What is counted of client connections.
+#include "client_metrics.h"
+
+#include "sluice/http2/session.h"
+
+namespace sluice::server {
+
+std::string_view to_string(EndReason reason) {
+  switch (reason) {
+    case EndReason::closed: return "closed";
+    case EndReason::reset: return "reset";
+    case EndReason::tls: return "tls";
+    case EndReason::timeout: return "timeout";
+    case EndReason::limit: return "limit";
+    case EndReason::protocol: return "protocol";
+    case EndReason::other: return "other";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(CertificateResult result) {
+  switch (result) {
+    case CertificateResult::none: return "none";
+    case CertificateResult::identity: return "identity";
+    case CertificateResult::no_identity: return "no_identity";
+    case CertificateResult::refused: return "refused";
+  }
+  return "unknown";
+}
+
+ClientMetrics::ClientMetrics(metrics::Registry& registry)
+    : connections(registry.gauge("sluice_client_connections", "Open connections of clients.")),
+      accepted(registry.counter("sluice_client_connections_accepted_total",
+                                "Connections accepted from clients.")),
+      handshakes(registry.counter("sluice_client_handshakes_total",
+                                  "TLS handshakes completed with clients.")),
+      ended(registry.counters_by<EndReason>("sluice_client_connections_ended_total",
+                                            "Connections that ended other than by us.", "reason")),
+      abuse(registry.counters_by<http2::AbuseKind>(
+          "sluice_client_limit_exceeded_total",
+          "Connections ended because a client exceeded a limit.", "limit")),
+      certificates(registry.counters_by<CertificateResult>(
+          "sluice_client_certificates_total", "Handshakes by what the client's certificate led to.",
+          "result")),
+      http1_refused(registry.counter("sluice_client_http1_refused_total",
+                                     "Connections refused because they speak HTTP/1.1.")) {}
+
+}  // namespace sluice::server

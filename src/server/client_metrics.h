@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What is counted of client connections.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "sluice/observability/metrics.h"
+
+namespace sluice::server {
+
+// How a connection ended other than by us.
+enum class EndReason : std::uint8_t { closed, reset, tls, timeout, limit, protocol, other };
+std::string_view to_string(EndReason reason);
+
+// What a client's certificate led to.
+enum class CertificateResult : std::uint8_t { none, identity, no_identity, refused };
+std::string_view to_string(CertificateResult result);
+
+struct ClientMetrics {
+  explicit ClientMetrics(metrics::Registry& registry);
+  metrics::GaugeId connections;
+  metrics::CounterId accepted;
+  metrics::CounterId handshakes;
+  metrics::CounterTable ended;         // EndReason
+  metrics::CounterTable abuse;         // http2::AbuseKind
+  metrics::CounterTable certificates;  // CertificateResult
+  metrics::CounterId http1_refused;
+};
+
+}  // namespace sluice::server

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// One version of HTTP on a client's connection: plain bytes in and out, and one exchange for each
+// request. The connection keeps TLS, the client's identity, deadlines and the close.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "sluice/base/bytes.h"
+#include "sluice/base/error.h"
+#include "sluice/base/time.h"
+#include "sluice/proxy/watch_end.h"
+
+namespace sluice::server {
+
+class Outline;
+
+// What a protocol asks of its connection. Nothing is destroyed inside of a call.
+class ClientProtocolOwner {
+ public:
+  virtual ~ClientProtocolOwner() = default;
+  // There is something to collect.
+  virtual void output_ready() = 0;
+  // The last request is over.
+  virtual void requests_over() = 0;
+};
+
+class ClientProtocol {
+ public:
+  virtual ~ClientProtocol() = default;
+
+  // All bytes are consumed. An error means that no more will be taken; of kind `limit`: the client
+  // has used up a budget, and what is open can be answered to its end.
+  virtual Result<void> receive(Bytes plain, Instant now) = 0;
+  // Fills `batch`; 0 when there is nothing to send now.
+  virtual std::size_t collect(MutableBytes batch) = 0;
+  virtual bool wants_output() const = 0;
+  // Nothing is left to say, on either side.
+  virtual bool finished() const = 0;
+
+  // Its state and its requests, in lines for people.
+  virtual void describe(Outline& outline) const = 0;
+  // Requests whose streams are not over.
+  virtual std::size_t requests() const = 0;
+  // Since when the client owes the rest of what it has begun: its first words, or a request's head.
+  virtual std::optional<Instant> head_since() const = 0;
+
+  // An end in order: first a notice, then, a round trip later, the last word. No request is taken
+  // behind it. Returns false where there is no such notice.
+  virtual bool announce_end() = 0;
+  virtual void say_last_word() = 0;
+  virtual void plan_ends(const proxy::EndWindow& window) = 0;
+  // The connection is over: exchanges are told.
+  virtual void abandon() = 0;
+
+  // Whether the client has broken a rule or a limit; give_up() counts and names it, once.
+  virtual bool broken() const = 0;
+  virtual std::string_view give_up() = 0;
+};
+
+}  // namespace sluice::server

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The control thread's work: it asks backends how they are, tells workers and is told by them,
+// follows the stop sequence, feeds the service manager's watchdog, and serves the admin pages.
+//
+// An object on a given reactor. Thread: that reactor's, but for WorkerEvents.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "admin.h"
+#include "admin_pages.h"
+#include "debug_page.h"
+#include "environment.h"
+#include "shared.h"
+#include "sluice/backend/health_probe.h"
+#include "sluice/io/reactor.h"
+#include "sluice/net/transport.h"
+#include "stop_sequence.h"
+#include "worker.h"
+#include "worker_port.h"
+
+namespace sluice::server {
+
+class Control final : public WorkerEvents, private ProcessState {
+ public:
+  // What is given outlives the object. Keys may be unusable, the admin address may be taken.
+  static Result<std::unique_ptr<Control>> create(io::Reactor& reactor, Environment& environment,
+                                                 Shared& shared, const ServerOptions& options);
+  ~Control() override;  // CHECKs of its parts: stopped()
+
+  // Begins to probe. Workers should not open before may_open(): when each backend has been asked
+  // once, when that has taken too long, or when we are told to stop.
+  void start();
+  bool may_open() const;
+  // False when it was told to stop meanwhile: no worker should start.
+  bool may_start() const { return stop_.may_start(); }
+
+  // The workers, and whether all of them could start; if not, those that could are stopped. They
+  // outlive the calls of this object's reactor.
+  void workers_started(std::vector<WorkerPort*> workers, Result<void> result);
+  bool workers_gone() const;
+
+  // SIGTERM, SIGINT, SIGHUP.
+  void signal(int number);
+
+  // Ends what this object has begun; stopped() when all operations have come back.
+  void stop();
+  bool stopped() const;
+
+  // WorkerEvents: any thread.
+  void probe_soon(std::size_t backend) override;
+  void backend_silent(std::size_t backend) override;
+  void identity_refused(std::size_t backend) override;
+
+ private:
+  Control(io::Reactor& reactor, Environment& environment, Shared& shared,
+          const ServerOptions& options);
+  Result<void> prepare();
+  Result<void> prepare_probe();
+  Result<void> prepare_admin();
+  void post(std::move_only_function<void()> message);
+
+  void backend_changed(std::size_t backend, const std::string& why);
+  void backend_unanswered(std::size_t backend);
+  void claim_identity(std::string_view user, http::Fields& fields) const;
+
+  void tick();
+  void carry_out(const StopSequence::Actions& actions);
+  void carry_out(StopSequence::Action action);
+  void tell_workers(const std::function<void(Worker&)>& what);
+  bool turns(const WorkerPort& worker) const;
+  void watch_workers();
+  void feed_watchdog();
+
+  // ProcessState
+  StopSequence::State stop_state() const override { return stop_.state(); }
+  bool workers_turn() const override;
+  void ask_workers(std::move_only_function<void(const std::string&)> answer) override {
+    debug_.ask(std::move(answer));
+  }
+
+  io::Reactor& reactor_;
+  Environment& environment_;
+  Shared& shared_;
+  const ServerOptions& options_;
+  StopSequence stop_;
+  AdminPages pages_;
+  DebugPage debug_;
+  net::Transport transport_;
+  std::unique_ptr<backend::HealthProbe> probe_;
+  std::unique_ptr<Admin> admin_;
+  std::vector<WorkerPort*> workers_;
+  std::vector<bool> stuck_;  // as was last said of each
+  Instant open_at_latest_{};
+  std::optional<Duration> watchdog_interval_;
+  Instant next_watchdog_{};
+  io::Timer timer_;
+};
+
+}  // namespace sluice::server

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The running system.
+#include "environment.h"
+
+#include <sys/random.h>
+
+#include <cstdlib>
+
+#include "sluice/base/check.h"
+#include "sluice/observability/log.h"
+#include "systemd.h"
+
+namespace sluice::server {
+namespace {
+
+class System final : public Environment {
+ public:
+  std::uint64_t random() override {
+    std::uint64_t number = 0;
+    if (getrandom(&number, sizeof number, 0) != sizeof number) CHECK(false && "getrandom failed");
+    return number;
+  }
+  void notify_service_manager(std::string_view state) override {
+    server::notify_service_manager(state);
+  }
+  std::optional<Duration> watchdog_interval() override { return server::watchdog_interval(); }
+  void abandon(int exit_code) override {
+    log::stop();
+    std::quick_exit(exit_code);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Environment> system_environment() { return std::make_unique<System>(); }
+
+}  // namespace sluice::server

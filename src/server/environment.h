@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What the server takes from the system around it apart from rings and sockets (io/): randomness,
+// the service manager, the end of the process. A simulation brings its own. Time is the ring's, and
+// signals are events that whoever runs the control thread hands to it (signals.h).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "sluice/base/time.h"
+
+namespace sluice::server {
+
+class Environment {
+ public:
+  virtual ~Environment() = default;
+
+  // Nobody outside can guess it: seeds, and keys of hashes.
+  virtual std::uint64_t random() = 0;
+  // As notify_service_manager() and watchdog_interval() of systemd.h.
+  virtual void notify_service_manager(std::string_view state) = 0;
+  virtual std::optional<Duration> watchdog_interval() = 0;
+  // Ends the process without waiting for any thread, after what was logged has been written.
+  virtual void abandon(int exit_code) = 0;
+};
+
+std::unique_ptr<Environment> system_environment();
+
+}  // namespace sluice::server

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What requests without a credential, and with one that nobody knows yet, cost others.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "harness.h"
+
+namespace sluice::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+class StrangersTest : public IntegrationTest {};
+
+// Each of theirs costs an API server's connection, so they come one by one; a service account's
+// token is new every hour, and also has to prove itself on such a connection.
+TEST_F(StrangersTest, AFreshTokenDoesNotWaitForAThousandRequestsWithoutCredential) {
+  start({"--workers=1"});
+  constexpr std::size_t connections = 4;
+  constexpr std::size_t streams = 240;
+  std::vector<std::unique_ptr<Http2Client>> strangers;
+  std::vector<std::vector<Http2Client::Id>> asked(connections);
+  for (std::size_t i = 0; i < connections; ++i) {
+    strangers.push_back(connect());
+    for (std::size_t k = 0; k < streams; ++k) {
+      asked[i].push_back(strangers[i]->ask({.path = "/version"}));
+    }
+  }
+  const auto client = connect();
+  Duration slowest{};
+  for (int token = 0; token < 8; ++token) {
+    const Answer& answer = client->fetch(
+        {.path = std::string(object_path), .fields = bearer("token-" + std::to_string(token))});
+    EXPECT_EQ(answer.status, 200) << answer.describe();
+    slowest = std::max<Duration>(slowest, answer.ended_at - answer.asked);
+  }
+  std::size_t waiting = 0;
+  for (std::size_t i = 0; i < connections; ++i) {
+    for (const Http2Client::Id id : asked[i]) waiting += strangers[i]->answer(id).over ? 0U : 1U;
+  }
+  EXPECT_GT(waiting, connections * streams / 2);
+  // Seconds when all wait in one line.
+  EXPECT_LE(slowest, 1s);
+  RecordProperty("slowest_ms", std::to_string(slowest / 1ms));
+}
+
+// Heads that the compression makes out of some bytes each; the answers, which are our own, are not
+// taken.
+TEST_F(StrangersTest, HeadsOfRequestsThatAreAnsweredAreNotKept) {
+  start({"--workers=1"});
+  const auto bystander = connect(&credentials.alice);
+  EXPECT_EQ(bystander->fetch({.path = std::string(object_path)}).status, 200);
+  const std::size_t before = sluice->child().resident_bytes();
+  constexpr int connections = 8;
+  constexpr std::uint32_t streams = 240;
+  constexpr std::size_t value_bytes = 3500;
+  constexpr int repeated = 60;
+  std::vector<std::unique_ptr<RawClient>> strangers;
+  for (int i = 0; i < connections; ++i) {
+    strangers.push_back(connect_raw());
+    ASSERT_TRUE(
+        strangers[static_cast<std::size_t>(i)]->begin_http2({{frame::initial_window_size, 0}}));
+    FrameWriter writer;
+    for (std::uint32_t stream = 0; stream < streams; ++stream) {
+      // A path that no server may be asked, and the first entry of the dynamic table again and
+      // again (RFC 7541 section 6.1: index 62).
+      std::string block = hpack_get("/%zz");
+      if (stream == 0) {
+        block += hpack_literal("x", std::string(value_bytes, 'v'), Indexing::incremental);
+      }
+      block += std::string(repeated, '\xbe');
+      writer.headers(1 + 2 * stream, block);
+    }
+    ASSERT_TRUE(strangers.back()->send(writer.text(), 10s));
+    ASSERT_TRUE(strangers.back()->read_until(
+        [&] { return strangers.back()->count(frame::headers) == streams; }));
+    EXPECT_EQ(bystander->fetch({.path = std::string(object_path)}).status, 200);
+  }
+  EXPECT_EQ(sluice->metric("sluice_local_replies_total", {"overloaded"}), 0.0);
+  // 210 KB of each of 1920 requests would be 400 MB.
+  EXPECT_LE(sluice->child().resident_bytes(), before + allowance(64 << 20));
+}
+
+}  // namespace
+}  // namespace sluice::test

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Whatever can be set reaches a layer: a field that nobody reads, or one without a flag, fails
+// here.
+#include "../../src/compose.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "certificates.h"
+#include "sluice/config/flags.h"
+#include "sluice/config/validate.h"
+#include "sluice/tls/context.h"
+
+namespace sluice {
+namespace {
+
+using config::FlagRow;
+
+struct Anything {
+  template <class T>
+  operator T() const;  // NOLINT(google-explicit-constructor): an initialiser of any field
+};
+
+template <class T, std::size_t... I>
+constexpr bool takes(std::index_sequence<I...>) {
+  return requires { T{(static_cast<void>(I), Anything{})...}; };
+}
+
+// How many fields an aggregate has: as many initialisers as it takes at most.
+template <class T, std::size_t N = 0>
+consteval std::size_t fields() {
+  if constexpr (takes<T>(std::make_index_sequence<N + 1>{})) {
+    return fields<T, N + 1>();
+  } else {
+    return N;
+  }
+}
+
+// Two of everything: whichever file a flag names, the other one differs.
+struct Files {
+  Files() {
+    for (const std::string_view which : {"one", "other"}) {
+      const test::Certificate ca = test::make_ca("ca");
+      const std::string name(which);
+      texts[name + "-ca"] = ca.pem();
+      const test::Certificate leaf = test::issue_client(ca, "front-proxy-client");
+      texts[name + "-cert"] = leaf.pem();
+      texts[name + "-key"] = leaf.key_pem();
+    }
+  }
+  std::map<std::string, std::string> texts;
+};
+
+class ComposeTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() { ASSERT_TRUE(tls::initialize().has_value()); }
+
+  ComposeTest() {
+    flags_ = {{"tls-cert-file", "one-cert"},          {"tls-private-key-file", "one-key"},
+              {"client-ca-file", "one-ca"},           {"backend", "10.0.0.1:6443"},
+              {"backend-ca-file", "one-ca"},          {"backend-server-name", "kubernetes"},
+              {"proxy-client-cert-file", "one-cert"}, {"proxy-client-key-file", "one-key"}};
+    environment_.cpus = 2;
+    environment_.descriptors_max = 65536;
+    environment_.read_file = [](const std::string& path) -> Result<std::string> {
+      static const Files files;
+      return files.texts.at(path);
+    };
+  }
+
+  // Composed whether it is valid or not: only what changes is asked.
+  Composed composed(std::map<std::string, std::string> flags) const {
+    std::vector<std::string> texts;
+    for (const auto& [name, value] : flags) texts.push_back("--" + name + "=" + value);
+    const std::vector<std::string_view> views(texts.begin(), texts.end());
+    const config::CommandLine line = config::parse(std::span<const std::string_view>(views));
+    EXPECT_TRUE(line.mistakes.empty()) << line.mistakes.front();
+    return compose(config::validate(line.config, environment_), "1");
+  }
+
+  // A value that the flag does not have yet.
+  static std::string another(const FlagRow& row) {
+    switch (row.kind) {
+      case FlagRow::Kind::toggle: return row.initial == "true" ? "false" : "true";
+      case FlagRow::Kind::choice: return row.name == "balance" ? "random" : "debug";
+      case FlagRow::Kind::duration:
+      case FlagRow::Kind::count:
+      case FlagRow::Kind::size: return row.initial == row.low ? row.high : row.low;
+      case FlagRow::Kind::list:
+      case FlagRow::Kind::text: break;
+    }
+    if (row.name.ends_with("key-file")) return "other-key";
+    if (row.name.ends_with("cert-file")) return "other-cert";
+    if (row.name.ends_with("ca-file")) return "other-ca";
+    if (row.name == "listen" || row.name == "backend" || row.name == "admin-listen") {
+      return "10.0.0.9:9443";
+    }
+    return row.name == "backend-readiness-path" ? "/livez" : "another";
+  }
+
+  std::map<std::string, std::string> flags_;
+  config::Environment environment_;
+};
+
+TEST_F(ComposeTest, EveryFieldOfTheConfigurationHasAFlag) {
+  EXPECT_EQ(config::flag_rows().size(), fields<config::Config>());
+}
+
+TEST_F(ComposeTest, EveryFlagChangesTheComposedOptions) {
+  const Composed usual = composed(flags_);
+  EXPECT_EQ(composed(flags_), usual);
+  for (const FlagRow& row : config::flag_rows()) {
+    auto flags = flags_;
+    flags[std::string(row.name)] = another(row);
+    EXPECT_FALSE(composed(flags) == usual) << "--" << row.name << " reaches nobody";
+  }
+}
+
+// Each default stands once, in its layer; those of the server stand in the configuration, too.
+TEST_F(ComposeTest, DefaultsAreThoseOfTheLayers) {
+  const server::ServerOptions usual = composed(flags_).server;
+  const server::WorkerOptions& worker = usual.thread.worker;
+  EXPECT_EQ(usual.thread.ring, io::RingOptions{});
+  EXPECT_EQ(worker.transport, net::TransportOptions{});
+  EXPECT_EQ(worker.client, server::ClientOptions{});
+  EXPECT_EQ(worker.backend_set, backend::BackendSetOptions{});
+  proxy::ProxyOptions proxy;
+  proxy.vouches_for_identity = true;
+  EXPECT_EQ(worker.proxy, proxy);
+  EXPECT_EQ(usual.probe, backend::ProbeOptions{});
+  EXPECT_EQ(usual.request_headers, kubernetes::RequestHeaderOptions{});
+  EXPECT_EQ(usual.stop, server::StopOptions{});
+  EXPECT_EQ(composed(flags_).log, log::Options{});
+}
+
+// A connection must not outlive the certificate that it was opened with.
+TEST_F(ComposeTest, ConnectionsEndWellBeforeTheFrontProxyCertificate) {
+  const auto age = [&] {
+    return composed(flags_).server.thread.worker.backend_set.pool.connection_age_max;
+  };
+  const WallTime end =
+      tls::read_certificates(*environment_.read_file("one-cert")).value().not_after;
+  environment_.now = end - std::chrono::minutes(30);
+  EXPECT_EQ(age(), std::chrono::minutes(15));
+  environment_.now = end;
+  EXPECT_EQ(age(), std::chrono::seconds(10));
+  environment_.now = end - std::chrono::hours(3);
+  EXPECT_EQ(age(), std::chrono::hours(1));
+}
+
+}  // namespace
+}  // namespace sluice

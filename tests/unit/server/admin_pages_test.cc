@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What the admin listener serves.
+#include "admin_pages.h"
+
+#include <gmock/gmock.h>
+
+#include <optional>
+
+namespace sluice::server {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+
+class BackendsPageTest : public testing::Test {
+ protected:
+  void make(const std::vector<std::string>& names) {
+    std::vector<backend::Endpoint> endpoints;
+    for (const std::string& name : names) endpoints.push_back({{}, name, {}});
+    cluster_.emplace(endpoints);
+    board_.emplace(2, names.size());
+    metrics_.emplace(registry_, *cluster_);
+  }
+  std::string page() const { return backends_page(*cluster_, *board_, registry_, *metrics_); }
+
+  std::optional<backend::Cluster> cluster_;
+  std::optional<balance::LoadBoard> board_;
+  metrics::Registry registry_;
+  std::optional<proxy::ProxyMetrics> metrics_;
+};
+
+TEST_F(BackendsPageTest, TellsOfEachBackendInItsOrder) {
+  make({"10.0.0.1:6443", "[::1]:6443"});
+  cluster_->backends[0]->health.store(backend::Health::ready);
+  cluster_->backends[1]->health.store(backend::Health::not_ready);
+  cluster_->backends[1]->trusts_identity.store(false);
+  EXPECT_EQ(page(), R"({"backends":[)"
+                    R"({"name":"10.0.0.1:6443","health":"ready","trustsIdentity":true,)"
+                    R"("work":0,"watches":0,"requests":0},)"
+                    R"({"name":"[::1]:6443","health":"not_ready","trustsIdentity":false,)"
+                    R"("work":0,"watches":0,"requests":0}]})"
+                    "\n");
+}
+
+TEST_F(BackendsPageTest, AddsUpAllWorkersAndAllClassesOfRequests) {
+  make({"a", "b"});
+  {
+    metrics::Cells one(registry_);
+    metrics::Cells two(registry_);
+    balance::WorkerLoad first(*board_, 0);
+    balance::WorkerLoad second(*board_, 1);
+    for (std::size_t request_class = 0; request_class < 6; ++request_class) {
+      one.add(metrics_->requests.at(request_class, 1));
+      two.add(metrics_->requests.at(request_class, 1), 10);
+    }
+    const auto read = first.assign(1, balance::RequestClass::read, 3);
+    const auto watch = second.assign(1, balance::RequestClass::watch, 4);
+    EXPECT_EQ(page(), R"({"backends":[)"
+                      R"({"name":"a","health":"unknown","trustsIdentity":true,)"
+                      R"("work":0,"watches":0,"requests":0},)"
+                      R"({"name":"b","health":"unknown","trustsIdentity":true,)"
+                      R"("work":7,"watches":1,"requests":66}]})"
+                      "\n");
+  }
+}
+
+TEST_F(BackendsPageTest, ANameCannotLeaveItsPlace) {
+  make({"a\",\"health\":\"ready\\\n\xff"});
+  EXPECT_EQ(
+      page(),
+      R"({"backends":[)"
+      R"({"name":"a\",\"health\":\"ready\\\u000a\ufffd","health":"unknown","trustsIdentity":true,)"
+      R"("work":0,"watches":0,"requests":0}]})"
+      "\n");
+}
+
+class AdminPagesTest : public testing::Test, public ProcessState {
+ protected:
+  AdminPagesTest() {
+    ServerOptions options;
+    options.version = "1.2.3";
+    options.cpus = {-1};
+    options.backends = {{{}, "api-0", {}}};
+    options.certificates = {{"serving", WallTime(std::chrono::seconds(1'800'000'000))}};
+    shared_ = std::move(*Shared::create(options));
+    pages_.emplace(*shared_, *this);
+  }
+  void set_health(backend::Health health) { shared_->cluster.backends[0]->health.store(health); }
+
+  AdminReply get(std::string_view path) {
+    std::optional<AdminReply> got;
+    pages_->get(path, [&](const AdminReply& reply) { got = reply; });
+    return got.value_or(AdminReply{0, "", "no answer"});
+  }
+
+  StopSequence::State stop_state() const override { return state_; }
+  void ask_workers(std::move_only_function<void(const std::string&)> answer) override {
+    answer("worker 0 serving\n");
+  }
+  bool workers_turn() const override { return turn_; }
+
+  std::unique_ptr<Shared> shared_;
+  std::optional<AdminPages> pages_;
+  StopSequence::State state_ = StopSequence::State::serving;
+  bool turn_ = true;
+};
+
+TEST_F(AdminPagesTest, ReadyIsWhoServesAndHasABackend) {
+  using State = StopSequence::State;
+  set_health(backend::Health::ready);
+  EXPECT_EQ(get("/readyz").status, 200);
+  EXPECT_EQ(get("/readyz").body, "ok\n");
+  for (const auto& [state, text] : {std::pair{State::starting, "starting\n"},
+                                    {State::delaying, "stopping\n"},
+                                    {State::draining, "stopping\n"},
+                                    {State::ending, "stopping\n"},
+                                    {State::cancelled, "stopping\n"},
+                                    {State::stopped, "stopping\n"}}) {
+    state_ = state;
+    EXPECT_EQ(get("/readyz").status, 503) << text;
+    EXPECT_EQ(get("/readyz").body, text);
+  }
+  state_ = State::serving;
+  set_health(backend::Health::not_ready);
+  EXPECT_EQ(get("/readyz").status, 503);
+  EXPECT_EQ(get("/readyz").body, "no backend is ready\n");
+}
+
+TEST_F(AdminPagesTest, AliveIsWhoseWorkersTurn) {
+  state_ = StopSequence::State::draining;
+  EXPECT_EQ(get("/livez").status, 200);
+  turn_ = false;
+  EXPECT_EQ(get("/livez").status, 500);
+  EXPECT_EQ(get("/livez").body, "a worker is stuck\n");
+}
+
+TEST_F(AdminPagesTest, MetricsTellOfTheProcessItsCertificatesAndItsBackends) {
+  set_health(backend::Health::ready);
+  const AdminReply reply = get("/metrics");
+  EXPECT_EQ(reply.status, 200);
+  EXPECT_THAT(reply.content_type, StartsWith("text/plain; version=0.0.4"));
+  for (const std::string_view line :
+       {"\nsluice_build_info{version=\"1.2.3\"} 1\n",
+        "\nsluice_certificate_not_after_seconds{use=\"serving\"} 1800000000\n",
+        "\nsluice_backend_ready{backend=\"api-0\"} 1\n",
+        "\nsluice_backend_trusts_identity{backend=\"api-0\"} 1\n",
+        "\nsluice_backend_work{backend=\"api-0\"} 0\n", "\nsluice_log_dropped_total "}) {
+    EXPECT_THAT(reply.body, HasSubstr(line));
+  }
+  EXPECT_THAT(reply.body, Not(HasSubstr("sluice_access_log_dropped_total")));
+}
+
+TEST_F(AdminPagesTest, BackendsAreJson) {
+  const AdminReply reply = get("/backends");
+  EXPECT_EQ(reply.content_type, "application/json");
+  EXPECT_THAT(reply.body, StartsWith(R"({"backends":[{"name":"api-0",)"));
+}
+
+TEST_F(AdminPagesTest, DebugIsWhatWorkersTell) {
+  const AdminReply reply = get("/debug");
+  EXPECT_EQ(reply.status, 200);
+  EXPECT_THAT(reply.content_type, StartsWith("text/plain"));
+  EXPECT_EQ(reply.body, "worker 0 serving\n");
+}
+
+TEST_F(AdminPagesTest, AnUnknownPathNamesTheOthers) {
+  for (const std::string_view path : {"/", "", "/metrics/", "/Metrics", "/debug/pprof"}) {
+    const AdminReply reply = get(path);
+    EXPECT_EQ(reply.status, 404) << path;
+    for (const std::string_view known : {"/metrics", "/livez", "/readyz", "/backends", "/debug"}) {
+      EXPECT_THAT(reply.body, HasSubstr(known));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sluice::server

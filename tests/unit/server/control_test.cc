@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The control thread's work on the simulated ring, with workers and a system that only take notes.
+#include "control.h"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+
+#include "../observability/pipe.h"
+#include "noted_environment.h"
+#include "scripted_backend.h"
+#include "simulation.h"
+#include "sluice/io/socket.h"
+#include "sluice/observability/log.h"
+
+namespace sluice::server {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::Contains;
+using testing::ContainsRegex;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::StartsWith;
+
+class NotedWorker final : public WorkerPort {
+ public:
+  void post(std::move_only_function<void(Worker&)>) override { ++told; }
+  bool stopped() const override { return gone; }
+  std::optional<io::TurnState> turn() const override {
+    if (!turned) return std::nullopt;
+    return io::TurnState{*turned, io::TurnStep::flush, 37};
+  }
+
+  int told = 0;
+  bool gone = false;
+  std::optional<Instant> turned;
+};
+
+class ControlTest : public testing::Test {
+ protected:
+  ControlTest() {
+    const io::Address address = *io::Address::parse("10.0.0.1:6443");
+    backend_ = std::make_unique<test::ScriptedBackend>(simulation_.transport(), address);
+    backend_->on_request = [this](test::ScriptedBackend::Request& request) {
+      request.answer(readiness_);
+    };
+    const test::ClusterKeys& keys = test::ClusterKeys::get();
+    options_.thread.worker.backend_tls.plain.ca_pem = keys.serving_ca.pem();
+    options_.backends = {{address, "api-0", "backend"}};
+    options_.cpus = {-1, -1};
+    options_.stop.delay = 5s;
+  }
+
+  ~ControlTest() override {
+    if (control_) {
+      control_->stop();
+      simulation_.settle();
+      EXPECT_TRUE(control_->stopped());
+      control_.reset();
+    }
+    backend_->stop();
+    simulation_.settle();
+  }
+
+  void create() {
+    shared_ = std::move(*Shared::create(options_));
+    auto control = Control::create(simulation_.reactor(), environment_, *shared_, options_);
+    ASSERT_TRUE(control) << control.error().context;
+    control_ = std::move(*control);
+  }
+  void serve() {
+    create();
+    control_->start();
+    simulation_.settle();
+    ASSERT_TRUE(control_->may_open());
+    control_->workers_started({&workers_[0], &workers_[1]}, {});
+  }
+
+  test::Simulation simulation_;
+  NotedEnvironment environment_;
+  std::array<NotedWorker, 2> workers_;
+  ServerOptions options_;
+  int readiness_ = 200;
+  std::unique_ptr<test::ScriptedBackend> backend_;
+  std::unique_ptr<Shared> shared_;
+  std::unique_ptr<Control> control_;
+};
+
+TEST_F(ControlTest, WorkersMayOpenWhenEachBackendWasAsked) {
+  create();
+  control_->start();
+  EXPECT_FALSE(control_->may_open());
+  simulation_.settle();
+  EXPECT_TRUE(control_->may_open());
+  EXPECT_TRUE(control_->may_start());
+  EXPECT_TRUE(shared_->cluster.any_usable());
+}
+
+TEST_F(ControlTest, ABackendThatIsSilentIsNotWaitedForLong) {
+  simulation_.network().swallow(backend_->address());
+  create();
+  control_->start();
+  simulation_.advance(2900ms);
+  simulation_.advance(200ms);
+  EXPECT_TRUE(control_->may_open());
+  EXPECT_FALSE(shared_->cluster.any_usable());
+}
+
+TEST_F(ControlTest, ToldToStopBeforeTheStartNoWorkerStarts) {
+  create();
+  control_->start();
+  control_->signal(SIGTERM);
+  EXPECT_TRUE(control_->may_open());
+  EXPECT_FALSE(control_->may_start());
+  EXPECT_TRUE(control_->workers_gone());
+  EXPECT_THAT(environment_.notified, ElementsAre(StartsWith("STOPPING=1")));
+}
+
+TEST_F(ControlTest, OneSignalDrainsWorkersAfterTheDelayAndTheServiceManagerIsToldAtOnce) {
+  serve();
+  EXPECT_THAT(environment_.notified, ElementsAre(StartsWith("READY=1\n")));
+  control_->signal(SIGTERM);
+  EXPECT_THAT(environment_.notified, Contains(StartsWith("STOPPING=1\n")));
+  simulation_.advance(4900ms);
+  EXPECT_EQ(workers_[0].told + workers_[1].told, 0);
+  simulation_.advance(400ms);
+  EXPECT_EQ(workers_[0].told, 1);
+  EXPECT_EQ(workers_[1].told, 1);
+  EXPECT_FALSE(control_->workers_gone());
+  workers_[0].gone = true;
+  EXPECT_FALSE(control_->workers_gone());
+  workers_[1].gone = true;
+  EXPECT_TRUE(control_->workers_gone());
+  EXPECT_THAT(environment_.abandoned, IsEmpty());
+}
+
+TEST_F(ControlTest, WhoDoesNotStopAfterASecondSignalIsAbandoned) {
+  serve();
+  control_->signal(SIGTERM);
+  control_->signal(SIGINT);
+  EXPECT_EQ(workers_[0].told, 1);
+  simulation_.advance(700ms);
+  EXPECT_THAT(environment_.abandoned, IsEmpty());
+  simulation_.advance(400ms);
+  EXPECT_THAT(environment_.abandoned, Contains(1));
+}
+
+TEST_F(ControlTest, SighupIsNoReasonToStop) {
+  serve();
+  control_->signal(SIGHUP);
+  simulation_.advance(10s);
+  EXPECT_EQ(workers_[0].told, 0);
+  EXPECT_THAT(environment_.notified, ElementsAre(StartsWith("READY=1\n")));
+}
+
+TEST_F(ControlTest, WhenOneWorkerCannotStartTheOthersAreStopped) {
+  create();
+  control_->start();
+  simulation_.settle();
+  workers_[1].gone = true;
+  control_->workers_started({&workers_[0], &workers_[1]}, fail(ErrorKind::system, "no memory"));
+  EXPECT_EQ(workers_[0].told, 1);
+  EXPECT_FALSE(control_->workers_gone());
+  EXPECT_THAT(environment_.notified, IsEmpty());
+}
+
+TEST_F(ControlTest, TheWatchdogIsFedAsLongAsEveryWorkerTurns) {
+  environment_.watchdog = 1s;
+  serve();
+  const auto fed = [&] {
+    return std::ranges::count(environment_.notified, std::string("WATCHDOG=1"));
+  };
+  for (NotedWorker& worker : workers_) worker.turned = simulation_.now();
+  simulation_.advance(4s);
+  EXPECT_GE(fed(), 3);
+  workers_[1].turned = simulation_.now();
+  simulation_.advance(2s);  // the first one has not turned for six seconds
+  const auto before = fed();
+  simulation_.advance(2s);
+  EXPECT_EQ(fed(), before);
+  for (NotedWorker& worker : workers_) worker.turned = simulation_.now();
+  simulation_.advance(2s);
+  EXPECT_GT(fed(), before);
+  // One that has ended does not turn, and need not.
+  workers_[0].turned.reset();
+  workers_[1].turned.reset();
+  simulation_.advance(10s);
+  EXPECT_GE(fed(), before + 9);
+}
+
+TEST_F(ControlTest, WhereAWorkerIsStuckIsLoggedOnceAndWhenItTurnsAgain) {
+  observability::Pipe pipe;
+  log::start({.descriptor = pipe.write_end(), .journal = true});
+  serve();
+  for (NotedWorker& worker : workers_) worker.turned = simulation_.now();
+  simulation_.advance(4s);
+  workers_[0].turned = simulation_.now();
+  simulation_.advance(3s);  // the second one has been away for seven seconds
+  workers_[1].turned = simulation_.now();
+  simulation_.advance(1s);
+  log::stop();
+  const std::string lines = pipe.read_all();
+  EXPECT_THAT(lines, ContainsRegex("msg=\"a worker is stuck\" worker=1 away=5[^ ]* step=flush "
+                                   "descriptor=37\n"));
+  EXPECT_THAT(lines, HasSubstr("msg=\"a worker turns again\" worker=1\n"));
+  EXPECT_EQ(lines.find("a worker is stuck"), lines.rfind("a worker is stuck"));
+}
+
+TEST_F(ControlTest, DebugAsksTheWorkersThatServe) {
+  options_.admin_listen = {*io::Address::parse("127.0.0.1:9180")};
+  serve();
+  const io::Address admin = options_.admin_listen[0];
+  const int descriptor = io::open_stream(admin.family()).value();
+  io::Operation connect(nullptr, [](void*, const io::Completion&) {});
+  io::Operation send(nullptr, [](void*, const io::Completion&) {});
+  std::string got;
+  io::Operation receive(&got, [](void* text, const io::Completion& completion) {
+    *static_cast<std::string*>(text) += as_text(completion.bytes);
+  });
+  io::Ring& ring = simulation_.reactor().ring();
+  ring.connect(connect, descriptor, admin);
+  simulation_.settle();
+  ring.receive(receive, descriptor);
+  const std::string request = "GET /debug HTTP/1.1\r\nHost: x\r\n\r\n";
+  ring.send(send, descriptor, as_bytes(request));
+  simulation_.settle();
+  EXPECT_EQ(workers_[0].told, 1);
+  EXPECT_EQ(workers_[1].told, 1);
+  workers_[1].turned = simulation_.now();
+  simulation_.advance(1100ms);
+  EXPECT_THAT(got, HasSubstr("HTTP/1.1 200 "));
+  EXPECT_THAT(got, HasSubstr("worker 0 stopped\nworker 1 STUCK: no answer; step=flush "));
+  ring.cancel(receive);
+  simulation_.settle();
+  io::close_socket(descriptor);
+}
+
+TEST_F(ControlTest, WhatWorkersSeeOfABackendMakesItProbedAtOnce) {
+  options_.probe.interval = 1h;
+  serve();
+  const std::size_t asked = backend_->requests().size();
+  control_->probe_soon(0);
+  simulation_.settle();
+  EXPECT_EQ(backend_->requests().size(), asked + 1);
+  control_->stop();
+  simulation_.settle();
+  control_->probe_soon(0);
+  simulation_.settle();
+  EXPECT_EQ(backend_->requests().size(), asked + 1);
+}
+
+TEST_F(ControlTest, AnAddressThatIsTakenIsAnErrorAndLeavesNothing) {
+  options_.admin_listen = {*io::Address::parse("127.0.0.1:9180")};
+  create();
+  const std::size_t open = simulation_.network().open_descriptors();
+  auto other = Shared::create(options_);
+  EXPECT_FALSE(Control::create(simulation_.reactor(), environment_, **other, options_));
+  EXPECT_EQ(simulation_.network().open_descriptors(), open);
+}
+
+}  // namespace
+}  // namespace sluice::server

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What control and workers do together.
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <csignal>
+#include <string>
+#include <utility>
+
+#include "small_client.h"
+#include "whole_server.h"
+
+namespace sluice::server {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::StartsWith;
+
+class OneThreadTest : public testing::Test {
+ protected:
+  OneThreadTest() {
+    for (std::size_t i = 0; i < 2; ++i) {
+      backends_.push_back(std::make_unique<test::ScriptedBackend>(simulation_.transport(),
+                                                                  WholeServer::backend_address(i)));
+      backends_[i]->on_request = [this, i](test::ScriptedBackend::Request& request) {
+        if (request.head.path == "/readyz") return request.answer(readiness_[i], "{}");
+        ++asked_[i];
+        if (request.head.path.contains("watch=1")) return request.begin(200);
+        request.answer(200, "{}");
+      };
+    }
+    server_ = std::make_unique<WholeServer>(simulation_, WholeServer::options(2, 2));
+    simulation_.settle();
+    EXPECT_TRUE(server_->control().may_open());
+    server_->open();
+  }
+
+  ~OneThreadTest() override {
+    for (const auto& client : clients_) {
+      if (!client->closed) client->connection.terminate();
+    }
+    server_->stop();
+    simulation_.settle();
+    EXPECT_TRUE(server_->stopped());
+    server_.reset();
+    clients_.clear();
+    for (const auto& backend : backends_) backend->stop();
+    simulation_.settle();
+  }
+
+  SmallClient& connect(std::size_t worker) {
+    clients_.push_back(std::make_unique<SmallClient>(simulation_.transport(),
+                                                     WholeServer::address(worker), client_tls_));
+    simulation_.settle();
+    return *clients_.back();
+  }
+
+  test::Simulation simulation_;
+  std::array<int, 2> readiness_ = {200, 200};
+  std::array<int, 2> asked_{};
+  std::vector<std::unique_ptr<test::ScriptedBackend>> backends_;
+  std::shared_ptr<const tls::ClientContext> client_tls_ = test::ClusterKeys::get().plain_context();
+  std::unique_ptr<WholeServer> server_;
+  std::vector<std::unique_ptr<SmallClient>> clients_;
+};
+
+TEST_F(OneThreadTest, ServesBalancesAndLeavesOutABackendThatIsNotReady) {
+  for (std::size_t i = 0; i < 20; ++i) {
+    connect(i % 2).ask("/api/v1/namespaces/a/pods/b");
+    simulation_.settle();
+  }
+  for (const auto& client : clients_) EXPECT_THAT(client->statuses, ElementsAre(200));
+  EXPECT_EQ(asked_[0] + asked_[1], 20);
+  EXPECT_GE(std::min(asked_[0], asked_[1]), 5);
+  readiness_[0] = 500;
+  simulation_.advance(3s);
+  const int before = asked_[0];
+  for (const auto& client : clients_) client->ask("/api/v1/namespaces/a/pods/b");
+  simulation_.settle();
+  EXPECT_EQ(asked_[0], before);
+  EXPECT_EQ(asked_[0] + asked_[1], 40);
+}
+
+TEST_F(OneThreadTest, ASignalStopsAllOfItInOrder) {
+  for (std::size_t i = 0; i < 2; ++i) {
+    connect(i).ask(
+        "/api/v1/pods?watch=1&resourceVersion=5&allowWatchBookmarks=true&"
+        "timeoutSeconds=300");
+  }
+  simulation_.advance(5s);
+  server_->control().signal(SIGTERM);
+  simulation_.advance(4900ms);
+  for (const auto& client : clients_) EXPECT_EQ(client->goaways, 0);
+  connect(0).ask("/api/v1/namespaces/a/pods/b");  // still served
+  simulation_.settle();
+  EXPECT_THAT(clients_.back()->statuses, ElementsAre(200));
+  EXPECT_FALSE(server_->control().workers_gone());
+  simulation_.advance(15s);
+  EXPECT_TRUE(server_->control().workers_gone());
+  for (const auto& client : clients_) {
+    EXPECT_GE(client->goaways, 1);
+    EXPECT_EQ(client->complete, 1);
+    EXPECT_TRUE(client->closed);
+  }
+  EXPECT_THAT(server_->environment().notified,
+              ElementsAre(StartsWith("READY=1\n"), StartsWith("STOPPING=1\n")));
+  EXPECT_THAT(server_->environment().abandoned, IsEmpty());
+}
+
+}  // namespace
+}  // namespace sluice::server

@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A whole proxy in a world made of a seed.
+#include "world.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <csignal>
+#include <utility>
+
+#include "sluice/base/check.h"
+
+namespace sluice::server {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr Duration asking = 20s;        // as long as something new is asked
+constexpr Duration patience = 120s;     // above every deadline that the proxy has
+constexpr Duration stop_at_most = 40s;  // delay, window, and what ends in order
+
+constexpr std::string_view review_path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+constexpr std::string_view certified_user = "alice";
+
+struct Users {
+  test::Certificate ca = test::make_ca("clients");
+  test::Certificate certified = test::issue_client(ca, certified_user, {"team"});
+
+  static const Users& get() {
+    static const Users users;
+    return users;
+  }
+};
+
+std::shared_ptr<const tls::ClientContext> client_tls(bool with_certificate) {
+  const test::ClusterKeys& keys = test::ClusterKeys::get();
+  if (!with_certificate) return keys.plain_context();
+  const test::Certificate& certified = Users::get().certified;
+  return std::move(*tls::ClientContext::create({.ca_pem = keys.serving_ca.pem(),
+                                                .certificate_chain_pem = certified.pem(),
+                                                .private_key_pem = certified.key_pem()}));
+}
+
+Random* key_entropy = nullptr;
+void draw_keys(MutableBytes bytes) {
+  for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(key_entropy->next());
+}
+
+}  // namespace
+
+World::World(std::uint64_t seed)
+    : seed_(seed), random_(seed), key_random_(~seed), schedule_(simulation_.reactor()) {
+  key_entropy = &key_random_;
+  tls::set_entropy(draw_keys);
+  // A quarter has nothing but bounded buffers and pieces: there everything is served.
+  if (!chance(0.25)) {
+    plan_.clients_fail = chance(0.5);
+    plan_.backends_fail = chance(0.7);
+    plan_.stops_early = chance(0.3);
+    plan_.stops_at = up_to(asking);
+  }
+  plan_.vouches = chance(0.5);
+  draw_weather();
+  for (std::size_t i = 0; i < backends; ++i) {
+    backends_.push_back(std::make_unique<test::ScriptedBackend>(
+        simulation_.transport(), WholeServer::backend_address(i),
+        test::ScriptedBackend::Options{.max_concurrent_streams = 1 + random_.below(250)}));
+    backends_[i]->on_head = [this, i](test::ScriptedBackend::Request& r) { head_came(i, r); };
+    backends_[i]->on_request = [this, i](test::ScriptedBackend::Request& r) { asked(i, r); };
+  }
+  for (std::size_t i = 0; i < clients; ++i) {
+    clients_.push_back(std::make_unique<WorldClient>(
+        simulation_.transport(), client_tls(plan_.vouches && i == 0),
+        [this] { return WholeServer::address(random_.below(workers)); }));
+  }
+  draw_asks();
+  server_ = std::make_unique<WholeServer>(simulation_, server_options());
+}
+
+World::~World() {
+  schedule_.clear();
+  for (const auto& client : clients_) client->terminate();
+  server_->stop();
+  for (const auto& backend : backends_) backend->stop();
+  simulation_.settle();
+  CHECK(server_->stopped());
+  server_.reset();
+  simulation_.settle();
+  tls::set_entropy(nullptr);
+}
+
+std::size_t World::bytes_up_to(std::uint32_t most) {
+  // As often small as large.
+  const std::uint32_t bound = std::max(most >> random_.below(16), 1U);
+  return random_.below(bound + 1);
+}
+
+void World::draw_weather() {
+  for (std::size_t i = 0; i < workers + backends; ++i) {
+    const bool of_client = i < workers;
+    test::Weather weather;
+    weather.buffer_bytes_min = std::size_t{1} << (8 + random_.below(10));
+    weather.buffer_bytes_max = weather.buffer_bytes_min * 2;
+    weather.in_pieces = random_.unit();
+    if (of_client ? plan_.clients_fail : plan_.backends_fail) {
+      weather.slow = random_.unit() / 2;
+      weather.byte_time_max = 20us;
+      weather.stalls = random_.unit() / 2;
+      weather.resets = random_.unit() / 2;
+    }
+    simulation_.network().weather(
+        of_client ? WholeServer::address(i) : WholeServer::backend_address(i - workers), weather,
+        random_.next());
+  }
+}
+
+void World::draw_asks() {
+  asks_.resize(10 + random_.below(40));
+  for (std::size_t i = 0; i < asks_.size(); ++i) {
+    Ask& ask = asks_[i];
+    ask.id = i;
+    ask.client = random_.below(clients);
+    if (plan_.vouches && ask.client == 0) ask.user = certified_user;
+    // Often together with others.
+    ask.at = i > 0 && chance(0.6) ? asks_[i - 1].at : up_to(asking);
+    const double kind = random_.unit();
+    if (kind < 0.2) {
+      ask.kind = Ask::Kind::watch;
+    } else if (kind < 0.5) {
+      ask.kind = Ask::Kind::write;
+      ask.request_bytes = bytes_up_to(200'000);
+    }
+    ask.answer_bytes = bytes_up_to(ask.kind == Ask::Kind::watch ? 20'000 : 300'000);
+    ask.read_slowly = chance(0.1);
+    if (chance(0.1)) ask.cancelled_after = up_to(1s);
+  }
+}
+
+ServerOptions World::server_options() {
+  ServerOptions options = WholeServer::options(backends, workers);
+  WorkerOptions& worker = options.thread.worker;
+  worker.proxy.request_timeout = 20s;
+  worker.proxy.client_stall_timeout = 20s;
+  worker.transport.send_stall_timeout = 20s;
+  worker.proxy.replay_body_bytes = std::size_t{1} << random_.below(19);
+  if (!plan_.vouches) return options;
+  const test::ClusterKeys& keys = test::ClusterKeys::get();
+  worker.proxy.vouches_for_identity = true;
+  worker.tls.client_ca_pem = Users::get().ca.pem();
+  tls::ClientOptions& identity = worker.backend_tls.identity.emplace(worker.backend_tls.plain);
+  identity.certificate_chain_pem = keys.front_proxy.pem();
+  identity.private_key_pem = keys.front_proxy.key_pem();
+  return options;
+}
+
+void World::draw_mishaps() {
+  for (std::uint32_t i = plan_.clients_fail ? random_.below(3) : 0; i > 0; --i) {
+    WorldClient& client = *clients_[random_.below(clients)];
+    schedule_.after(up_to(asking), [&client] { client.drop(); });
+  }
+  // No failure: it reads on in time.
+  for (const Ask& ask : asks_) {
+    if (chance(0.8)) continue;
+    schedule_.after(ask.at + up_to(100ms),
+                    [this, &ask] { clients_[ask.client]->pause(up_to(10s)); });
+  }
+  if (plan_.backends_fail) {
+    for (std::uint32_t i = random_.below(4); i > 0; --i) {
+      const std::size_t backend = random_.below(backends);
+      schedule_.after(up_to(asking), [this, backend] { outage(backend); });
+    }
+  }
+  if (plan_.stops_early) {
+    schedule_.after(plan_.stops_at, [this] { server_->control().signal(SIGTERM); });
+    // Some ask on, because they do not read yet that we go.
+    for (const auto& client : clients_) {
+      if (chance(0.5)) continue;
+      schedule_.after(plan_.stops_at + 4s + up_to(2s),
+                      [this, &client] { client->pause(up_to(5s)); });
+    }
+  }
+}
+
+// It dies and comes back, or falls silent before that.
+void World::outage(std::size_t number) {
+  test::ScriptedBackend& backend = *backends_[number];
+  if (std::exchange(out_[number], true)) return;
+  const auto die = [this, number, &backend] {
+    backend.mute = false;
+    backend.stop();
+    schedule_.after(up_to(5s) + 1ms, [this, number, &backend] {
+      backend.listen();
+      out_[number] = false;
+    });
+  };
+  if (chance(0.7)) return die();
+  backend.mute = true;
+  schedule_.after(up_to(5s), die);
+}
+
+// --- backends ----------------------------------------------------------------------------------
+
+Ask* World::ask_of(const test::ScriptedBackend::Request& request) {
+  const std::string number = request.field("x-ask");
+  std::size_t id = asks_.size();
+  std::from_chars(number.data(), number.data() + number.size(), id);
+  if (id < asks_.size()) return &asks_[id];
+  if (number.empty()) return nullptr;
+  fault(fmt::format("a backend was asked for '{}'", number));
+  return nullptr;
+}
+
+void World::check_identity(const test::ScriptedBackend::Request& request, const Ask& ask) {
+  const bool vouched = request.connection->with_certificate();
+  const std::string expected = vouched ? ask.user : "";
+  if (request.field("x-remote-user") != expected ||
+      request.field("x-remote-group") != (expected.empty() ? "" : "team") ||
+      vouched != !ask.user.empty() ||
+      request.field("authorization") != (ask.user.empty() ? "Bearer x" : "")) {
+    fault(fmt::format("asked as '{}' in '{}': {}", request.field("x-remote-user"),
+                      request.field("x-remote-group"), ask.describe()));
+  }
+}
+
+void World::execute(Ask& ask) {
+  ++ask.executed;
+  if (ask.executed > 1 && ask.kind == Ask::Kind::write) {
+    fault("a write was done twice: " + ask.describe());
+  }
+}
+
+// Some writes are answered before their body is there.
+void World::head_came(std::size_t backend, test::ScriptedBackend::Request& request) {
+  Ask* ask = ask_of(request);
+  if (ask == nullptr) return;
+  if (request.head.path != ask->path()) fault("another path came: " + request.head.path);
+  check_identity(request, *ask);
+  ask->early = ask->kind == Ask::Kind::write && chance(0.1);
+  if (!ask->early) return;
+  execute(*ask);
+  answer(backend, request, *ask);
+}
+
+void World::asked(std::size_t backend, test::ScriptedBackend::Request& request) {
+  if (request.head.path == "/readyz") return request.answer(200, "ok");
+  if (request.head.path == review_path) {
+    if (!request.head.fields.contains("x-remote-user")) return request.answer(401);
+    return request.answer(201, fmt::format(R"({{"status":{{"userInfo":{{"username":"{}"}}}}}})",
+                                           request.field("x-remote-user")));
+  }
+  Ask* found = ask_of(request);
+  if (found == nullptr) return request.answer(404);
+  Ask& ask = *found;
+  if (request.body.size() != ask.request_bytes || !is_body_piece(ask.id, 0, request.body)) {
+    fault("another body came: " + ask.describe());
+  }
+  if (ask.early) return;
+  if (plan_.backends_fail && chance(0.05)) return request.refuse();
+  execute(ask);
+  const Duration takes = chance(0.1) ? up_to(3s) : up_to(100ms);
+  schedule_.after(takes, [this, backend, &request, &ask] {
+    if (!request.closed && !request.connection->ended()) answer(backend, request, ask);
+  });
+}
+
+void World::answer(std::size_t backend, test::ScriptedBackend::Request& request, Ask& ask) {
+  ask.sent = 0;
+  if (plan_.backends_fail) {
+    if (chance(0.03)) return request.connection->drop();
+    if (chance(0.03)) request.connection->goaway();
+    if (chance(0.02)) return outage(backend);
+  }
+  http::ResponseHead head;
+  head.status = 200;
+  head.fields.add("x-ask", std::to_string(ask.id));
+  if (ask.kind == Ask::Kind::watch) {
+    request.begin(head);
+    return watch_on(request, ask);
+  }
+  if (chance(0.5)) head.fields.add("content-length", std::to_string(ask.answer_bytes));
+  if (chance(0.3)) {
+    request.begin(head);
+    return go_on(request, ask);
+  }
+  ask.sent = ask.answer_bytes;
+  request.answer(head, body_piece(ask.id, 0, ask.answer_bytes));
+}
+
+// Some more of an answer, and later the rest.
+void World::go_on(test::ScriptedBackend::Request& request, Ask& ask) {
+  const std::size_t bytes = std::min<std::size_t>(ask.answer_bytes - ask.sent, bytes_up_to(50'000));
+  request.send(body_piece(ask.id, ask.sent, bytes));
+  ask.sent += bytes;
+  if (ask.sent == ask.answer_bytes) return request.finish();
+  if (plan_.backends_fail && chance(0.01)) return request.connection->drop();
+  schedule_.after(up_to(50ms), [this, &request, &ask] {
+    if (!request.closed && !request.connection->ended()) go_on(request, ask);
+  });
+}
+
+void World::watch_on(test::ScriptedBackend::Request& request, Ask& ask) {
+  if (ask.sent >= ask.answer_bytes && chance(0.3)) return request.finish();
+  const std::size_t bytes = bytes_up_to(2'000);
+  request.send(body_piece(ask.id, ask.sent, bytes));
+  ask.sent += bytes;
+  schedule_.after(up_to(2s), [this, &request, &ask] {
+    if (!request.closed && !request.connection->ended()) watch_on(request, ask);
+  });
+}
+
+// --- the run -----------------------------------------------------------------------------------
+
+bool World::all_over(bool watches) const {
+  return std::ranges::all_of(asks_, [=](const Ask& ask) {
+    return ask.outcomes > 0 || (ask.kind == Ask::Kind::watch && !watches);
+  });
+}
+
+bool World::advance_until(const std::function<bool()>& done, Duration most) {
+  constexpr Duration step = 100ms;
+  for (Duration passed{}; !done(); passed += step) {
+    if (passed > most) return false;
+    simulation_.advance(step);
+  }
+  return true;
+}
+
+void World::run() {
+  if (!advance_until([this] { return server_->control().may_open(); }, patience)) {
+    return fault("the server does not open");
+  }
+  server_->open(random_.next());
+  for (Ask& ask : asks_) {
+    // About the stop; who comes when the listeners are gone finds nobody.
+    if (plan_.stops_early && ask.at > plan_.stops_at) ask.at = plan_.stops_at + up_to(8s);
+    schedule_.after(ask.at, [this, &ask] { clients_[ask.client]->ask(ask); });
+  }
+  draw_mishaps();
+  simulation_.advance(plan_.stops_early ? plan_.stops_at : asking);
+  if (!advance_until([this] { return all_over(false); }, patience)) {
+    fault("not everybody has an answer");
+  }
+  if (!plan_.stops_early) server_->control().signal(SIGTERM);
+  if (!advance_until([this] { return server_->control().workers_gone(); }, stop_at_most)) {
+    fault("the server does not stop");
+  }
+  // Who was stalled or did not read finds the end of it now.
+  if (!advance_until([this] { return all_over(true); }, patience)) {
+    fault("somebody does not learn of the end");
+  }
+  for (const auto& client : clients_) client->finish();
+  simulation_.advance(1s);
+}
+
+std::string World::faults() {
+  for (const Ask& ask : asks_) check(ask);
+  check_nothing_is_left();
+  return faults_.empty() ? "" : fmt::format("seed {}:\n{}", seed_, faults_);
+}
+
+void World::check(const Ask& ask) {
+  const auto wrong = [&](std::string_view what) {
+    fault(fmt::format("{}: {}", what, ask.describe()));
+  };
+  using Outcome = Ask::Outcome;
+  if (ask.outcomes != 1) wrong("not one outcome");
+  if (ask.heads > 1) wrong("two answers");
+  if (ask.another_answer) wrong("another's answer");
+  if (ask.wrong_bytes) wrong("wrong bytes");
+  if (ask.outcome == Outcome::answered) {
+    if (ask.heads == 0) wrong("an end without an answer");
+    if (ask.from_backend && ask.kind != Ask::Kind::watch && ask.received != ask.answer_bytes) {
+      wrong("an answer that is not whole");
+    }
+    if (!ask.from_backend && ask.status < 400) wrong("nobody's answer");
+  }
+  if (ask.kind == Ask::Kind::write && ask.executed > 0) {
+    if (ask.outcome == Outcome::refused) wrong("refused, and done");
+    if (ask.heads > 0 && ask.retry_after) wrong("to be done again, and done");
+  }
+  if (ask.kind == Ask::Kind::write && ask.from_backend && ask.executed == 0) wrong("not done");
+  if (plan_.clients_fail || plan_.stops_early || ask.outcome == Outcome::cancelled) return;
+  if (ask.outcome == Outcome::lost) wrong("a connection that nobody broke was lost");
+  if (plan_.backends_fail) return;
+  if (ask.outcome != Outcome::answered || ask.status != 200 || !ask.from_backend) {
+    wrong("not served, and nothing had failed");
+  }
+  if (ask.executed != 1) wrong("not done once");
+}
+
+void World::check_nothing_is_left() {
+  Shared& shared = server_->shared();
+  for (std::size_t i = 0; i < workers; ++i) {
+    if (server_->control().workers_gone()) server_->worker(i).publish();
+  }
+  for (std::size_t i = 0; i < backends; ++i) {
+    const balance::Load load = shared.board.total(i);
+    if (load.work != 0 || load.watches != 0) fault("a backend still has load");
+  }
+  const metrics::Registry& registry = shared.registry;
+  const auto none = [&](std::string_view what, auto value) {
+    if (value != 0) fault(fmt::format("{} {} are left", value, what));
+  };
+  none("connections", shared.admission.connections.load());
+  none("exchanges", registry.total(shared.proxy_metrics.exchanges));
+  none("body bytes", registry.total(shared.proxy_metrics.body_bytes));
+  none("lent window bytes", registry.total(shared.proxy_metrics.window_bytes));
+  none("stalled streams", registry.total(shared.proxy_metrics.stalled));
+  none("client connections", registry.total(shared.client_metrics.connections));
+  none("wrong transitions", registry.total(shared.proxy_metrics.wrong_transitions));
+}
+
+std::size_t World::count(Ask::Outcome outcome) const {
+  return static_cast<std::size_t>(std::ranges::count(asks_, outcome, &Ask::outcome));
+}
+
+std::string World::summary() const {
+  std::size_t executed = 0;
+  std::size_t received = 0;
+  for (const Ask& ask : asks_) {
+    executed += static_cast<std::size_t>(ask.executed);
+    received += ask.received;
+  }
+  std::string text = fmt::format("{} asked", asks_.size());
+  for (std::size_t i = 0; i < outcomes; ++i) {
+    const auto outcome = static_cast<Ask::Outcome>(i);
+    text += fmt::format(" {}={}", to_string(outcome), count(outcome));
+  }
+  return text + fmt::format(" executed={} bytes={} resets={} ms={}", executed, received,
+                            simulation_.network().resets(),
+                            simulation_.now().time_since_epoch() / 1ms);
+}
+
+}  // namespace sluice::server

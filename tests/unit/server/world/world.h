@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A whole proxy in a world made of a seed: four clients, control and two workers, three API
+// servers, and between them connections that are short, slow, stalled and reset. Everybody asks,
+// answers, refuses, leaves and comes back as the seed says; in the end the proxy is told to stop.
+//
+//   World world(seed);
+//   world.run();
+//   EXPECT_EQ(world.faults(), "");
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ask.h"
+#include "client.h"
+#include "schedule.h"
+#include "scripted_backend.h"
+#include "simulation.h"
+#include "sluice/base/random.h"
+#include "whole_server.h"
+
+namespace sluice::server {
+
+class World {
+ public:
+  explicit World(std::uint64_t seed);
+  ~World();
+
+  void run();
+  // What was not as it must be, a line each; empty: nothing.
+  std::string faults();
+  // What happened, in a line: the same for the same seed.
+  std::string summary() const;
+  static constexpr std::size_t outcomes = 6;
+  std::size_t count(Ask::Outcome outcome) const;
+
+ private:
+  static constexpr std::size_t backends = 3;
+  static constexpr std::size_t workers = 2;
+  static constexpr std::size_t clients = 4;
+
+  // What the seed has drawn.
+  struct Plan {
+    bool clients_fail = false;   // connections of clients are reset, clients leave
+    bool backends_fail = false;  // those of backends are; backends refuse, leave, fall silent
+    bool stops_early = false;    // the proxy is told to stop in the middle of it
+    Duration stops_at{};
+    bool vouches = false;  // client 0 has a certificate; else all have tokens
+  };
+
+  bool chance(double probability) { return random_.unit() < probability; }
+  Duration up_to(Duration most) { return random_.between(Duration(1), most); }
+  std::size_t bytes_up_to(std::uint32_t most);
+  void draw_weather();
+  void draw_asks();
+  void draw_mishaps();
+  ServerOptions server_options();
+
+  void head_came(std::size_t backend, test::ScriptedBackend::Request& request);
+  void asked(std::size_t backend, test::ScriptedBackend::Request& request);
+  Ask* ask_of(const test::ScriptedBackend::Request& request);
+  void execute(Ask& ask);
+  void check_identity(const test::ScriptedBackend::Request& request, const Ask& ask);
+  void answer(std::size_t backend, test::ScriptedBackend::Request& request, Ask& ask);
+  void go_on(test::ScriptedBackend::Request& request, Ask& ask);
+  void watch_on(test::ScriptedBackend::Request& request, Ask& ask);
+  void outage(std::size_t backend);
+
+  bool all_over(bool watches) const;
+  bool advance_until(const std::function<bool()>& done, Duration most);
+  void check(const Ask& ask);
+  void fault(const std::string& what) { faults_ += what + "\n"; }
+  void check_nothing_is_left();
+
+  const std::uint64_t seed_;
+  Random random_;
+  Random key_random_;
+  Plan plan_;
+  test::Simulation simulation_;
+  Schedule schedule_;
+  std::vector<std::unique_ptr<test::ScriptedBackend>> backends_;
+  std::array<bool, backends> out_{};
+  std::vector<Ask> asks_;
+  std::vector<std::unique_ptr<WorldClient>> clients_;
+  std::unique_ptr<WholeServer> server_;
+  std::string faults_;
+};
+
+}  // namespace sluice::server
