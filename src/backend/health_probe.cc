@@ -76,9 +76,12 @@ class HealthProbe::Target {
     set_health(Health::not_ready, "it answers neither probes nor PING");
   }
 
+  // Not more often than once in a while, whatever asks for it.
   void check_identity_now() {
-    next_identity_probe_ = {};
-    probe_now();
+    const Instant earliest = identity_probed_ + identity_retry;
+    if (next_identity_probe_ <= earliest) return;
+    next_identity_probe_ = earliest;
+    if (transport_.reactor().now() >= earliest) probe_now();
   }
 
   void terminate() {
@@ -194,7 +197,8 @@ class HealthProbe::Target {
 
   // First with a claim, which must be believed; then without, which must not be allowed.
   void probe_identity() {
-    next_identity_probe_ = transport_.reactor().now() + options_.identity_interval;
+    identity_probed_ = transport_.reactor().now();
+    next_identity_probe_ = identity_probed_ + options_.identity_interval;
     http::RequestHead head = request_head("POST", review_path);
     head.fields.add("content-type", "application/json");
     head.fields.add("content-length", std::to_string(review_body.size()));
@@ -292,6 +296,7 @@ class HealthProbe::Target {
   bool warned_ = false;
   bool stopping_ = false;
   Instant next_identity_probe_{};
+  Instant identity_probed_{};  // when it last began
 };
 
 HealthProbe::HealthProbe(net::Transport& transport, Cluster& cluster,

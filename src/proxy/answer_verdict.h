@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "request_plan.h"
 #include "sluice/http/message.h"
@@ -17,8 +18,11 @@ enum class Verdict : std::uint8_t {
 };
 Verdict judge_head(const http::ResponseHead& head, const RequestPlan& plan);
 
-// What an answer with this status says about the request's token.
+// What it says about the request's token. Only an answer from behind authentication proves one: a
+// filter before it may refuse anybody's request (400 to a bad `timeout`, 403 to a CORS preflight,
+// 504), and says nothing.
 enum class TokenVerdict : std::uint8_t { nothing, proven, refused };
-TokenVerdict judge_token(const RequestPlan& plan, int status);
+TokenVerdict judge_token(const http::ResponseHead& head, std::string_view method,
+                         const RequestPlan& plan);
 
 }  // namespace sluice::proxy

@@ -252,7 +252,7 @@ void Exchange::on_response(http::ResponseHead&& head, bool end_of_stream) {
                               static_cast<std::uint64_t>((now() - record_.started).count()));
   const Verdict verdict = judge_head(head, plan_);
   if (verdict == Verdict::identity_refused) return identity_refused();
-  learn_credential(head.status);
+  learn_credential(head);
   answer_.take_head(std::move(head), end_of_stream);
   if (verdict == Verdict::hold_back) return set_state(State::judging);
   forward_head();
@@ -279,10 +279,13 @@ void Exchange::on_interim(http::ResponseHead&& head) {
   client_->send_interim(client_stream_, head);
 }
 
-void Exchange::learn_credential(int status) {
-  switch (judge_token(plan_, status)) {
-    case TokenVerdict::proven: return shared_.proofs.add(plan_.token);
-    case TokenVerdict::refused: return shared_.proofs.drop(plan_.token);
+void Exchange::learn_credential(const http::ResponseHead& head) {
+  TokenProofs& proofs = shared_.proofs;
+  switch (judge_token(head, head_.method, plan_)) {
+    case TokenVerdict::proven:
+      if (plan_.standing == backend::Standing::proven && !proofs.any_doubted()) return;
+      return proofs.prove(plan_.token, client_->facts().keys.network);
+    case TokenVerdict::refused: return proofs.refuse(plan_.token);
     case TokenVerdict::nothing: return;
   }
 }

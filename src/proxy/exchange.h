@@ -106,7 +106,7 @@ class Exchange final : public backend::StreamHandler {
   // The answer.
   void on_interim(http::ResponseHead&& head);
   void identity_refused();
-  void learn_credential(int status);
+  void learn_credential(const http::ResponseHead& head);
   void forward_head();
   void judge();
   void forget_heads();

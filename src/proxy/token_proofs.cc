@@ -65,25 +65,49 @@ TokenHash TokenProofs::hash(std::string_view token) const {
 bool TokenProofs::proven(const TokenHash& hash) {
   const auto found = index_.find(hash);
   if (found == index_.end()) return false;
-  recent_.splice(recent_.begin(), recent_, found->second);
+  Proofs& proofs = by_client_.find(found->second->client)->second;
+  proofs.splice(proofs.begin(), proofs, found->second);
   return true;
 }
 
-void TokenProofs::add(const TokenHash& hash) {
-  if (proven(hash)) return;
-  if (index_.size() >= max_) {
-    index_.erase(recent_.back());
-    recent_.pop_back();
+void TokenProofs::prove(const TokenHash& hash, std::uint64_t client) {
+  if (const auto found = index_.find(hash); found != index_.end()) {
+    if (doubted_ > 0 && std::exchange(found->second->doubted, false)) --doubted_;
+    return;
   }
-  recent_.push_front(hash);
-  index_.emplace(hash, recent_.begin());
+  if (index_.size() >= max_) {
+    const Proofs& most = by_client_.find(by_number_.rbegin()->second)->second;
+    erase(index_.find(most.back().hash));
+  }
+  Proofs& proofs = resize(client, 1);
+  index_.emplace(hash, proofs.insert(proofs.begin(), {hash, client}));
 }
 
-void TokenProofs::drop(const TokenHash& hash) {
+void TokenProofs::refuse(const TokenHash& hash) {
   const auto found = index_.find(hash);
   if (found == index_.end()) return;
-  recent_.erase(found->second);
+  if (found->second->doubted) return erase(found);
+  found->second->doubted = true;
+  ++doubted_;
+}
+
+void TokenProofs::erase(Index::iterator found) {
+  const Proofs::iterator proof = found->second;
+  const std::uint64_t client = proof->client;
+  if (proof->doubted) --doubted_;
   index_.erase(found);
+  Proofs& proofs = resize(client, -1);
+  proofs.erase(proof);
+  if (proofs.empty()) by_client_.erase(client);
+}
+
+TokenProofs::Proofs& TokenProofs::resize(std::uint64_t client, int by) {
+  Proofs& proofs = by_client_[client];
+  const std::size_t before = proofs.size();
+  const std::size_t after = by > 0 ? before + 1 : before - 1;
+  by_number_.erase({before, client});
+  if (after > 0) by_number_.emplace(after, client);
+  return proofs;
 }
 
 }  // namespace sluice::proxy

@@ -251,13 +251,7 @@ void Control::backend_silent(std::size_t backend) {
 }
 
 void Control::identity_refused(std::size_t backend) {
-  post([this, backend] {
-    log::error(
-        "a backend refuses the identity that the proxy vouches for: its front-proxy pool "
-        "is out of use",
-        {{"backend", shared_.cluster.backends[backend]->endpoint.name}});
-    probe_->check_identity_now(backend);
-  });
+  post([this, backend] { probe_->check_identity_now(backend); });
 }
 
 }  // namespace sluice::server

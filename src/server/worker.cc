@@ -192,8 +192,7 @@ void Worker::describe_backends(Outline& outline) {
 
 void Worker::on_identity_refused(std::size_t backend) {
   CHECK_LT(backend, backends_.size());
-  // At once for all workers; the control thread's next identity probe decides whether it lasts.
-  parts_.shared.cluster.backends[backend]->trusts_identity.store(false, std::memory_order_relaxed);
+  // One answer proves nothing: the probe, which asks at once, decides for all workers.
   parts_.events.identity_refused(backend);
 }
 

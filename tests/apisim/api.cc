@@ -457,6 +457,15 @@ bool is_probe(std::string_view path) {
   return path == "/readyz" || path == "/livez" || path == "/healthz";
 }
 
+bool is_aggregated(const Request& request) {
+  return request.group == "refusing.example.com" || request.path.starts_with(aggregated_path);
+}
+
+bool has_bad_timeout(const Request& request) {
+  const std::string_view timeout = request.query.get("timeout");
+  return !timeout.empty() && (timeout[0] < '0' || timeout[0] > '9');
+}
+
 bool needs_identity(const Request& request) {
   return request.resource == "selfsubjectreviews" && request.group == "authentication.k8s.io";
 }

@@ -59,6 +59,11 @@ struct Call {
 
 bool is_probe(std::string_view path);
 // Requests whose answer depends on who asks.
+// Of an aggregated API whose server takes nobody.
+constexpr std::string_view aggregated_path = "/apis/refusing.example.com";
+bool is_aggregated(const Request& request);
+// Its query has a `timeout` that is no duration.
+bool has_bad_timeout(const Request& request);
 bool needs_identity(const Request& request);
 // What an anonymous user may not do; nothing when allowed.
 std::optional<StatusError> forbid_anonymous(const Request& request);

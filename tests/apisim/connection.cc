@@ -295,6 +295,11 @@ void ClientConnection::begin(Exchange& exchange) {
     ++counters.watch_lists;
   }
 
+  // pkg/endpoints/filters/request_deadline.go: before authentication.
+  if (request && has_bad_timeout(*request)) {
+    return send(exchange, Reply::of(bad_request("invalid timeout specified in the request URL")),
+                false);
+  }
   const PeerFacts& facts = peer();
   ++counters.requests_by_peer[static_cast<std::size_t>(facts.kind)];
   const Authenticator& authenticator = server_.shared().authenticator;
@@ -435,6 +440,9 @@ void ClientConnection::run(Exchange& exchange) {
     bench.add(head.path, {request.verb, subject_of(request), std::move(shared), nullptr});
     return send_bench(exchange, *bench.find(head.path));
   }
+
+  // As one where API Priority and Fairness is off, which would mark the answer as its own.
+  if (is_aggregated(request)) return send(exchange, Reply::of(unauthorized()), false);
 
   Identity identity;
   const bool impersonates = head.fields.contains("impersonate-user") ||

@@ -269,6 +269,26 @@ TEST_F(ApisimTest, AnswersManyStreamsOfOneConnection) {
   EXPECT_EQ(counter("requests", "configmaps"), R"({"list":50})");
 }
 
+TEST_F(ApisimTest, ABadTimeoutIsRefusedBeforeAuthentication) {
+  Client& client = connect();
+  for (const char* token : {"Bearer wrong", ""}) {
+    const Client::Answer& refused = get(client, "/api?timeout=bogus", {{"authorization", token}});
+    EXPECT_EQ(refused.status, 400);
+    EXPECT_EQ(refused.fields.count("x-kubernetes-pf-flowschema-uid"), 0U);
+  }
+  EXPECT_FALSE(client.goaway());
+  EXPECT_EQ(get(client, "/api?timeout=1s").status, 200);
+}
+
+TEST_F(ApisimTest, AnAggregatedApisRefusalEndsNoConnection) {
+  Client& client = connect();
+  const Client::Answer& refused = get(client, "/apis/refusing.example.com/v1/things");
+  EXPECT_EQ(refused.status, 401);
+  EXPECT_EQ(refused.fields.count("x-kubernetes-pf-flowschema-uid"), 0U);
+  EXPECT_EQ(get(client, "/api/v1/pods").status, 200);
+  EXPECT_FALSE(client.goaway());
+}
+
 TEST_F(ApisimTest, A401RetiresTheConnectionAndSparesItsOpenStreams) {
   Client& client = connect();
   const http2::StreamId watched = watch(client);

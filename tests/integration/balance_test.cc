@@ -114,8 +114,8 @@ TEST_F(BalanceTest, TwoWorkersShareOnePicture) {
   const std::vector<std::uint64_t> watches = apisim->counts({"watches_open"});
   EXPECT_EQ(watches[0], 60U);
   EXPECT_EQ(watches[1] + watches[2], 60U);
-  // Two of three are compared, and one of them is the full one in two of three cases: the difference
-  // walks at random towards nothing and is n or more in about one of 2^n runs.
+  // Two of three are compared, and one of them is the full one in two of three cases: the
+  // difference walks at random towards nothing and is n or more in about one of 2^n runs.
   EXPECT_LE(max_over_mean({watches[1], watches[2]}), 1.34)
       << fmt::format("{} {}", watches[1], watches[2]);
 }

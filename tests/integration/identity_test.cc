@@ -518,6 +518,62 @@ TEST_F(IdentityTest, ProvenTokensKeepAwayFromSuspects) {
   for (const auto& connection : proven) EXPECT_FALSE(bad.contains(connection));
 }
 
+// 400 to a bad timeout is given to anybody, before authentication.
+TEST_F(IdentityTest, MadeUpTokensProveNothingByAnAnswerThatAnybodyGets) {
+  start({"--workers=2"});
+  const auto honest = connect();
+  const auto watcher = connect();
+  EXPECT_EQ(honest->fetch({.path = std::string(object_path), .fields = bearer()}).status, 200);
+  const auto watches = open_watches(*watcher, 20, bearer());
+  const auto stranger = connect();
+  std::uint64_t honest_goaways = 0;
+  for (int i = 0; i < 100; ++i) {
+    const FieldList made_up = bearer(fmt::format("made-up-{}", i));
+    EXPECT_EQ(stranger->fetch({.path = "/api?timeout=bogus", .fields = made_up}).status, 400);
+    EXPECT_EQ(stranger->fetch({.path = std::string(object_path), .fields = made_up}).status, 401);
+    EXPECT_EQ(honest->fetch({.path = std::string(object_path), .fields = bearer()}).status, 200);
+    for (const Http2Client::Id id : watches) honest_goaways += watcher->answer(id).over ? 1U : 0U;
+  }
+  EXPECT_EQ(honest_goaways, 0U);
+  // Each 401 ended a connection, and on none of those was the honest token ever seen.
+  std::set<std::pair<std::string, std::string>> of_honest, of_made_up;
+  for (std::size_t server = 0; server < 3; ++server) {
+    const Json list =
+        apisim->get(fmt::format("/requests?server={}&limit=2000&contains=kb-1", server));
+    for (const Json& each : *list.array()) {
+      (each.text("user") == "token-0" ? of_honest : of_made_up)
+          .emplace(std::to_string(server), each.find("connection")->to_string());
+    }
+  }
+  EXPECT_GE(of_made_up.size(), 100U);
+  EXPECT_FALSE(of_honest.empty());
+  // The first request of the honest token was a suspect's.
+  std::size_t shared = 0;
+  for (const auto& connection : of_honest) shared += of_made_up.contains(connection) ? 1U : 0U;
+  EXPECT_LE(shared, 1U);
+}
+
+// Without API Priority and Fairness nothing marks its answer.
+TEST_F(IdentityTest, AnAggregatedApisRefusalSaysNothingAgainstOurIdentity) {
+  start({"--workers=2"});
+  const auto client = connect(&credentials.alice);
+  const auto other = connect(&credentials.bob);
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_EQ(client->fetch({.path = "/apis/refusing.example.com/v1/things"}).status, 401);
+    EXPECT_EQ(other->fetch({.path = std::string(object_path)}).status, 200);
+  }
+  EXPECT_EQ(sluice->metric("sluice_identity_refused_total"), 0.0);
+  EXPECT_FALSE(sluice->page("/backends").body.contains(R"("trustsIdentity":false)"));
+  // Nor against a token.
+  const auto by_token = connect();
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(by_token->fetch({.path = std::string(object_path), .fields = bearer()}).status, 200);
+    EXPECT_EQ(by_token->fetch({.path = "/apis/refusing.example.com/v1/things", .fields = bearer()})
+                  .status,
+              401);
+  }
+}
+
 TEST_F(IdentityTest, RefusesToStartWithAFrontProxyCertificateThatIsAUser) {
   start_apisim();
   const Certificate user = issue_client(credentials.client_ca, "front-proxy-client");

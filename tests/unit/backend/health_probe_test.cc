@@ -461,10 +461,24 @@ TEST_F(IdentityProbeTest, AServerWithoutThisApiIsGivenTheBenefitOfTheDoubt) {
 TEST_F(IdentityProbeTest, ARequestThatWasRefusedHasTheTrustCheckedAtOnce) {
   start(true);
   simulation_.advance(5s);
-  cluster_.backends[0]->trusts_identity.store(false);  // as a worker does
+  claim_status_ = 401;
   probe_->check_identity_now(0);
   simulation_.settle();
   EXPECT_EQ(reviews_, 2);
+  EXPECT_FALSE(trusts());
+}
+
+// Who can make a server refuse something must not make us ask without end.
+TEST_F(IdentityProbeTest, TheTrustIsCheckedOnceInTwoSecondsHoweverOftenItIsDoubted) {
+  start(true);
+  simulation_.advance(5s);
+  const int before = reviews_;
+  for (int i = 0; i < 500; ++i) {
+    probe_->check_identity_now(0);
+    simulation_.advance(20ms);
+  }
+  EXPECT_GE(reviews_ - before, 4);
+  EXPECT_LE(reviews_ - before, 6);
   EXPECT_TRUE(trusts());
 }
 

@@ -44,9 +44,18 @@ TEST(AnswerVerdictTest, A401FromBehindFlowControlIsTheClients) {
   }
 }
 
-TEST(AnswerVerdictTest, WhatSkipsFlowControlCannotTellWhose401ItIs) {
-  EXPECT_EQ(judge_head(answer(401), plan(PoolKind::identity, RequestClass::long_running_other)),
-            Verdict::forward);
+// With API Priority and Fairness off nothing else tells them apart.
+TEST(AnswerVerdictTest, A401ThatAnotherServerMayHaveGivenSaysNothing) {
+  for (const char* path :
+       {"/apis/metrics.k8s.io/v1beta1/nodes", "/api/v1/namespaces/a/services/s/proxy/",
+        "/api/v1/nodes/n/proxy/", "/api/v1/namespaces/a/pods/p/log", "/openapi/v2"}) {
+    for (const PoolKind pool : {PoolKind::identity, PoolKind::bearer, PoolKind::suspect}) {
+      RequestPlan asked = plan(pool);
+      asked.info = kubernetes::parse_request_info("GET", path);
+      EXPECT_EQ(judge_head(answer(401), asked), Verdict::forward) << path;
+      EXPECT_EQ(judge_token(answer(401), "GET", asked), TokenVerdict::nothing) << path;
+    }
+  }
 }
 
 TEST(AnswerVerdictTest, WhatMayBeADrainAnswerIsHeldBack) {
@@ -62,23 +71,35 @@ TEST(AnswerVerdictTest, WhatMayBeADrainAnswerIsHeldBack) {
 }
 
 TEST(AnswerVerdictTest, ATokenIsProvenByAnAnswerFromBehindAuthentication) {
-  for (const int status : {200, 201, 301, 403, 404, 409}) {
-    EXPECT_EQ(judge_token(plan(PoolKind::suspect), status), TokenVerdict::proven) << status;
-  }
-  for (const int status : {429, 500, 502, 503, 504}) {
-    EXPECT_EQ(judge_token(plan(PoolKind::suspect), status), TokenVerdict::nothing) << status;
+  for (const PoolKind pool : {PoolKind::suspect, PoolKind::bearer}) {
+    for (const int status : {200, 201, 204}) {
+      EXPECT_EQ(judge_token(answer(status), "GET", plan(pool)), TokenVerdict::proven) << status;
+    }
+    for (const int status : {301, 400, 401, 403, 404, 409, 429, 500, 503}) {
+      http::ResponseHead head = answer(status);
+      head.fields.add("x-kubernetes-pf-flowschema-uid", "1");
+      EXPECT_EQ(judge_token(head, "GET", plan(pool)), TokenVerdict::proven) << status;
+    }
   }
 }
 
-TEST(AnswerVerdictTest, AProvenTokenNeedsNoProofAndLosesItByA401) {
-  EXPECT_EQ(judge_token(plan(PoolKind::bearer), 200), TokenVerdict::nothing);
-  EXPECT_EQ(judge_token(plan(PoolKind::bearer), 401), TokenVerdict::refused);
-  EXPECT_EQ(judge_token(plan(PoolKind::suspect), 401), TokenVerdict::refused);
+// What stands before authentication answers anybody.
+TEST(AnswerVerdictTest, AnAnswerThatAnybodyCanHaveProvesNoToken) {
+  for (const int status : {301, 400, 403, 404, 405, 413, 429, 500, 503, 504}) {
+    EXPECT_EQ(judge_token(answer(status), "GET", plan(PoolKind::suspect)), TokenVerdict::nothing)
+        << status;
+  }
+  EXPECT_EQ(judge_token(answer(204), "OPTIONS", plan(PoolKind::suspect)), TokenVerdict::nothing);
+}
+
+TEST(AnswerVerdictTest, A401RefusesAToken) {
+  EXPECT_EQ(judge_token(answer(401), "GET", plan(PoolKind::bearer)), TokenVerdict::refused);
+  EXPECT_EQ(judge_token(answer(401), "GET", plan(PoolKind::suspect)), TokenVerdict::refused);
 }
 
 TEST(AnswerVerdictTest, WithoutATokenNothingIsSaidOfOne) {
-  EXPECT_EQ(judge_token(plan(PoolKind::identity), 200), TokenVerdict::nothing);
-  EXPECT_EQ(judge_token(plan(PoolKind::identity), 401), TokenVerdict::nothing);
+  EXPECT_EQ(judge_token(answer(200), "GET", plan(PoolKind::identity)), TokenVerdict::nothing);
+  EXPECT_EQ(judge_token(answer(401), "GET", plan(PoolKind::identity)), TokenVerdict::nothing);
 }
 
 }  // namespace

@@ -269,11 +269,7 @@ class ExchangeTest : public testing::Test, private ProxyEvents {
     return registry_.total(metrics_->watches_ended.at(static_cast<std::size_t>(why)));
   }
 
-  // As a worker does.
-  void on_identity_refused(std::size_t backend) override {
-    cluster_->backends[backend]->trusts_identity.store(false);
-    refused_by_.push_back(backend);
-  }
+  void on_identity_refused(std::size_t backend) override { refused_by_.push_back(backend); }
   void on_drain_answer(std::size_t backend) override { drained_by_.push_back(backend); }
 
   test::Simulation simulation_;

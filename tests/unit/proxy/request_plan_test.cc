@@ -95,7 +95,7 @@ TEST_F(RequestPlanTest, WhatIsSharedIsSharedByNetworkUntilSomebodyIsProven) {
     ASSERT_TRUE(plan_with(token));
     EXPECT_EQ(plan.standing, backend::Standing::unproven);
     EXPECT_EQ(plan.client, 11U);
-    proofs.add(plan.token);
+    proofs.prove(plan.token, 1);
     ASSERT_TRUE(plan_with(token));
     EXPECT_EQ(plan.standing, backend::Standing::proven);
     EXPECT_EQ(plan.client, 11U ^ plan.token.low);
@@ -159,7 +159,7 @@ TEST_F(RequestPlanTest, ATokenIsASuspectUntilItIsProven) {
   EXPECT_TRUE(plan.bearer);
   EXPECT_EQ(field("authorization"), "Bearer abc");
   EXPECT_EQ(field("x-remote-group"), "(absent)");
-  proofs.add(plan.token);
+  proofs.prove(plan.token, 1);
   ASSERT_TRUE(plan_with("Bearer abc"));
   EXPECT_EQ(plan.pool, PoolKind::bearer);
   ASSERT_TRUE(plan_with("Bearer abd"));

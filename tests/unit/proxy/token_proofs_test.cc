@@ -4,10 +4,14 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+#include <set>
 #include <string>
 
 namespace sluice::proxy {
 namespace {
+
+constexpr std::uint64_t client = 1;
 
 TEST(TokenProofsTest, HashesAsTheReferenceVectorsOfSipHash128) {
   // SipHash-2-4 with 128 bits of output, key 00 01 … 0f, empty input (reference vectors).
@@ -48,22 +52,85 @@ TEST(TokenProofsTest, TheHashOfAConnectionsLastTokenIsThatOfTheToken) {
 TEST(TokenProofsTest, ForgetsTheLeastRecentlyUsedFirst) {
   TokenProofs proofs(2, {1, 2});
   const auto a = proofs.hash("a"), b = proofs.hash("b"), c = proofs.hash("c");
-  proofs.add(a);
-  proofs.add(b);
+  proofs.prove(a, client);
+  proofs.prove(b, client);
   EXPECT_TRUE(proofs.proven(a));
-  proofs.add(c);
+  proofs.prove(c, client);
   EXPECT_TRUE(proofs.proven(a));
   EXPECT_FALSE(proofs.proven(b));
   EXPECT_EQ(proofs.size(), 2U);
 }
 
-TEST(TokenProofsTest, A401TakesTheProofAway) {
+TEST(TokenProofsTest, OneRefusalIsADoubtAndTheSecondTakesTheProofAway) {
   TokenProofs proofs(2, {1, 2});
   const auto a = proofs.hash("a");
-  proofs.add(a);
-  proofs.drop(a);
+  proofs.refuse(a);
   EXPECT_FALSE(proofs.proven(a));
-  proofs.drop(a);
+  proofs.prove(a, client);
+  proofs.refuse(a);
+  EXPECT_TRUE(proofs.proven(a));
+  EXPECT_TRUE(proofs.any_doubted());
+  proofs.refuse(a);
+  EXPECT_FALSE(proofs.proven(a));
+  EXPECT_FALSE(proofs.any_doubted());
+  EXPECT_EQ(proofs.size(), 0U);
+}
+
+TEST(TokenProofsTest, AProofInBetweenEndsADoubt) {
+  TokenProofs proofs(2, {1, 2});
+  const auto a = proofs.hash("a");
+  proofs.prove(a, client);
+  for (int i = 0; i < 3; ++i) {
+    proofs.refuse(a);
+    proofs.prove(a, client);
+    EXPECT_FALSE(proofs.any_doubted());
+  }
+  EXPECT_TRUE(proofs.proven(a));
+}
+
+// However recently it has used them.
+TEST(TokenProofsTest, WhoProvesMostEvictsItsOwn) {
+  constexpr std::size_t max = 100;
+  TokenProofs proofs(max, {1, 2});
+  const auto token = [&](int number) { return proofs.hash(std::to_string(number)); };
+  for (int i = 0; i < 10; ++i) proofs.prove(token(i), client);
+  for (int i = 10; i < 5000; ++i) {
+    proofs.prove(token(i), client + 1);
+    ASSERT_LE(proofs.size(), max);
+  }
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(proofs.proven(token(i))) << i;
+  EXPECT_TRUE(proofs.proven(token(4999)));
+  EXPECT_FALSE(proofs.proven(token(10)));
+  // The place that it lost may be anybody's, and is counted as theirs.
+  for (int i = 5000; i < 5060; ++i) proofs.prove(token(i), client + 2);
+  std::size_t left = 0;
+  for (int i = 4000; i < 5000; ++i) left += proofs.proven(token(i)) ? 1U : 0U;
+  EXPECT_EQ(left, 45U);
+}
+
+// A model that searches.
+TEST(TokenProofsTest, AnyOrderOfProofsAndRefusalsKeepsItsBooks) {
+  TokenProofs proofs(8, {1, 2});
+  std::mt19937 random(7);
+  std::set<int> doubted;
+  for (int step = 0; step < 20'000; ++step) {
+    const int number = static_cast<int>(random() % 20);
+    const auto hash = proofs.hash(std::to_string(number));
+    const bool before = proofs.proven(hash);
+    if (random() % 3 == 0) {
+      proofs.refuse(hash);
+      EXPECT_EQ(proofs.proven(hash), before && !doubted.contains(number));
+      if (!doubted.erase(number) && before) doubted.insert(number);
+    } else {
+      proofs.prove(hash, random() % 3);
+      EXPECT_TRUE(proofs.proven(hash));
+      doubted.erase(number);
+    }
+    std::erase_if(doubted,
+                  [&](int other) { return !proofs.proven(proofs.hash(std::to_string(other))); });
+    EXPECT_EQ(proofs.any_doubted(), !doubted.empty());
+    EXPECT_LE(proofs.size(), 8U);
+  }
 }
 
 }  // namespace
