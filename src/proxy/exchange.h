@@ -9,8 +9,8 @@
 #include <string>
 
 #include "answer.h"
-#include "attempts.h"
 #include "deadline.h"
+#include "dispatch.h"
 #include "exchange_record.h"
 #include "exchange_state.h"
 #include "request_plan.h"
@@ -139,14 +139,12 @@ class Exchange final : public backend::StreamHandler {
   SlotId id_;
   ClientSide* client_ = nullptr;  // null when finished
   ClientStream client_stream_{};
-  backend::BackendStream stream_;
-  balance::LoadLease load_;
+  Dispatch dispatch_;
   Deadline deadline_;
 
   http::RequestHead head_;
   RequestPlan plan_;
   Upload upload_;
-  Attempts attempts_;
   Answer answer_;
   Watch watch_;
   AccountRef account_;  // of its client, until finish()

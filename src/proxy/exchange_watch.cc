@@ -41,7 +41,7 @@ void Exchange::look_at_first_burst() {
   const auto again =
       watch_.rule.look_at_burst(shared_.options.watch_end, answer_.body().pending() > 0, now());
   if (again) return deadline_.set(What::first_burst, *again);
-  load_.settle();
+  dispatch_.settle();
   if (watch_.retiring) return end_soon(WatchEnd::retired);
   if (shared_.end_window) plan_end(*shared_.end_window);
 }

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A request's way to a backend.
+#include "dispatch.h"
+
+#include <utility>
+
+#include "sluice/base/check.h"
+
+namespace sluice::proxy {
+
+using StreamState = backend::BackendStream::State;
+
+Dispatch::~Dispatch() { CHECK(!load_); }
+
+void Dispatch::begin() {
+  CHECK(idle());
+  attempts_ = {};
+}
+
+bool Dispatch::send(const RequestPlan& plan, bool has_body) {
+  CHECK(idle());
+  backend::BackendSet& backends = shared_.parts.backends;
+  backends.warm_up(plan.pool);
+  auto choice = shared_.choice.choose(plan.pool, plan.request_class, plan.info, attempts_.tried(),
+                                      shared_.now());
+  if (!choice) return false;
+  attempts_.begin(choice->backend);
+  load_ = std::move(choice->load);
+  CHECK(load_);
+  shared_.count(shared_.parts.metrics.requests.at(plan.request_class, choice->backend));
+  backends.open(stream_, choice->backend, plan.pool,
+                {.has_body = has_body,
+                 .ends_connection = plan.anonymous,
+                 .client = plan.client,
+                 .standing = plan.standing});
+  return true;
+}
+
+bool Dispatch::another(const RequestPlan& plan) const {
+  return shared_.choice.another(plan.pool, attempts_.tried(), attempts_.backend());
+}
+
+void Dispatch::leave() {
+  stream_.cancel();
+  load_.release();
+}
+
+bool Dispatch::idle() const { return stream_.state() == StreamState::idle && !load_; }
+
+std::string_view Dispatch::backend_name() const {
+  if (!attempts_.any()) return {};
+  return shared_.parts.backends.endpoint(attempts_.backend()).name;
+}
+
+}  // namespace sluice::proxy

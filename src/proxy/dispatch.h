@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A request's way to a backend: which one was chosen, the stream there, the load that it counts as,
+// and where it was before.
+#pragma once
+
+#include "attempts.h"
+#include "request_plan.h"
+#include "shared.h"
+#include "sluice/backend/backend_stream.h"
+
+namespace sluice::proxy {
+
+class Dispatch {
+ public:
+  // Both outlive this.
+  Dispatch(backend::StreamHandler& handler, Shared& shared) : shared_(shared), stream_(handler) {}
+  ~Dispatch();
+
+  // A new life.
+  void begin();
+  // Sends it to a backend that it was not at; false when there is none.
+  bool send(const RequestPlan& plan, bool has_body);
+  // Whether there is another one, should its present one be out of use.
+  bool another(const RequestPlan& plan) const;
+  // Gives the stream up, if there is one.
+  void leave();
+  // There is neither a stream nor a load.
+  bool idle() const;
+
+  // It is not work any more, and only counts as open.
+  void settle() { load_.settle(); }
+  // Its answer is whole.
+  void answered() { load_.release(); }
+  bool counted() const { return static_cast<bool>(load_); }
+
+  backend::BackendStream& stream() { return stream_; }
+  const backend::BackendStream& stream() const { return stream_; }
+  Attempts& attempts() { return attempts_; }
+  const Attempts& attempts() const { return attempts_; }
+  // The one of the last try; empty: there was none.
+  std::string_view backend_name() const;
+
+ private:
+  Shared& shared_;
+  backend::BackendStream stream_;
+  balance::LoadLease load_;
+  Attempts attempts_;
+};
+
+}  // namespace sluice::proxy

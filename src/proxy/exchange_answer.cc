@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The answer of an exchange: what its head says of the backend, and its way to the client.
+#include <algorithm>
+#include <utility>
+
+#include "answer_verdict.h"
+#include "exchange.h"
+#include "sluice/base/check.h"
+#include "sluice/http/connection_fields.h"
+#include "sluice/observability/log.h"
+#include "stream_failure.h"
+
+namespace sluice::proxy {
+namespace {
+
+using backend::StreamEnd;
+using kubernetes::RequestClass;
+using observability::EndedBy;
+using What = Deadline::What;
+
+}  // namespace
+
+void Exchange::on_response(http::ResponseHead&& head, bool end_of_stream) {
+  if (head.status < 200) return on_interim(std::move(head));
+  CHECK(!begun());
+  CHECK(dispatch_.counted());
+  shared_.parts.cells.observe(metrics().head_seconds,
+                              static_cast<std::uint64_t>((now() - record_.started).count()));
+  const Verdict verdict = judge_head(head, plan_);
+  if (verdict == Verdict::identity_refused) return identity_refused();
+  learn_credential(head);
+  answer_.take_head(std::move(head), end_of_stream);
+  if (verdict == Verdict::hold_back) return set_state(State::judging);
+  forward_head();
+}
+
+void Exchange::identity_refused() {
+  CHECK(vouches(plan_.pool));
+  CHECK(dispatch_.attempts().any());
+  shared_.count(metrics().identity_refusals);
+  shared_.parts.events.on_identity_refused(dispatch_.attempts().backend());
+  if (go_elsewhere(ReplayCause::identity_refused, "identity refused")) return;
+  unanswered(ReplyReason::identity_refused, Retry::not_executed,
+             "no API server takes the identity that this gateway vouches for");
+}
+
+// 101 does not exist in HTTP/2 (RFC 9113 section 8.6); the others are passed on.
+void Exchange::on_interim(http::ResponseHead&& head) {
+  if (!answer_.take_interim(head)) {
+    return backend_failed(
+        {StreamEnd::Cause::reset, Retry::never, "the backend sends interim answers without end"});
+  }
+  if (head.status == 101 || begun()) return;
+  http::remove_connection_fields(head.fields);
+  client_->send_interim(client_stream_, head);
+}
+
+void Exchange::learn_credential(const http::ResponseHead& head) {
+  TokenProofs& proofs = shared_.proofs;
+  switch (judge_token(head, head_.method, plan_)) {
+    case TokenVerdict::proven:
+      if (plan_.standing == backend::Standing::proven && !proofs.any_doubted()) return;
+      return proofs.prove(plan_.token, client_->facts().keys.network);
+    case TokenVerdict::refused: return proofs.refuse(plan_.token);
+    case TokenVerdict::nothing: return;
+  }
+}
+
+void Exchange::forward_head() {
+  CHECK(client_ != nullptr);
+  CHECK_GE(answer_.head().status, 200);
+  set_state(State::forwarding);
+  deadline_.cancel();  // --request-timeout: the answer has begun
+  upload_.body().release();
+  http::ResponseHead& head = answer_.head();
+  http::remove_connection_fields(head.fields);
+  shared_.count(metrics().responses.at(std::clamp(head.status / 100, 1, 5) - 1));
+  // The end of a watch is held back, and with it END_STREAM.
+  if (is_established_watch()) answer_.end_later();
+  client_->send_response(client_stream_, head, !answer_.head_only());
+  if (is_established_watch()) {
+    begin_watch();
+  } else if (request_class() == RequestClass::long_running_other) {
+    dispatch_.settle();
+  }
+  forget_heads();
+}
+
+// From here on nothing is sent again, and the log wants little. Who asks for much and takes no
+// answer makes us hold no more than that.
+void Exchange::forget_heads() {
+  head_.fields.keep_only("user-agent", told_bytes_max);
+  if (head_.path.size() > told_path_bytes_max) {
+    plan_.info.detach();
+    head_.path.resize(told_path_bytes_max);
+    head_.path.shrink_to_fit();
+  }
+  answer_.forget_head(told_bytes_max);
+  heads_.set(head_.held_bytes() + answer_.held_bytes());
+}
+
+void Exchange::on_response_body(Bytes bytes) {
+  if (state_ == State::finishing) return;
+  DCHECK(answer_.head().status != 0);
+  answer_.body().append(bytes);
+  if (state_ == State::judging) {
+    if (!answer_.too_long_to_judge()) return;
+    forward_head();  // longer than any drain answer
+  }
+  client_->resume_body(client_stream_);
+}
+
+void Exchange::on_response_trailers(http::Fields&& trailers) {
+  answer_.take_trailers(std::move(trailers));
+}
+
+http::BodyResult Exchange::on_client_body_wanted(MutableBytes room) {
+  DCHECK(client_ != nullptr);
+  BodyFlow& body = answer_.body();
+  const BodyFlow::Pulled pulled = body.pull(room);
+  if (pulled.bytes > 0) {
+    watch_.rule.on_bytes(pulled.bytes, now());
+    dispatch_.stream().consume(pulled.credit);
+    const std::uint32_t window = state_ == State::finishing ? 0 : body.grow_window(now());
+    if (window > 0) dispatch_.stream().grow_window(window);
+  }
+  if (state_ == State::ending && body.pending() == 0 && watch_may_end()) watch_ended();
+  if (state_ != State::finishing || body.pending() > 0) {
+    return {pulled.bytes, http::BodyStatus::more};
+  }
+  answer_handed_over();
+  return {pulled.bytes, http::BodyStatus::finished};
+}
+
+// All of the answer lies in the client's session.
+void Exchange::answer_handed_over() {
+  CHECK_EQ(answer_.body().pending(), std::size_t{0});
+  if (upload_.is_complete()) return;
+  upload_.answer_is_out();
+  deadline_.set(What::upload_end, now() + Upload::end_wait);
+}
+
+// The answer is whole; the rest of the upload is not needed (RFC 9113 section 8.1).
+void Exchange::stop_upload() {
+  CHECK(!upload_.is_complete());
+  deadline_.cancel();
+  client_->stop_upload(client_stream_);
+}
+
+void Exchange::answer_complete() {
+  deadline_.cancel();
+  set_state(State::finishing);
+  dispatch_.answered();
+  // What came of an upload that nobody wants any more takes up neither memory nor its client's
+  // window.
+  if (const std::size_t credit = upload_.body().drop()) client_->credit(client_stream_, credit);
+  if (answer_.head_only()) answer_handed_over();
+  client_->resume_body(client_stream_);
+}
+
+void Exchange::judge() {
+  CHECK(dispatch_.attempts().any());
+  CHECK_EQ(answer_.body().passed(), std::uint64_t{0});
+  if (answer_.is_drain_answer(request_class())) {
+    shared_.count(metrics().drain_answers);
+    shared_.parts.events.on_drain_answer(dispatch_.attempts().backend());
+    if (go_elsewhere(ReplayCause::drain_answer, "drain answer")) return;
+    if (kubernetes::is_watch(request_class())) {
+      // A 503 would make a reflector list again; client-go waits and watches again on a 429.
+      return unanswered(ReplyReason::no_backend, Retry::not_executed,
+                        "all API servers are shutting down");
+    }
+  }
+  forward_head();
+  answer_complete();
+}
+
+void Exchange::on_stream_ended(const StreamEnd& end) {
+  if (state_ == State::finishing) return;
+  if (end.cause != StreamEnd::Cause::completed) return backend_failed(end);
+  if (state_ == State::judging) return judge();
+  if (state_ == State::waiting) {
+    return backend_failed(
+        {StreamEnd::Cause::reset, Retry::never, "the backend ended its stream without an answer"});
+  }
+  if (!is_established_watch()) return answer_complete();
+  leave_backend();
+  end_watch(WatchEnd::backend_ended, watch_.rule.earliest(shared_.options.watch_end));
+}
+
+void Exchange::backend_failed(const StreamEnd& end) {
+  const StreamFailure failure = explain(end);
+  if (begun()) {
+    if (is_established_watch()) {
+      leave_backend();
+      return end_soon(WatchEnd::backend_lost);
+    }
+    // A truncated answer must not look whole.
+    record_.reason = end.context;
+    return cut(Cut::truncated, failure.ended_by);
+  }
+  dispatch_.attempts().failed(failure.reason);
+  if (end.cause == StreamEnd::Cause::refused) dispatch_.attempts().refused();
+  if (replay(end.retry, failure.replay, end.context) != Outcome::impossible) return;
+  if (end.cause == StreamEnd::Cause::too_large) {
+    log::warning("an answer was not passed on", {{"why", end.context}, {"path", plan_.info.path}});
+  }
+  unanswered(failure.reason, end.retry, failure.message);
+}
+
+}  // namespace sluice::proxy
