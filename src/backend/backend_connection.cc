@@ -74,11 +74,15 @@ void BackendConnection::wrong_transition(State state) {
 }
 
 void BackendConnection::look_at_places() {
-  const std::size_t places = count_free_places();
-  if (places == free_places_) return;
-  const auto by = static_cast<std::ptrdiff_t>(places) - static_cast<std::ptrdiff_t>(free_places_);
-  free_places_ = places;
-  owner_.places_changed(by);
+  const ConnectionOwner::Places now{count_as(), count_free_places()};
+  if (now == places_) return;
+  owner_.places_changed(std::exchange(places_, now), now);
+}
+
+ConnectionOwner::Use BackendConnection::count_as() const {
+  if (state_ != State::ready) return Use::none;
+  if (stream_count_ == 0) return Use::nothing_yet;
+  return stay_ == Stay::brief ? Use::brief : Use::lasting;
 }
 
 std::size_t BackendConnection::count_free_places() {
@@ -103,7 +107,7 @@ std::optional<Instant> BackendConnection::next_place_held_until() const {
 
 bool BackendConnection::open(BackendStream& stream) {
   CHECK(state_ == State::ready);
-  CHECK_GT(free_places_, std::size_t{0});
+  CHECK_GT(places_.free, std::size_t{0});
   const SlotId slot = slots_.insert(&stream);
   const auto id = http2_.submit_request(stream.handler().request_head(), stream.carriage().has_body,
                                         slot.packed());
@@ -117,6 +121,9 @@ bool BackendConnection::open(BackendStream& stream) {
   stream.carriage().slot = slot;
   stream.carriage().number = *id;
   streams_.push_back(stream);
+  const BackendStream::Carriage& carriage = stream.carriage();
+  if (stream_count_ == 0) stay_ = carriage.stay;
+  if (carriage.stay == Stay::lasting) owner_.lasting_opened(carriage.client);
   ++stream_count_;
   ++unanswered_;
   ++parts_.counters.streams;
@@ -139,6 +146,7 @@ void BackendConnection::detach(BackendStream& stream) {
   CHECK_LE(unanswered_, stream_count_);
   CHECK(slots_.find(stream.carriage().slot) != nullptr);
   slots_.take(stream.carriage().slot);
+  if (stream.carriage().stay == Stay::lasting) owner_.lasting_gone(stream.carriage().client);
   look_at_places();
   if (stream_count_ > 0) return;
   unused_since_ = now();

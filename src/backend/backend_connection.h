@@ -38,8 +38,17 @@ class ConnectionOwner {
 
   virtual ~ConnectionOwner() = default;
   virtual void state_changed(Connected from, Connected to) = 0;
-  // So many more or fewer places for streams are free.
-  virtual void places_changed(std::ptrdiff_t by) = 0;
+  // What a connection that is ready is used for, and how many streams it can take.
+  enum class Use : std::uint8_t { none, nothing_yet, brief, lasting };
+  struct Places {
+    Use use = Use::none;
+    std::size_t free = 0;
+    friend bool operator==(const Places&, const Places&) = default;
+  };
+  virtual void places_changed(const Places& before, const Places& now) = 0;
+  // A stream that stays came or went.
+  virtual void lasting_opened(std::uint64_t client) = 0;
+  virtual void lasting_gone(std::uint64_t client) = 0;
   // Who waits may take its place, or that of a suspect that was answered.
   virtual void stream_ended() = 0;
   // The same; but its place may be held for a while.
@@ -59,6 +68,7 @@ class BackendConnection final : public Carrier,
                                 private http2::SessionHandler {
  public:
   using State = ConnectionOwner::Connected;
+  using Use = ConnectionOwner::Use;
 
   BackendConnection(ConnectionOwner& owner, const ConnectionParts& parts);
   ~BackendConnection() override;
@@ -68,7 +78,8 @@ class BackendConnection final : public Carrier,
 
   // Places for new streams: what the backend allows, less open and lately cancelled ones. As it was
   // when something happened here last, or look_at_places() was called.
-  std::size_t free_places() const { return free_places_; }
+  std::size_t free_places() const { return places_.free; }
+  Use use() const { return places_.use; }
   void look_at_places();
   // When the next place comes free that a cancelled stream still holds.
   std::optional<Instant> next_place_held_until() const;
@@ -121,6 +132,7 @@ class BackendConnection final : public Carrier,
   void end_silent();
   void close_if_unused();
   std::size_t count_free_places();
+  Use count_as() const;
   io::Reactor& reactor() const { return parts_.transport.reactor(); }
   Instant now() const { return reactor().now(); }
   const PoolOptions& options() const { return parts_.options; }
@@ -136,7 +148,8 @@ class BackendConnection final : public Carrier,
   std::size_t stream_count_ = 0;
   std::size_t unanswered_ = 0;  // of them, without a final head
   std::deque<Instant> cancelled_until_;
-  std::size_t free_places_ = 0;
+  Stay stay_ = Stay::brief;  // of its streams
+  ConnectionOwner::Places places_;
   bool established_ = false;
   bool ping_outstanding_ = false;
   Instant last_receive_{};

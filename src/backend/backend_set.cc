@@ -100,6 +100,15 @@ std::uint64_t BackendSet::usable(PoolKind kind, std::uint64_t leaving) const {
   return reachable != 0 ? reachable : any;
 }
 
+std::uint64_t BackendSet::full(PoolKind kind, Stay stay) const {
+  std::uint64_t full = 0;
+  for (std::size_t i = 0; i < backends_.size(); ++i) {
+    const ConnectionPool* pool = backends_[i].pools[static_cast<std::size_t>(kind)].get();
+    if (pool != nullptr && pool->full(stay)) full |= std::uint64_t{1} << i;
+  }
+  return full;
+}
+
 void BackendSet::warm_up(PoolKind kind) {
   bool& warm = warm_[static_cast<std::size_t>(kind)];
   if (warm) return;

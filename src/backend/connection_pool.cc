@@ -9,8 +9,10 @@
 #include <vector>
 
 #include "backend_connection.h"
+#include "place_shares.h"
 #include "sluice/base/check.h"
 #include "sluice/base/random.h"
+#include "waiting_room.h"
 
 namespace sluice::backend {
 
@@ -26,10 +28,19 @@ std::string_view to_string(PoolKind kind) {
 
 namespace {
 
-// When all of them wait: so many turns in a row for each Standing.
-constexpr std::uint32_t stranger_turns = 1;
-constexpr std::uint32_t unproven_turns = 4;
-constexpr std::uint32_t proven_turns = 16;
+constexpr std::array both = {Stay::brief, Stay::lasting};
+
+// How many ready connections are used for something, and how many places are free on them.
+struct Used {
+  std::size_t connections = 0;
+  std::size_t free = 0;
+};
+
+// Of the connections that may be opened, what stays may fill so many: the rest is for who comes and
+// goes.
+std::size_t lasting_max(std::size_t connections_max) {
+  return std::max<std::size_t>(1, connections_max * 3 / 4);
+}
 
 }  // namespace
 
@@ -47,9 +58,11 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
         held_place_timer_(io::Timer::bind<&State::held_place_came_free>(this)) {}
   ~State() override {
     CHECK(connections_.empty());
-    CHECK_EQ(waiting_count_, std::size_t{0});
-    CHECK(waiting_.empty());
-    CHECK_EQ(free_places_, std::size_t{0});
+    for (std::size_t use = 1; use < used_.size(); ++use) {
+      CHECK_EQ(used_[use].connections, std::size_t{0});
+      CHECK_EQ(used_[use].free, std::size_t{0});
+    }
+    CHECK_EQ(shares_.holders(), std::size_t{0});
     for (const std::size_t connections : in_state_) CHECK_EQ(connections, std::size_t{0});
   }
 
@@ -60,6 +73,7 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   void check(std::function<bool()> confirmed);
   void terminate();
 
+  bool full(Stay stay) const { return !may_connect() && free_places(stay) == 0; }
   bool unreachable() const { return failures_ > 0 && count(Connected::ready) == 0; }
   std::size_t count(Connected state) const { return in_state_[static_cast<std::size_t>(state)]; }
   const ConnectionParts& parts() const { return parts_; }
@@ -67,14 +81,16 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
 
  private:
   // Carrier of those that wait.
-  void cancel(BackendStream& stream) override { remove_waiting(stream); }
+  void cancel(BackendStream& stream) override { waiting_.remove(stream); }
   void consume(BackendStream&, std::size_t) override {}
   void grow_window(BackendStream&, std::uint32_t) override {}
   void resume_body(BackendStream&) override {}
 
   // ConnectionOwner
   void state_changed(Connected from, Connected to) override;
-  void places_changed(std::ptrdiff_t by) override;
+  void places_changed(const Places& before, const Places& now) override;
+  void lasting_opened(std::uint64_t client) override { shares_.take(client); }
+  void lasting_gone(std::uint64_t client) override { shares_.give_back(client); }
   void stream_ended() override { serve_waiting(); }
   void stream_cancelled() override;
   void connection_ready() override;
@@ -84,14 +100,22 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   void tell(PoolEvent event, const std::string& context) override { on_event_(event, context); }
   bool silence_confirmed() override { return check_confirmed_(); }
 
-  BackendConnection* connection_with_place();
+  Used& used_for(Use use) { return used_[static_cast<std::size_t>(use)]; }
+  const Used& used_for(Use use) const { return used_[static_cast<std::size_t>(use)]; }
+  static Use use_of(Stay stay) { return stay == Stay::brief ? Use::brief : Use::lasting; }
+  bool may_connect() const;
+  bool may_use_another(Stay stay) const;
+  bool may_use_any(Stay stay) const;
+  std::size_t free_places(Stay stay) const;
+  bool may_take(BackendStream& stream) const;
+  BackendConnection* connection_with_place(Stay stay);
+  std::size_t connections_wanted(Stay stay) const;
   void provide_places();
   void await_held_place();
   void held_place_came_free();
   void connect();
   void serve_waiting();
-  void add_waiting(BackendStream& stream, const OpenRequest& request);
-  void remove_waiting(BackendStream& stream);
+  void serve_waiting(Stay stay, bool behind);
   void end_unconnected(List<BackendStream, WaitingTag>& streams, StreamEnd::Cause cause,
                        const std::string& context);
   void fail_waiting(const std::string& context);
@@ -109,10 +133,11 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   const ConnectionParts parts_;
   std::vector<std::unique_ptr<BackendConnection>> connections_;  // oldest first
   std::array<std::size_t, 4> in_state_{};                        // of them
-  std::size_t free_places_ = 0;                                  // on all of them
-  List<BackendStream, WaitingTag> waiting_;                      // in order of arrival
-  std::size_t waiting_count_ = 0;  // who is being told that waiting was in vain included
-  balance::FairQueue turns_{stranger_turns, unproven_turns, proven_turns};  // of those that wait
+  std::array<Used, 4> used_{};                                   // by Use
+  std::array<BackendConnection*, 2> recent_{};  // for each Stay, where a place was found last
+  std::array<bool, 2> asked_for_{};             // each Stay at all
+  PlaceShares shares_;                          // of those that stay
+  WaitingRoom waiting_;
   std::uint32_t failures_ = 0;  // connects that failed in a row
   Instant next_connect_{};
   bool terminating_ = false;
@@ -122,42 +147,81 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
 };
 
 void ConnectionPool::State::open(BackendStream& stream, const OpenRequest& request) {
-  BackendConnection* connection = waiting_.empty() ? connection_with_place() : nullptr;
   stream.wait(*this, {.has_body = request.has_body,
                       .ends_connection = request.ends_connection,
+                      .stay = request.stay,
+                      .standing = request.standing,
+                      .client = request.client,
                       .slot = {},
                       .waiting_since = now()});
-  if (connection == nullptr || !connection->open(stream)) add_waiting(stream, request);
+  asked_for_[static_cast<std::size_t>(request.stay)] = true;
+  const bool behind = !may_take(stream);
+  BackendConnection* connection = nullptr;
+  if (!behind && !waiting_.anybody(request.stay, false)) {
+    connection = connection_with_place(request.stay);
+  }
+  if (connection == nullptr || !connection->open(stream)) {
+    waiting_.add(stream, behind);
+    if (!waiting_timer_.armed()) {
+      reactor().timers().set(waiting_timer_, now(), options_.wait_timeout);
+    }
+  }
   provide_places();
 }
 
-void ConnectionPool::State::add_waiting(BackendStream& stream, const OpenRequest& request) {
-  CHECK(stream.state() == BackendStream::State::waiting);
-  CHECK(!stream.in_fair_queue());
-  waiting_.push_back(stream);
-  turns_.push(stream,
-              {.client = request.client, .lane = static_cast<std::size_t>(request.standing)});
-  ++waiting_count_;
-  if (!waiting_timer_.armed()) {
-    reactor().timers().set(waiting_timer_, now(), options_.wait_timeout);
+// Those that drain have had their time: they take up memory, but nobody's place. There may be as
+// many again.
+bool ConnectionPool::State::may_connect() const {
+  return count(Connected::ready) + count(Connected::connecting) < options_.connections_max &&
+         connections_.size() < 2 * options_.connections_max;
+}
+
+// Whether a connection that is used for nothing yet may be used for this.
+bool ConnectionPool::State::may_use_another(Stay stay) const {
+  return stay == Stay::brief ||
+         used_for(Use::lasting).connections < lasting_max(options_.connections_max);
+}
+
+// Rather beside the others than nowhere.
+bool ConnectionPool::State::may_use_any(Stay stay) const {
+  return used_for(use_of(stay)).connections == 0 && !may_connect();
+}
+
+std::size_t ConnectionPool::State::free_places(Stay stay) const {
+  std::size_t free = used_for(use_of(stay)).free;
+  if (may_use_another(stay)) free += used_for(Use::nothing_yet).free;
+  if (may_use_any(stay)) {
+    free += used_for(use_of(stay == Stay::brief ? Stay::lasting : Stay::brief)).free;
   }
+  return free;
 }
 
-void ConnectionPool::State::remove_waiting(BackendStream& stream) {
-  CHECK_GT(waiting_count_, std::size_t{0});
-  CHECK(static_cast<ListNode<WaitingTag>&>(stream).linked());
-  static_cast<ListNode<WaitingTag>&>(stream).unlink();
-  turns_.remove(stream);
-  --waiting_count_;
+// What stays may fill all that there is; the last places are for clients with few.
+bool ConnectionPool::State::may_take(BackendStream& stream) const {
+  const BackendStream::Carriage& carriage = stream.carriage();
+  if (carriage.stay == Stay::brief) return true;
+  if (may_connect() && may_use_another(Stay::lasting)) return true;
+  return shares_.may_take(carriage.client, free_places(Stay::lasting));
 }
 
-BackendConnection* ConnectionPool::State::connection_with_place() {
-  if (free_places_ == 0) return nullptr;
+BackendConnection* ConnectionPool::State::connection_with_place(Stay stay) {
+  if (free_places(stay) == 0) return nullptr;
+  BackendConnection*& recent = recent_[static_cast<std::size_t>(stay)];
+  const auto fits = [&](const BackendConnection* connection, Use use) {
+    return connection->use() == use && connection->free_places() > 0;
+  };
+  if (recent != nullptr && fits(recent, use_of(stay))) return recent;
   // The oldest first: requests share records and system calls when they share connections.
-  for (const auto& connection : connections_) {
-    if (connection->free_places() > 0) return connection.get();
+  const auto find = [&](const auto& good) -> BackendConnection* {
+    const auto found = std::ranges::find_if(connections_, good);
+    return found == connections_.end() ? nullptr : found->get();
+  };
+  recent = find([&](const auto& c) { return fits(c.get(), use_of(stay)); });
+  if (recent == nullptr && may_use_another(stay)) {
+    recent = find([&](const auto& c) { return fits(c.get(), Use::nothing_yet); });
   }
-  return nullptr;
+  if (recent != nullptr) return recent;
+  return find([](const auto& c) { return c->free_places() > 0; });
 }
 
 void ConnectionPool::State::state_changed(Connected from, Connected to) {
@@ -166,23 +230,39 @@ void ConnectionPool::State::state_changed(Connected from, Connected to) {
   ++in_state_[static_cast<std::size_t>(to)];
 }
 
-void ConnectionPool::State::places_changed(std::ptrdiff_t by) {
-  CHECK_GE(static_cast<std::ptrdiff_t>(free_places_) + by, std::ptrdiff_t{0});
-  free_places_ = static_cast<std::size_t>(static_cast<std::ptrdiff_t>(free_places_) + by);
+void ConnectionPool::State::places_changed(const Places& before, const Places& now) {
+  Used& left = used_for(before.use);
+  CHECK_GE(left.free, before.free);
+  CHECK(before.use == Use::none || left.connections > 0);
+  left.free -= before.free;
+  if (before.use != Use::none) --left.connections;
+  Used& joined = used_for(now.use);
+  joined.free += now.free;
+  if (now.use != Use::none) ++joined.connections;
 }
 
-// Opens connections before they are needed: free places should cover who waits and a tenth more.
+// How many connections more there should be: free places should cover who waits and a tenth more.
+std::size_t ConnectionPool::State::connections_wanted(Stay stay) const {
+  const std::size_t per_connection =
+      is_suspect(parts_.kind) ? 1 : options_.streams_per_connection_max;
+  const bool first = count(Connected::ready) + count(Connected::connecting) == 0;
+  std::size_t margin = first ? 1 : std::max<std::size_t>(1, per_connection / 10);
+  // Until it is asked for, nothing is kept for what stays.
+  if (!asked_for_[static_cast<std::size_t>(stay)] && stay == Stay::lasting) margin = 0;
+  if (!may_use_another(stay)) return 0;
+  const std::size_t needed = waiting_.count(stay) + margin;
+  const std::size_t free = used_for(use_of(stay)).free;
+  return needed <= free ? 0 : (needed - free + per_connection - 1) / per_connection;
+}
+
+// Opens connections before they are needed.
 void ConnectionPool::State::provide_places() {
   if (terminating_) return;
   const std::size_t connecting = count(Connected::connecting);
-  const std::size_t per_connection =
-      is_suspect(parts_.kind) ? 1 : options_.streams_per_connection_max;
-  const std::size_t margin =
-      count(Connected::ready) + connecting == 0 ? 1 : std::max<std::size_t>(1, per_connection / 10);
-  if (free_places_ + connecting * per_connection >= waiting_count_ + margin) return;
-  if (connecting >= options_.connecting_max || connections_.size() >= options_.connections_max) {
-    return;
-  }
+  std::size_t wanted = 0;
+  for (const Stay stay : both) wanted += connections_wanted(stay);
+  if (wanted <= used_for(Use::nothing_yet).connections + connecting) return;
+  if (connecting >= options_.connecting_max || !may_connect()) return;
   if (next_connect_ > now()) {
     if (!reconnect_timer_.armed()) reactor().timers().set(reconnect_timer_, next_connect_);
     return;
@@ -210,7 +290,7 @@ void ConnectionPool::State::held_place_came_free() {
 
 void ConnectionPool::State::connect() {
   CHECK(!terminating_);
-  CHECK_LT(connections_.size(), options_.connections_max);
+  CHECK(may_connect());
   CHECK_LT(count(Connected::connecting), options_.connecting_max);
   next_connect_ = now() + options_.connect_spacing;
   ++counters_.connects;
@@ -226,18 +306,25 @@ void ConnectionPool::State::check(std::function<bool()> confirmed) {
 }
 
 void ConnectionPool::State::serve_waiting() {
+  for (const Stay stay : both) {
+    serve_waiting(stay, false);
+    serve_waiting(stay, true);
+  }
+}
+
+void ConnectionPool::State::serve_waiting(Stay stay, bool behind) {
   if (terminating_) return;
-  while (!turns_.empty()) {
-    BackendConnection* connection = connection_with_place();
-    if (connection == nullptr) return;
-    BackendStream& stream = static_cast<BackendStream&>(*turns_.pop());
-    CHECK_GT(waiting_count_, std::size_t{0});
-    --waiting_count_;
-    if (!connection->open(stream)) {
-      ++waiting_count_;
-      return turns_.give_back(stream);
+  while (free_places(stay) > 0) {
+    BackendStream* stream = waiting_.next(stay, behind);
+    if (stream == nullptr) return;
+    if (!may_take(*stream)) {
+      if (behind) return waiting_.give_back(*stream);
+      waiting_.put_behind(*stream);
+      continue;
     }
-    static_cast<ListNode<WaitingTag>&>(stream).unlink();
+    BackendConnection* connection = connection_with_place(stay);
+    if (connection == nullptr || !connection->open(*stream)) return waiting_.give_back(*stream);
+    waiting_.served(*stream);
   }
 }
 
@@ -246,30 +333,22 @@ void ConnectionPool::State::end_unconnected(List<BackendStream, WaitingTag>& str
                                             StreamEnd::Cause cause, const std::string& context) {
   while (!streams.empty()) {
     BackendStream& stream = streams.front();
-    remove_waiting(stream);
+    waiting_.remove(stream);
     stream.end({cause, Retry::not_executed, context});
   }
 }
 
 void ConnectionPool::State::fail_waiting(const std::string& context) {
   List<BackendStream, WaitingTag> failed;  // only those that wait now
-  while (BackendStream* stream = waiting_.pop_front()) {
-    turns_.remove(*stream);
-    failed.push_back(*stream);
-  }
+  waiting_.leave(Instant::max(), failed);
   end_unconnected(failed, StreamEnd::Cause::not_connected, context);
 }
 
 void ConnectionPool::State::waited_too_long() {
-  const Instant since = now() - options_.wait_timeout;
   List<BackendStream, WaitingTag> expired;
-  while (!waiting_.empty() && waiting_.front().carriage().waiting_since <= since) {
-    turns_.remove(waiting_.front());
-    expired.push_back(*waiting_.pop_front());
-  }
-  if (!waiting_.empty()) {
-    reactor().timers().set(waiting_timer_,
-                           waiting_.front().carriage().waiting_since + options_.wait_timeout);
+  waiting_.leave(now() - options_.wait_timeout, expired);
+  if (const auto oldest = waiting_.oldest()) {
+    reactor().timers().set(waiting_timer_, *oldest + options_.wait_timeout);
   }
   if (count(Connected::ready) > 0) {
     end_unconnected(expired, StreamEnd::Cause::no_place,
@@ -343,8 +422,11 @@ void ConnectionPool::State::connection_closed(BackendConnection& connection) {
   CHECK_EQ(connection.free_places(), std::size_t{0});
   CHECK_GT(count(connection.state()), std::size_t{0});
   --in_state_[static_cast<std::size_t>(connection.state())];
+  for (BackendConnection*& recent : recent_) {
+    if (recent == &connection) recent = nullptr;
+  }
   connections_.erase(found);
-  if (waiting_count_ > 0) provide_places();
+  if (!waiting_.empty()) provide_places();
 }
 
 void ConnectionPool::State::terminate() {
@@ -388,6 +470,8 @@ void ConnectionPool::open(BackendStream& stream, const OpenRequest& request) {
 void ConnectionPool::warm_up() { state_->warm_up(); }
 
 void ConnectionPool::check(std::function<bool()> confirmed) { state_->check(std::move(confirmed)); }
+
+bool ConnectionPool::full(Stay stay) const { return state_->full(stay); }
 
 bool ConnectionPool::unreachable() const { return state_->unreachable(); }
 

@@ -19,6 +19,10 @@ balance::RequestClass balance_class(kubernetes::RequestClass request_class) {
 
 }  // namespace
 
+backend::Stay stay_of(kubernetes::RequestClass request_class) {
+  return kubernetes::has_deadline(request_class) ? backend::Stay::brief : backend::Stay::lasting;
+}
+
 BackendChoice::BackendChoice(backend::BackendSet& backends, balance::LoadBoard& board,
                              std::size_t worker, const balance::PickerOptions& options,
                              Random& random)
@@ -42,7 +46,14 @@ std::optional<BackendChoice::Choice> BackendChoice::choose(backend::PoolKind kin
                                                            balance::BackendMask tried,
                                                            Instant now) {
   const balance::RequestClass request = balance_class(request_class);
-  const auto picked = picker_.pick(load_.view(now), usable(kind), request, random_, tried);
+  const std::span<const balance::Load> view = load_.view(now);
+  const balance::BackendMask good = usable(kind);
+  const balance::BackendMask avoided = tried | backends_.full(kind, stay_of(request_class));
+  auto picked = picker_.pick(view, good, request, random_, avoided);
+  // Rather wait at one that is full than not be served.
+  if (picked && avoided != tried && (avoided & balance::mask_of(*picked)) != 0) {
+    picked = picker_.pick(view, good, request, random_, tried);
+  }
   if (!picked || (tried & balance::mask_of(*picked)) != 0) return std::nullopt;
   const balance::CostQuestion question{request, info.api_group, info.resource, info.namespace_name};
   return Choice{*picked, load_.assign(*picked, request, estimate_.units(question))};

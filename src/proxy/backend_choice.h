@@ -15,6 +15,8 @@
 
 namespace sluice::proxy {
 
+backend::Stay stay_of(kubernetes::RequestClass request_class);
+
 class BackendChoice {
  public:
   struct Choice {

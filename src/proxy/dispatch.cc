@@ -31,6 +31,7 @@ bool Dispatch::send(const RequestPlan& plan, bool has_body) {
   backends.open(stream_, choice->backend, plan.pool,
                 {.has_body = has_body,
                  .ends_connection = plan.anonymous,
+                 .stay = stay_of(plan.request_class),
                  .client = plan.client,
                  .standing = plan.standing});
   return true;

@@ -91,6 +91,9 @@ class BackendSet {
   // usable: the last known good are better than none. Those in `leaving` count as not ready.
   std::uint64_t usable(PoolKind kind, std::uint64_t leaving = 0) const;
 
+  // Bit i: backend i has no place for one more, and can get none.
+  std::uint64_t full(PoolKind kind, Stay stay) const;
+
   // Opens a connection to every backend when a kind is used for the first time, so that the choice
   // never trades against reuse.
   void warm_up(PoolKind kind);

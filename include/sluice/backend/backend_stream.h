@@ -38,6 +38,14 @@ struct StreamEnd {
 
 std::string_view to_string(StreamEnd::Cause cause);
 
+// How long a request stays where it is, by its class: what asks for no end (watches, logs,
+// upgrades) stays.
+enum class Stay : std::uint8_t { brief, lasting };
+
+// What a request brings along. Those that wait for a place wait apart, each kind with a rate of its
+// own: strangers can be many, and an unproven token is mostly an honest client's new one.
+enum class Standing : std::uint8_t { stranger, unproven, proven };
+
 // Whom a connection that should be left asks to move: first those whose clients go on by
 // themselves, and only if that does not help the others.
 enum class Retiring : std::uint8_t { those_that_resume, all };
@@ -105,6 +113,10 @@ class BackendStream : public ListNode<WaitingTag>,
   struct Carriage {
     bool has_body = false;
     bool ends_connection = false;
+    bool behind = false;  // waits behind those whose clients hold less than their share
+    Stay stay = Stay::brief;
+    Standing standing = Standing::proven;
+    std::uint64_t client = 0;    // see OpenRequest
     bool request_sent = false;   // its END_STREAM included
     bool answered = false;       // a final head was seen
     bool ended_cleanly = false;  // the backend has ended its direction

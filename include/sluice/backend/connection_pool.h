@@ -9,6 +9,14 @@
 //   bearer    no client certificate; tokens that have earned an answer other than 401 here
 //   suspect   no client certificate; unproven tokens and requests without any credential
 //   suspect_identity  our front-proxy certificate, for certificate users that are anonymous by name
+//
+// What stays (watches, logs, upgrades) has connections of its own. An API server sends GOAWAY now
+// and then after any request (--goaway-chance; pkg/server/filters/goaway.go) and always after some:
+// where many short requests pass no connection lives long, and what stays there would have to move
+// with each of them, or keep one after the other from closing.
+//
+// When nothing more can be opened, the last places for what stays are for clients that hold less
+// than their share of them.
 #pragma once
 
 #include <array>
@@ -35,16 +43,13 @@ constexpr bool is_suspect(PoolKind kind) {
 }
 std::string_view to_string(PoolKind kind);
 
-// What a request brings along. Those that wait for a place wait apart, each kind with a rate of its
-// own: strangers can be many, and an unproven token is mostly an honest client's new one.
-enum class Standing : std::uint8_t { stranger, unproven, proven };
-
 // For a place on a connection.
 struct OpenRequest {
   bool has_body = false;  // the handler will be asked for body bytes
   // The backend is known to send GOAWAY after this request, so that no other stream should follow
   // it on its connection.
   bool ends_connection = false;
+  Stay stay = Stay::brief;
   // Who asks, as a keyed hash: clients get places in turns.
   std::uint64_t client = 0;
   Standing standing = Standing::proven;
@@ -60,9 +65,9 @@ struct PoolOptions {
   // Our own bound below what the backend allows; a margin is kept for cancelled streams that the
   // backend still counts.
   std::uint32_t streams_per_connection_max = 100;
-  std::size_t connections_max = 256;
+  std::size_t connections_max = 256;  // without those that drain, of which there may be as many
   std::size_t connecting_max = 2;
-  std::size_t draining_max = 8;
+  std::size_t draining_max = 8;                 // above it watches are asked to move
   Duration connect_spacing = Duration::zero();  // least time between two connects
   Duration wait_timeout = std::chrono::seconds(5);
   Duration reconnect_delay_min = std::chrono::milliseconds(50);
@@ -122,6 +127,8 @@ class ConnectionPool {
   void check(std::function<bool()> confirmed);
   // True while the last connect failed and no connection is ready.
   bool unreachable() const;
+  // No place is free, and no connection more may be opened.
+  bool full(Stay stay) const;
 
   // Ends all connections; streams end with connection_lost. The pool may be destroyed when
   // terminated() is true.

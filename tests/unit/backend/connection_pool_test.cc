@@ -497,6 +497,125 @@ TEST_F(ConnectionPoolTest, WhoDoesNotResumeMovesOnlyWhenNobodyElseCan) {
   EXPECT_EQ(pool_->counters().retired, 3U);
 }
 
+// --- what stays ------------------------------------------------------------------------------
+
+TEST_F(ConnectionPoolTest, WhatStaysAndWhatIsSoonOverShareNoConnection) {
+  start();
+  for (int i = 0; i < 3; ++i) {
+    opened();
+    opened({.stay = Stay::lasting});
+  }
+  ASSERT_EQ(backend_->accepted(), 2U);
+  EXPECT_THAT(backend_->connection(0).requests(), SizeIs(3));
+  EXPECT_THAT(backend_->connection(1).requests(), SizeIs(3));
+  backend_->connection(0).goaway();
+  simulation_.settle();
+  for (int i = 0; i < 3; ++i) opened({.stay = Stay::lasting});
+  EXPECT_THAT(backend_->connection(1).requests(), SizeIs(6));
+  EXPECT_EQ(pool_->ready_connections(), 2U);
+}
+
+TEST_F(ConnectionPoolTest, AnUnusedConnectionIsForWhoeverComesFirst) {
+  start();
+  pool_->warm_up();
+  simulation_.settle();
+  EXPECT_TRUE(open({.stay = Stay::lasting}).open());
+  simulation_.settle();
+  callers_[0]->stream.cancel();
+  simulation_.advance(2 * options_.cancelled_place_held);
+  const std::size_t before = backend_->accepted();
+  EXPECT_TRUE(open().open());
+  EXPECT_EQ(backend_->accepted(), before);
+}
+
+TEST_F(ConnectionPoolTest, WhereOneConnectionIsAllowedAllShareIt) {
+  options_.connections_max = 1;
+  start();
+  EXPECT_TRUE(opened().open());
+  EXPECT_TRUE(opened({.stay = Stay::lasting}).open());
+  EXPECT_TRUE(opened().open());
+  EXPECT_EQ(backend_->accepted(), 1U);
+}
+
+TEST_F(ConnectionPoolTest, WhatStaysLeavesAQuarterOfTheConnectionsToOthers) {
+  options_.connections_max = 4;
+  options_.streams_per_connection_max = 5;
+  start();
+  for (std::uint64_t i = 0; i < 40; ++i) opened({.stay = Stay::lasting, .client = i});
+  EXPECT_EQ(pool_->open_streams(), 15U);
+  EXPECT_TRUE(pool_->full(Stay::lasting));
+  EXPECT_FALSE(pool_->full(Stay::brief));
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(opened().open());
+  EXPECT_TRUE(pool_->full(Stay::brief));
+}
+
+TEST_F(ConnectionPoolTest, TheLastPlacesAreForClientsWithFew) {
+  options_.connections_max = 4;
+  options_.streams_per_connection_max = 10;
+  start();
+  for (int i = 0; i < 100; ++i) opened({.stay = Stay::lasting, .client = 1});
+  const std::size_t taken = pool_->open_streams();
+  EXPECT_EQ(taken, 27U);  // nine tenths of three connections
+  for (std::uint64_t other = 2; other < 5; ++other) {
+    Caller& newcomer = open({.stay = Stay::lasting, .client = other});
+    EXPECT_TRUE(newcomer.open()) << other;
+  }
+  EXPECT_EQ(pool_->open_streams(), 30U);
+  EXPECT_TRUE(pool_->full(Stay::lasting));
+}
+
+TEST_F(ConnectionPoolTest, AFreedPlaceGoesFirstToWhoHasFewHoweverLateItCame) {
+  options_.connections_max = 2;  // one for what stays
+  options_.streams_per_connection_max = 4;
+  start();
+  for (int i = 0; i < 10; ++i) opened({.stay = Stay::lasting, .client = 1});
+  ASSERT_EQ(pool_->open_streams(), 4U);
+  Caller& newcomer = opened({.stay = Stay::lasting, .client = 2});
+  EXPECT_TRUE(newcomer.waiting());
+  request(0).answer(200);
+  simulation_.settle();
+  EXPECT_TRUE(newcomer.open());
+  EXPECT_TRUE(callers_[4]->waiting());
+  // Who waits behind is not forgotten, either.
+  for (std::size_t i = 1; i < 5; ++i) {
+    request(i).answer(200);
+    simulation_.settle();
+  }
+  EXPECT_TRUE(callers_[4]->open() || callers_[4]->end);
+}
+
+TEST_F(ConnectionPoolTest, WhoWaitsBehindIsToldInTimeToo) {
+  options_.connections_max = 2;
+  options_.streams_per_connection_max = 4;
+  start();
+  for (int i = 0; i < 6; ++i) opened({.stay = Stay::lasting, .client = 1});
+  callers_[4]->stream.cancel();
+  simulation_.advance(options_.wait_timeout + late);
+  ASSERT_TRUE(callers_[5]->end);
+  EXPECT_EQ(callers_[5]->end->cause, StreamEnd::Cause::no_place);
+}
+
+TEST_F(ConnectionPoolTest, ConnectionsThatDrainTakeUpNobodysRoom) {
+  options_.connections_max = 2;
+  options_.draining_max = 100;
+  start();
+  for (std::size_t i = 0; i < 2; ++i) {
+    Caller& log = opened({.stay = Stay::lasting});
+    EXPECT_TRUE(log.open());
+    backend_->connection(i).goaway();
+    simulation_.settle();
+  }
+  EXPECT_TRUE(opened().open());
+  EXPECT_TRUE(opened({.stay = Stay::lasting}).open());
+  EXPECT_LE(pool_->connections(), 2 * options_.connections_max);
+  for (std::size_t i = 0; i < 20; ++i) {
+    if (i < backend_->accepted()) backend_->connection(i).goaway();
+    simulation_.settle();
+    opened();
+    EXPECT_LE(pool_->connections(), 2 * options_.connections_max);
+  }
+}
+
 // --- suspects --------------------------------------------------------------------------------
 
 class SuspectPoolTest : public ConnectionPoolTest {

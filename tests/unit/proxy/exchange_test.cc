@@ -350,6 +350,23 @@ TEST_F(ExchangeTest, ABackendThatCannotBeReachedIsNoLostConnection) {
   EXPECT_EQ(replies(ReplyReason::backend_lost), 0U);
 }
 
+// --- the choice ------------------------------------------------------------------------------
+
+TEST_F(ExchangeTest, ABackendWithoutAPlaceIsNotPickedWhileAnotherHasOne) {
+  set_options_.pool.streams_per_connection_max = 1;
+  set_options_.pool.connections_max = 1;
+  options_.picker.policy = balance::Policy::random;
+  start(3);
+  be_alice();
+  for (int round = 0; round < 20; ++round) {
+    for (int i = 0; i < 3; ++i) ask(pod);
+    const auto all = running();
+    ASSERT_EQ(all.size(), 3U) << round;  // nobody waits
+    for (Request* request : all) request->answer(200);
+    simulation_.settle();
+  }
+}
+
 // --- replays ---------------------------------------------------------------------------------
 
 TEST_F(ExchangeTest, ARefusedIdentityIsTriedOnAnotherBackend) {

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Streams that wait for a place on a connection: in order of arrival, and in fair turns between
+// clients. Those that stay wait apart from those that are soon over, and those whose clients hold
+// their share already apart from the others.
+#pragma once
+
+#include <array>
+#include <optional>
+
+#include "sluice/backend/backend_stream.h"
+#include "sluice/balance/fair_queue.h"
+
+namespace sluice::backend {
+
+class WaitingRoom {
+ public:
+  ~WaitingRoom();  // CHECKs that nobody is left
+
+  // `behind` those whose clients hold less than their share, or before.
+  void add(BackendStream& stream, bool behind);
+  // Wherever it is, also in a list that leave() has filled. O(1).
+  void remove(BackendStream& stream);
+
+  // Whose turn it is; null when nobody waits so. It is not counted any more, and is then served,
+  // given back, or put behind.
+  BackendStream* next(Stay stay, bool behind);
+  void served(BackendStream& stream);
+  void give_back(BackendStream& stream);
+  void put_behind(BackendStream& stream);
+
+  // Takes out those that came at `since` or before: they have no turn any more, and are to be
+  // removed one by one.
+  void leave(Instant since, List<BackendStream, WaitingTag>& left);
+
+  bool empty() const { return arrivals_.empty(); }
+  bool anybody(Stay stay, bool behind) const {
+    return !turns_[static_cast<std::size_t>(stay)][behind ? 1 : 0].empty();
+  }
+  std::size_t count(Stay stay) const { return count_[static_cast<std::size_t>(stay)]; }
+  // When the one that waits longest came.
+  std::optional<Instant> oldest();
+
+ private:
+  // When all of them wait: so many turns in a row for each Standing.
+  struct Turns : balance::FairQueue {
+    Turns() : FairQueue({1, 4, 16}) {}
+  };
+
+  Turns& turns(Stay stay, bool behind) {
+    return turns_[static_cast<std::size_t>(stay)][behind ? 1 : 0];
+  }
+  void push(BackendStream& stream);
+  std::size_t& count_of(BackendStream& stream);
+
+  List<BackendStream, WaitingTag> arrivals_;
+  std::array<std::size_t, 2> count_{};  // those that have left, and are not removed yet, included
+  std::array<std::array<Turns, 2>, 2> turns_;
+};
+
+}  // namespace sluice::backend
