@@ -59,7 +59,8 @@ tls::ServerOptions serving_options(const Validation& valid) {
   return tls;
 }
 
-server::ClientOptions client_options(const Config& config) {
+server::ClientOptions client_options(const Validation& valid) {
+  const Config& config = valid.config;
   server::ClientOptions client;
   http2::SessionOptions& session = client.session;
   session.server = true;
@@ -76,6 +77,7 @@ server::ClientOptions client_options(const Config& config) {
       std::max(session.resets_burst, 2 * config.http2_max_streams_per_connection);
   client.head_timeout = config.request_head_timeout;
   client.idle_timeout = config.client_idle_timeout;
+  client.proxy_protocol_from = valid.proxy_protocol_from;
   return client;
 }
 
@@ -210,7 +212,7 @@ Composed compose(const Validation& valid, std::string version) {
   options.thread.listen = valid.listen;
   options.thread.worker = {.transport = transport_options(config),
                            .tls = serving_options(valid),
-                           .client = client_options(config),
+                           .client = client_options(valid),
                            .proxy = proxy_options(valid),
                            .backend_set = backend_set_options(valid),
                            .backend_tls = backend_tls(valid)};

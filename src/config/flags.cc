@@ -68,6 +68,10 @@ const std::vector<Group>& table() {
            {"listen", "ADDR:PORT", &Config::listen,
             "Accept clients here. Repeatable; [::]:6443 takes IPv6 and IPv4, or IPv6 alone beside "
             "an IPv4 address with the same port."},
+           {"proxy-protocol-from", "CIDR", &Config::proxy_protocol_from,
+            "A network of balancers: each connection from there must begin with a PROXY header, "
+            "version 1 or 2, and the client's address is the one that it names. Repeatable; an "
+            "address alone is a network of one. From anywhere else such a header is not taken."},
            {"tls-cert-file", "FILE", &Config::tls_cert_file,
             "PEM certificate that clients see, intermediates after it. Required."},
            {"tls-private-key-file", "FILE", &Config::tls_private_key_file,

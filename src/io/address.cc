@@ -9,6 +9,8 @@
 #include <charconv>
 #include <cstring>
 
+#include "sluice/base/check.h"
+
 namespace sluice::io {
 namespace {
 
@@ -86,6 +88,22 @@ Address Address::from_sockaddr(const sockaddr* address, socklen_t size) {
   return result;
 }
 
+Address Address::from_ip(Bytes ip, std::uint16_t port) {
+  if (ip.size() == sizeof(in_addr)) {
+    sockaddr_in v4{};
+    v4.sin_family = AF_INET;
+    v4.sin_port = htons(port);
+    std::memcpy(&v4.sin_addr, ip.data(), ip.size());
+    return from_sockaddr(reinterpret_cast<const sockaddr*>(&v4), sizeof v4);
+  }
+  CHECK_EQ(ip.size(), sizeof(in6_addr));
+  sockaddr_in6 v6{};
+  v6.sin6_family = AF_INET6;
+  v6.sin6_port = htons(port);
+  std::memcpy(&v6.sin6_addr, ip.data(), ip.size());
+  return from_sockaddr(reinterpret_cast<const sockaddr*>(&v6), sizeof v6);
+}
+
 socklen_t Address::size() const {
   switch (family()) {
     case AF_INET: return sizeof(sockaddr_in);
@@ -99,6 +117,15 @@ std::uint16_t Address::port() const {
     case AF_INET: return ntohs(as_v4(storage_).sin_port);
     case AF_INET6: return ntohs(as_v6(storage_).sin6_port);
     default: return 0;
+  }
+}
+
+Bytes Address::ip() const {
+  switch (family()) {
+    case AF_INET:
+      return {reinterpret_cast<const std::uint8_t*>(&as_v4(storage_).sin_addr), sizeof(in_addr)};
+    case AF_INET6: return {as_v6(storage_).sin6_addr.s6_addr, sizeof(in6_addr)};
+    default: return {};
   }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// TLS on a TCP connection.
+// TLS on a TCP connection, once it is open (connection_opening.cc).
 #include "sluice/net/connection.h"
 
 #include <algorithm>
@@ -14,12 +14,6 @@
 namespace sluice::net {
 namespace {
 
-constexpr std::size_t hello_bytes_max = 64 * 1024;
-
-Error tls_error(std::string why) {
-  return {ErrorKind::tls, Side::self, Retry::never, std::move(why)};
-}
-
 Error end_of_stream() { return {ErrorKind::closed, Side::self, Retry::never, "the peer closed"}; }
 
 constexpr std::array<std::string_view, 7> state_names{
@@ -28,8 +22,9 @@ std::string_view to_string(Connection::State state) {
   return state_names.at(static_cast<std::size_t>(state));
 }
 
-constexpr std::array<std::string_view, 5> phase_names{"opening", "handshaking", "established",
-                                                      "failed", "without TLS"};
+constexpr std::array<std::string_view, 8> phase_names{"opening", "handshaking", "established",
+                                                      "failed",  "without TLS", "proxy header",
+                                                      "unnamed", "refused"};
 
 }  // namespace
 
@@ -50,11 +45,14 @@ Connection::State Connection::state() const {
     case TcpConnection::State::closed: return State::closed;
   }
   switch (phase_) {
+    case Phase::proxy_header:
+    case Phase::unnamed:
     case Phase::opening: return State::opening;
     case Phase::handshaking: return State::handshaking;
     case Phase::established: return State::established;
     case Phase::failed:
-    case Phase::without_tls: break;
+    case Phase::without_tls:
+    case Phase::refused: break;
   }
   return State::closing;
 }
@@ -65,53 +63,6 @@ void Connection::set_phase(Phase phase) {
                                      phase_names.at(static_cast<std::size_t>(phase)));
   }
   phase_ = phase;
-}
-
-// --- Opening -----------------------------------------------------------------------------------
-
-void Connection::accept(int descriptor, const ContextSelector& select) {
-  select_ = select;
-  tcp_.accept(descriptor);
-  set_deadline(transport_.options().handshake_timeout);
-  tcp_.receive_once();
-}
-
-void Connection::connect(const io::Address& address,
-                         std::shared_ptr<const tls::ClientContext> context,
-                         std::string_view server_name) {
-  tcp_.connect(address);
-  auto engine = tls::Engine::client(std::move(context), server_name);
-  if (!engine) return fail(std::move(engine.error()));
-  engine_ = std::move(*engine);
-}
-
-void Connection::on_connected() {
-  set_phase(Phase::handshaking);
-  set_deadline(transport_.options().handshake_timeout);
-  queue_handshake();
-}
-
-void Connection::receive_hello(Bytes bytes) {
-  if (held_.size() + bytes.size() > hello_bytes_max) {
-    return fail({ErrorKind::limit, Side::self, Retry::never, "the ClientHello is too long"});
-  }
-  hold(bytes);
-  tls::ClientHello hello = tls::peek_client_hello(held_);
-  switch (hello.status) {
-    case tls::ClientHello::Status::incomplete: return tcp_.receive_once();
-    case tls::ClientHello::Status::plain_http:
-      return fail(tls_error("an HTTP request without TLS"), Phase::without_tls);
-    case tls::ClientHello::Status::invalid: return fail(tls_error("not a TLS ClientHello"));
-    case tls::ClientHello::Status::complete: break;
-  }
-  server_name_ = std::move(hello.server_name);
-  std::shared_ptr<const tls::ServerContext> context = select_(server_name_);
-  if (context == nullptr) return fail(tls_error("no such server name"));
-  auto engine = tls::Engine::server(std::move(context));
-  if (!engine) return fail(std::move(engine.error()));
-  engine_ = std::move(*engine);
-  set_phase(Phase::handshaking);
-  queue_handshake();
 }
 
 // --- Handshake ---------------------------------------------------------------------------------
@@ -177,8 +128,12 @@ void Connection::continue_handshake() {
 
 void Connection::deadline_passed() {
   if (state() != State::opening && state() != State::handshaking) return;
-  fail({ErrorKind::timeout, Side::self, Retry::not_executed,
-        "no TLS handshake with " + peer().to_string() + " in time"});
+  Error error{ErrorKind::timeout, Side::self, Retry::not_executed,
+              "no TLS handshake with " + peer().to_string() + " in time"};
+  if (phase_ == Phase::unnamed) return tcp_.fail(std::move(error));
+  if (phase_ != Phase::proxy_header) return fail(std::move(error));
+  error.context = "no whole PROXY header in time";
+  fail(std::move(error), Phase::refused);
 }
 
 // Before it is done: whatever went wrong, an accepted client or a connected backend did not get
@@ -193,11 +148,14 @@ void Connection::count_failed_handshake() {
 
 void Connection::on_receive(Bytes bytes) {
   switch (phase_) {
-    case Phase::opening: return receive_hello(bytes);
+    case Phase::proxy_header: hold(bytes); return read_proxy_header();
+    case Phase::unnamed: set_phase(Phase::opening); [[fallthrough]];
+    case Phase::opening: hold(bytes); return read_hello();
     case Phase::handshaking: hold(bytes); return queue_handshake();
     case Phase::established: break;
     case Phase::failed:
-    case Phase::without_tls: CHECK(false);
+    case Phase::without_tls:
+    case Phase::refused: CHECK(false);
   }
   if (input_ != Input::direct) return hold(bytes);
   give_out(bytes);
@@ -255,12 +213,12 @@ void Connection::read_held() {
 // --- Output ------------------------------------------------------------------------------------
 
 TcpHandler::Fill Connection::on_fill(MutableBytes room) {
-  if (phase_ == Phase::opening) return {};
   if (phase_ == Phase::without_tls) {
     const Bytes answer = as_bytes(tls::plain_http_answer);
     copy_bytes(room.data(), answer.data(), answer.size());
     return {answer.size(), false};
   }
+  if (engine_ == nullptr) return {};
   tls::RecordBuffer records{room.data(), 0, room.size()};
   engine_->take_pending(records);
   const bool drained = phase_ != Phase::established || collect(records);
@@ -316,6 +274,8 @@ void Connection::fail(Error error, Phase phase) {
 
 void Connection::on_end(const Error& error) {
   count_failed_handshake();  // unless fail() has
+  // Who looks in without a word has refused us nothing.
+  if (phase_ == Phase::proxy_header && !held_.empty()) set_phase(Phase::refused);
   handler_.on_end(error);
 }
 
@@ -326,7 +286,9 @@ void Connection::on_closed() {
 }
 
 std::string Connection::describe() const {
-  return "connection " + tcp_.describe(to_string(state())) + (receiving_paused() ? " paused" : "") +
+  return "connection " + tcp_.describe(to_string(state())) +
+         (client_ ? " client=" + client_->to_string() : "") +
+         (receiving_paused() ? " paused" : "") +
          (held_.empty() ? "" : " held=" + std::to_string(held_.size()));
 }
 

@@ -14,18 +14,6 @@
 namespace sluice::server {
 namespace {
 
-EndReason end_reason(const Error& error) {
-  switch (error.kind) {
-    case ErrorKind::closed: return EndReason::closed;
-    case ErrorKind::reset: return EndReason::reset;
-    case ErrorKind::tls: return EndReason::tls;
-    case ErrorKind::timeout: return EndReason::timeout;
-    case ErrorKind::limit: return EndReason::limit;
-    case ErrorKind::protocol: return EndReason::protocol;
-    default: return EndReason::other;
-  }
-}
-
 // Between GOAWAY with the highest id and the one that names the last stream, when nobody is in a
 // hurry: a round trip and more.
 constexpr Duration goaway_gap = std::chrono::seconds(1);
@@ -58,7 +46,11 @@ void ClientConnection::accept(int descriptor, const net::ContextSelector& select
   CHECK(protocol_ == nullptr);
   cells_.add(metrics_.accepted);
   cells_.add(metrics_.connections, 1);
-  connection_.accept(descriptor, select);
+  connection_.accept(descriptor, select, options_.proxy_protocol_from);
+}
+
+// Who calls is known at the end of the handshake, or of a connection that never got there.
+void ClientConnection::note_address() {
   facts_.address = connection_.peer().host();
   facts_.peer = connection_.peer().to_string();
 }
@@ -86,6 +78,7 @@ void ClientConnection::on_established() {
   CHECK(state_ == State::handshake);
   CHECK(protocol_ == nullptr);
   cells_.add(metrics_.handshakes);
+  note_address();
   establish_identity();
   facts_.keys = proxy_.keys(facts_.address, facts_.identity ? facts_.identity->user : "");
   if (connection_.engine()->alpn() == "h2") {
@@ -189,9 +182,30 @@ void ClientConnection::stop_timers() {
   last_word_.cancel();
 }
 
+EndReason ClientConnection::end_reason(const Error& error) const {
+  if (connection_.proxy_header_refused()) return EndReason::proxy_header;
+  if (connection_.health_check()) return EndReason::health_check;
+  switch (error.kind) {
+    case ErrorKind::closed: return EndReason::closed;
+    case ErrorKind::reset: return EndReason::reset;
+    case ErrorKind::tls: return EndReason::tls;
+    case ErrorKind::timeout: return EndReason::timeout;
+    case ErrorKind::limit: return EndReason::limit;
+    case ErrorKind::protocol: return EndReason::protocol;
+    default: return EndReason::other;
+  }
+}
+
 void ClientConnection::on_end(const Error& error) {
-  cells_.add(metrics_.ended.at(end_reason(error)));
-  log::debug("a client connection ended", {{"client", facts_.peer}, {"why", error.context}});
+  const EndReason reason = end_reason(error);
+  cells_.add(metrics_.ended.at(reason));
+  if (state_ == State::handshake) note_address();
+  if (reason == EndReason::proxy_header) {
+    log::info("a balancer's connection is ended, it did not say who calls",
+              {{"balancer", facts_.peer}, {"why", error.context}});
+  } else {
+    log::debug("a client connection ended", {{"client", facts_.peer}, {"why", error.context}});
+  }
   stop_timers();
   if (protocol_ != nullptr) protocol_->abandon();
 }

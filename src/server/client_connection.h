@@ -67,6 +67,8 @@ class ClientConnection final : public net::ConnectionHandler, private ClientProt
 
   void set_state(State state);
   void wrong_transition(State state);
+  EndReason end_reason(const Error& error) const;
+  void note_address();
   void establish_identity();
   void begin_leaving();
   void say_last_word();

@@ -14,6 +14,8 @@ std::string_view to_string(EndReason reason) {
     case EndReason::timeout: return "timeout";
     case EndReason::limit: return "limit";
     case EndReason::protocol: return "protocol";
+    case EndReason::proxy_header: return "proxy_header";
+    case EndReason::health_check: return "health_check";
     case EndReason::other: return "other";
   }
   return "unknown";

@@ -10,7 +10,17 @@
 namespace sluice::server {
 
 // How a connection ended other than by us.
-enum class EndReason : std::uint8_t { closed, reset, tls, timeout, limit, protocol, other };
+enum class EndReason : std::uint8_t {
+  closed,
+  reset,
+  tls,
+  timeout,
+  limit,
+  protocol,
+  proxy_header,  // a balancer's was wrong, late, or cut off
+  health_check,  // of a balancer, which named nobody: no failure
+  other,
+};
 std::string_view to_string(EndReason reason);
 
 // What a client's certificate led to.

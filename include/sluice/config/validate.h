@@ -12,6 +12,7 @@
 #include "sluice/base/time.h"
 #include "sluice/config/config.h"
 #include "sluice/io/address.h"
+#include "sluice/io/network.h"
 #include "sluice/tls/secret.h"
 
 namespace sluice::config {
@@ -49,6 +50,7 @@ struct Validation {
   Config config;  // with 0 = "find out" replaced: workers, client_connections_max
   Files files;
   std::vector<io::Address> listen;
+  std::vector<io::Network> proxy_protocol_from;
   std::vector<io::Address> backends;
   std::vector<std::string> backend_server_names;  // one per backend
   std::vector<io::Address> admin_listen;          // none or one

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// TLS on a TCP connection: who calls is asked for its server name before there is an engine,
-// handshakes wait their turn in a queue, and plain bytes come up where they were decrypted and go
-// down straight into the record that is sent.
+// TLS on a TCP connection: a balancer says for whom it speaks, who calls is asked for its server
+// name before there is an engine, handshakes wait their turn in a queue, and plain bytes come up
+// where they were decrypted and go down straight into the record that is sent.
 //
 //   opening ──▶ handshaking ──▶ established ──▶ closing ──▶ terminating ──▶ closed
 //      │              │              │             (flush, close_notify,      ▲
@@ -15,12 +15,14 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "sluice/base/transitions.h"
 #include "sluice/io/address.h"
+#include "sluice/io/network.h"
 #include "sluice/io/timer_wheel.h"
 #include "sluice/net/tcp_connection.h"
 #include "sluice/net/transport.h"
@@ -58,7 +60,7 @@ class Connection final : public ListNode<HandshakeTag>,
   // The TCP connection's state and how far TLS has got, in one.
   enum class State : std::uint8_t {
     idle,         // before accept() or connect()
-    opening,      // connect in flight, or waiting for the whole ClientHello
+    opening,      // connect in flight, or waiting for a PROXY header or the whole ClientHello
     handshaking,  // one piece is received at a time, and served from the queue before the next
     established,
     closing,      // close(): sending what is left, then discarding until the peer's end
@@ -68,8 +70,10 @@ class Connection final : public ListNode<HandshakeTag>,
 
   Connection(Transport& transport, ConnectionHandler& handler);
 
-  // Takes over an accepted descriptor.
-  void accept(int descriptor, const ContextSelector& select);
+  // Takes over an accepted descriptor. A peer in one of the networks `balancers` must begin with a
+  // PROXY header (proxy_protocol.h), and is believed; from anybody else it is no TLS.
+  void accept(int descriptor, const ContextSelector& select,
+              std::span<const io::Network> balancers = {});
   // Opens a descriptor and connects. An immediate failure is reported by on_end at turn's end.
   void connect(const io::Address& address, std::shared_ptr<const tls::ClientContext> context,
                std::string_view server_name);
@@ -103,7 +107,12 @@ class Connection final : public ListNode<HandshakeTag>,
   // Null before the handshake began.
   tls::Engine* engine() { return engine_.get(); }
   const std::string& server_name() const { return server_name_; }  // of the ClientHello
-  const io::Address& peer() const { return tcp_.peer(); }
+  // Who calls: whom a PROXY header has named, else the other end of the TCP connection.
+  const io::Address& peer() const { return client_ ? *client_ : tcp_.peer(); }
+  // It ended, or ends, because a balancer's header was wrong, late, or cut off.
+  bool proxy_header_refused() const { return phase_ == Phase::refused; }
+  // A balancer's header named nobody, and nothing has followed: that it ends so is no failure.
+  bool health_check() const { return phase_ == Phase::unnamed; }
   Transport& transport() { return transport_; }
 
   std::string describe() const;
@@ -112,19 +121,25 @@ class Connection final : public ListNode<HandshakeTag>,
   friend class Transport;
   // How far TLS has got, and so what is sent.
   enum class Phase : std::uint8_t {
-    opening,      // nothing yet
-    handshaking,  // flights
-    established,  // records of what is collected; a close_notify when the connection closes
-    failed,       // an alert, if there is one, and nothing after it
-    without_tls,  // what a peer that speaks plain HTTP is told on the way out
+    opening,       // nothing yet
+    handshaking,   // flights
+    established,   // records of what is collected; a close_notify when the connection closes
+    failed,        // an alert, if there is one, and nothing after it
+    without_tls,   // what a peer that speaks plain HTTP is told on the way out
+    proxy_header,  // nothing: a balancer owes its PROXY header, or the rest of it
+    unnamed,       // nothing: its header named nobody, and the first byte of TLS has not come
+    refused,       // nothing: it did not give a whole and proper header
   };
   // Which phases may come before each, in their order.
-  static constexpr Transitions<Phase, 5> transitions{{
-      0,                                                               // opening
+  static constexpr Transitions<Phase, 8> transitions{{
+      states(Phase::proxy_header, Phase::unnamed),                     // opening
       states(Phase::opening),                                          // handshaking
       states(Phase::handshaking),                                      // established
       states(Phase::opening, Phase::handshaking, Phase::established),  // failed
       states(Phase::opening),                                          // without_tls
+      states(Phase::opening),                                          // proxy_header
+      states(Phase::proxy_header),                                     // unnamed
+      states(Phase::proxy_header),                                     // refused
   }};
   // Where input goes once the handshake is done.
   enum class Input : std::uint8_t {
@@ -141,7 +156,9 @@ class Connection final : public ListNode<HandshakeTag>,
 
   void set_phase(Phase phase);
   void hold(Bytes bytes);
-  void receive_hello(Bytes bytes);
+  void await_proxy_header();
+  void read_proxy_header();
+  void read_hello();
   void queue_handshake();
   void set_deadline(Duration timeout);
   void leave_handshake();
@@ -165,8 +182,10 @@ class Connection final : public ListNode<HandshakeTag>,
   std::vector<std::uint8_t> held_;
   io::Timer handshake_deadline_;
   Instant handshake_queued_at_{};
-  Duration handshake_time_left_{};  // while in the queue; the deadline does not run there
+  // While in the queue, where the deadline does not run; and what follows the PROXY header's time.
+  Duration handshake_time_left_{};
   std::string server_name_;
+  std::unique_ptr<const io::Address> client_;  // whom a PROXY header has named; few have one
 };
 
 }  // namespace sluice::net

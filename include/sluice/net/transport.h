@@ -23,7 +23,8 @@ struct TransportOptions {
   std::size_t send_buffer_bytes = 64 * 1024;  // records of one send, for each connection that sends
   Duration handshake_time_per_turn = std::chrono::milliseconds(2);
   std::size_t handshake_queue_max = 1024;
-  Duration handshake_timeout = std::chrono::seconds(10);  // from accept or connect to established
+  Duration handshake_timeout = std::chrono::seconds(10);    // from accept or connect to established
+  Duration proxy_header_timeout = std::chrono::seconds(2);  // of the same; from accept
   Duration connect_timeout = std::chrono::seconds(3);
   Duration send_stall_timeout = std::chrono::seconds(60);  // a send that makes no progress
   // After the FIN: so long with nothing acknowledged ends it.

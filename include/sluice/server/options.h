@@ -9,6 +9,7 @@
 #include "sluice/backend/backend_set.h"
 #include "sluice/backend/health_probe.h"
 #include "sluice/http2/session.h"
+#include "sluice/io/network.h"
 #include "sluice/io/ring.h"
 #include "sluice/kubernetes/identity_fields.h"
 #include "sluice/net/transport.h"
@@ -21,6 +22,8 @@ struct ClientOptions {
   http2::SessionOptions session;
   Duration head_timeout = std::chrono::seconds(10);  // preface and first SETTINGS; each head
   Duration idle_timeout = std::chrono::minutes(15);  // without streams
+  // Of balancers, whose connections begin with a PROXY header.
+  std::vector<io::Network> proxy_protocol_from;
 
   friend bool operator==(const ClientOptions&, const ClientOptions&) = default;
 };

@@ -172,6 +172,34 @@ TEST_F(ValidateTest, RefusesListenersInEachOthersWay) {
   EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--listen is empty")));
 }
 
+TEST_F(ValidateTest, TakesTheNetworksOfBalancersAndRefusesWhatIsNone) {
+  config_.proxy_protocol_from = {"10.0.0.0/8", "192.0.2.7", "fd00::/8"};
+  const Validation result = check();
+  EXPECT_TRUE(result.valid());
+  EXPECT_THAT(result.warnings, IsEmpty());
+  ASSERT_THAT(result.proxy_protocol_from, SizeIs(3));
+  EXPECT_EQ(result.proxy_protocol_from[1].to_string(), "192.0.2.7/32");
+  config_.proxy_protocol_from = {"10.0.0.1/8", "balancer.example", "fd00::/129", "10.0.0.0/8"};
+  EXPECT_THAT(mistakes(),
+              ElementsAre(HasSubstr("--proxy-protocol-from: \"10.0.0.1/8\" is no network of the "
+                                    "form 192.0.2.0/24 or 2001:db8::/32: it has bits behind"),
+                          HasSubstr("\"balancer.example\" is no network"),
+                          HasSubstr("a number from 0 to 128")));
+  config_.proxy_protocol_from = {"192.0.2.7", "192.0.2.7/32"};
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--proxy-protocol-from=192.0.2.7/32 is given "
+                                                "twice")));
+}
+
+TEST_F(ValidateTest, WarnsWhenEverybodyMayClaimToBeAnybody) {
+  for (const std::string everybody : {"0.0.0.0/0", "::/0"}) {
+    config_.proxy_protocol_from = {everybody};
+    EXPECT_TRUE(check().valid());
+    EXPECT_THAT(check().warnings,
+                ElementsAre(HasSubstr("--proxy-protocol-from=" + everybody +
+                                      ": whoever can connect may claim to be any client")));
+  }
+}
+
 TEST_F(ValidateTest, WarnsWhenTheAdminAddressIsOpen) {
   config_.admin_listen = "0.0.0.0:9180";
   EXPECT_THAT(check().warnings, ElementsAre(HasSubstr("can be reached from outside")));

@@ -40,6 +40,16 @@ TEST(AddressTest, ParsesBothFamiliesAndPrintsThemCanonically) {
   }
 }
 
+TEST(AddressTest, ItsBytesMakeItAgainAndMappedOnesAreIpv4) {
+  for (const std::string_view text : {"192.0.2.7:443", "[2001:db8::7]:443"}) {
+    const Address address = *Address::parse(text);
+    EXPECT_EQ(Address::from_ip(address.ip(), 443), address) << text;
+  }
+  const Address mapped = *Address::parse("[::ffff:192.0.2.7]:443");
+  EXPECT_EQ(Address::from_ip(mapped.ip(), 443).to_string(), "192.0.2.7:443");
+  EXPECT_TRUE(Address().ip().empty());
+}
+
 TEST(AddressTest, RefusesEverythingElseAndSaysWhy) {
   struct Bad {
     std::string text;

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// How a connection opens: a balancer's word about who calls, then the ClientHello; or towards a
+// backend.
+#include <algorithm>
+#include <utility>
+
+#include "sluice/net/connection.h"
+#include "sluice/net/proxy_protocol.h"
+#include "sluice/tls/client_hello.h"
+
+namespace sluice::net {
+namespace {
+
+constexpr std::size_t hello_bytes_max = 64 * 1024;
+
+Error tls_error(std::string why) {
+  return {ErrorKind::tls, Side::self, Retry::never, std::move(why)};
+}
+
+}  // namespace
+
+void Connection::accept(int descriptor, const ContextSelector& select,
+                        std::span<const io::Network> balancers) {
+  select_ = select;
+  tcp_.accept(descriptor);
+  set_deadline(transport_.options().handshake_timeout);
+  tcp_.receive_once();
+  if (io::any_contains(balancers, tcp_.peer())) await_proxy_header();
+}
+
+void Connection::connect(const io::Address& address,
+                         std::shared_ptr<const tls::ClientContext> context,
+                         std::string_view server_name) {
+  tcp_.connect(address);
+  auto engine = tls::Engine::client(std::move(context), server_name);
+  if (!engine) return fail(std::move(engine.error()));
+  engine_ = std::move(*engine);
+}
+
+void Connection::on_connected() {
+  set_phase(Phase::handshaking);
+  set_deadline(transport_.options().handshake_timeout);
+  queue_handshake();
+}
+
+// The header's time is the first part of the handshake's.
+void Connection::await_proxy_header() {
+  set_phase(Phase::proxy_header);
+  const TransportOptions& options = transport_.options();
+  const Duration timeout = std::min(options.proxy_header_timeout, options.handshake_timeout);
+  handshake_time_left_ = options.handshake_timeout - timeout;
+  set_deadline(timeout);
+}
+
+void Connection::read_proxy_header() {
+  const ProxyHeader header = net::read_proxy_header(held_);
+  switch (header.status) {
+    case ProxyHeader::Status::incomplete: return tcp_.receive_once();
+    case ProxyHeader::Status::invalid:
+      return fail({ErrorKind::protocol, Side::client, Retry::never,
+                   "no PROXY header: " + std::string(header.why)},
+                  Phase::refused);
+    case ProxyHeader::Status::complete: break;
+  }
+  held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(header.bytes));
+  if (header.source) client_ = std::make_unique<const io::Address>(*header.source);
+  const Duration left = handshake_deadline_.deadline() - transport_.reactor().now();
+  set_deadline(handshake_time_left_ + std::max(left, Duration::zero()));
+  set_phase(header.source || !held_.empty() ? Phase::opening : Phase::unnamed);
+  read_hello();
+}
+
+void Connection::read_hello() {
+  if (state() != State::opening) return;  // by a mistake of ours
+  if (held_.size() > hello_bytes_max) {
+    return fail({ErrorKind::limit, Side::self, Retry::never, "the ClientHello is too long"});
+  }
+  tls::ClientHello hello = tls::peek_client_hello(held_);
+  switch (hello.status) {
+    case tls::ClientHello::Status::incomplete: return tcp_.receive_once();
+    case tls::ClientHello::Status::plain_http:
+      return fail(tls_error("an HTTP request without TLS"), Phase::without_tls);
+    case tls::ClientHello::Status::invalid:
+      return fail(tls_error(net::read_proxy_header(held_).status == ProxyHeader::Status::complete
+                                ? "a PROXY header that nobody has asked for"
+                                : "not a TLS ClientHello"));
+    case tls::ClientHello::Status::complete: break;
+  }
+  server_name_ = std::move(hello.server_name);
+  std::shared_ptr<const tls::ServerContext> context = select_(server_name_);
+  if (context == nullptr) return fail(tls_error("no such server name"));
+  auto engine = tls::Engine::server(std::move(context));
+  if (!engine) return fail(std::move(engine.error()));
+  engine_ = std::move(*engine);
+  set_phase(Phase::handshaking);
+  queue_handshake();
+}
+
+}  // namespace sluice::net
