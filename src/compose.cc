@@ -160,6 +160,8 @@ proxy::ProxyOptions proxy_options(const Validation& valid) {
   proxy.replay_body_bytes = config.replay_body_bytes;
   proxy.replay_body_bytes_per_worker = config.replay_body_bytes_per_worker;
   proxy.body_bytes_per_worker = config.body_bytes_per_worker;
+  proxy.anonymous_requests_per_address = config.anonymous_requests_per_address;
+  proxy.unproven_requests_per_address = config.unproven_requests_per_address;
   proxy.body_bytes_per_client = config.body_bytes_per_client != 0
                                     ? config.body_bytes_per_client
                                     : config.body_bytes_per_worker / 4;

@@ -152,6 +152,7 @@ void ConnectionPool::State::open(BackendStream& stream, const OpenRequest& reque
                       .stay = request.stay,
                       .standing = request.standing,
                       .client = request.client,
+                      .connection = request.connection,
                       .slot = {},
                       .waiting_since = now()});
   asked_for_[static_cast<std::size_t>(request.stay)] = true;

@@ -26,8 +26,9 @@ void WaitingRoom::push(BackendStream& stream) {
   CHECK(!stream.in_fair_queue());
   const BackendStream::Carriage& carriage = stream.carriage();
   turns(carriage.stay, carriage.behind)
-      .push(stream,
-            {.client = carriage.client, .lane = static_cast<std::size_t>(carriage.standing)});
+      .push(stream, {.client = carriage.client,
+                     .lane = static_cast<std::size_t>(carriage.standing),
+                     .part = carriage.connection});
   ++count_of(stream);
 }
 

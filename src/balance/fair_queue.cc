@@ -34,17 +34,41 @@ FairQueue::Client& FairQueue::client_of(const FairShare& share, bool first) {
   return client;
 }
 
+FairQueue::Part& FairQueue::part_of(Client& client, const FairShare& share, bool first) {
+  const PartKey key{client.key, share.part};
+  const auto [found, added] = parts_.try_emplace(key);
+  Part& part = found->second;
+  if (added) part.key = key;
+  if (first) {
+    part.unlink();
+    client.parts.push_front(part);
+  } else if (added) {
+    client.parts.push_back(part);
+  }
+  return part;
+}
+
+void FairQueue::insert(FairWaiter& waiter, bool first) {
+  Client& client = client_of(waiter.share_, first);
+  Part& part = part_of(client, waiter.share_, first);
+  if (first) {
+    part.waiters.push_front(waiter);
+  } else {
+    part.waiters.push_back(waiter);
+  }
+  ++client.size;
+  ++size_;
+  waiter.queue_ = this;
+  waiter.client_ = &client;
+  waiter.part_ = &part;
+}
+
 void FairQueue::push(FairWaiter& waiter, const FairShare& share) {
   CHECK(waiter.queue_ == nullptr);
   CHECK_LT(share.lane, lanes_.size());
   waiter.share_ = share;
   waiter.share_.cost = std::clamp(share.cost, 1U, cost_max);
-  Client& client = client_of(share, false);
-  client.waiters.push_back(waiter);
-  ++client.size;
-  ++size_;
-  waiter.queue_ = this;
-  waiter.client_ = &client;
+  insert(waiter, false);
 }
 
 // A lane has as many turns in a row as it has weight; one where nobody waits saves none.
@@ -65,7 +89,8 @@ FairWaiter* FairQueue::pop() {
   Lane& lane = next_lane();
   for (;;) {
     Client& client = lane.clients.front();
-    FairWaiter& waiter = client.waiters.front();
+    Part& part = client.parts.front();
+    FairWaiter& waiter = part.waiters.front();
     if (client.deficit < waiter.share_.cost) {
       // What is dear waits some rounds; nobody waits for it.
       ++client.deficit;
@@ -78,6 +103,8 @@ FairWaiter* FairQueue::pop() {
     client.deficit -= waiter.share_.cost;
     client.unlink();
     lane.clients.push_back(client);
+    part.unlink();
+    client.parts.push_back(part);
     if (--lane.credit == 0) lane_ = (lane_ + 1) % lanes_.size();
     take(waiter);
     return &waiter;
@@ -86,16 +113,10 @@ FairWaiter* FairQueue::pop() {
 
 void FairQueue::give_back(FairWaiter& waiter) {
   CHECK(waiter.queue_ == nullptr);
-  const FairShare& share = waiter.share_;
-  CHECK_LT(share.lane, lanes_.size());
-  Client& client = client_of(share, true);
-  client.deficit += share.cost;
-  client.waiters.push_front(waiter);
-  ++client.size;
-  ++size_;
-  waiter.queue_ = this;
-  waiter.client_ = &client;
-  lane_ = share.lane;
+  CHECK_LT(waiter.share_.lane, lanes_.size());
+  insert(waiter, true);
+  waiter.client_->deficit += waiter.share_.cost;
+  lane_ = waiter.share_.lane;
   ++lanes_[lane_].credit;
 }
 
@@ -107,9 +128,12 @@ void FairQueue::remove(FairWaiter& waiter) {
 
 void FairQueue::take(FairWaiter& waiter) {
   Client& client = *waiter.client_;
+  Part& part = *waiter.part_;
   static_cast<ListNode<FairWaiterTag>&>(waiter).unlink();
   waiter.queue_ = nullptr;
   waiter.client_ = nullptr;
+  waiter.part_ = nullptr;
+  if (part.waiters.empty()) parts_.erase(part.key);
   --client.size;
   --size_;
   // With nothing to wait for it saves nothing up, either.

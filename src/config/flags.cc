@@ -306,6 +306,20 @@ const std::vector<Group>& table() {
             "proven one by address (IPv6: the first 64 bits); above it this client's requests get "
             "429. 0: a quarter of --body-bytes-per-worker.",
             {0, std::uint64_t{1} << 44}},
+           {"anonymous-requests-per-address",
+            "N",
+            &Config::anonymous_requests_per_address,
+            "Requests without any credential that have no answer yet, of one address (IPv6: the "
+            "first "
+            "64 bits) in one worker; further ones get 429 at once. /livez, /readyz and /healthz "
+            "are "
+            "not counted.",
+            {1, 1 << 20}},
+           {"unproven-requests-per-address",
+            "N",
+            &Config::unproven_requests_per_address,
+            "The same with bearer tokens that have not been taken by an API server here yet.",
+            {1, 1 << 20}},
            {"shutdown-delay-duration", "DURATION", &Config::shutdown_delay_duration,
             "After SIGTERM: how long to serve on as not ready, until balancers have noticed.",
             between(Duration::zero(), hours(1))},

@@ -40,10 +40,22 @@ std::expected<ClientAccount*, NotAdmitted> admit(RequestPlan& plan, http::Reques
   if (plan.identity_fields_dropped > 0) {
     shared.count(parts.metrics.identity_fields_dropped, plan.identity_fields_dropped);
   }
-  ClientAccount& account = shared.accounts.open(plan.client, client.last_account());
+  ClientAccount& account =
+      shared.accounts.open(plan.client, client.facts().keys.network, client.last_account());
   if (shared.budget.used_up_by(account) && !is_never_shed(plan, client.facts())) {
     return no_room(plan, ReplyReason::client_overloads,
                    "the proxy holds too many bytes for this client already", shared);
+  }
+  const ProxyOptions& options = shared.options;
+  if (plan.standing == backend::Standing::stranger && !is_probe(plan) &&
+      account.anonymous >= options.anonymous_requests_per_address) {
+    return no_room(plan, ReplyReason::anonymous_share,
+                   "too many requests without a credential wait for this address already", shared);
+  }
+  if (plan.standing == backend::Standing::unproven &&
+      account.unproven >= options.unproven_requests_per_address) {
+    return no_room(plan, ReplyReason::unproven_share,
+                   "too many requests with unknown tokens wait for this address already", shared);
   }
   return &account;
 }

@@ -44,6 +44,8 @@ class BodyFlow {
 
   std::size_t pending() const { return queue_.pending(); }
   bool empty() const { return queue_.appended() == 0; }
+  // What its client is charged for it.
+  std::size_t charged_bytes() const { return held_.bytes() + lent_.bytes(); }
   // Bytes that have left, each counted once.
   std::uint64_t passed() const { return passed_; }
   // For looking at a short body before it goes anywhere.

@@ -33,6 +33,7 @@ bool Dispatch::send(const RequestPlan& plan, bool has_body) {
                  .ends_connection = plan.anonymous,
                  .stay = stay_of(plan.request_class),
                  .client = plan.client,
+                 .connection = plan.connection,
                  .standing = plan.standing});
   return true;
 }

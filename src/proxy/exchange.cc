@@ -57,6 +57,7 @@ void Exchange::begin(SlotId id, ClientSide& client, ClientStream stream, http::R
   CHECK(client_ == nullptr);
   CHECK(!deadline_.waits());
   CHECK_EQ(heads_.bytes(), std::size_t{0});
+  CHECK(!unanswered_.held());
   id_ = id;
   client_ = &client;
   client_stream_ = stream;
@@ -94,6 +95,9 @@ void Exchange::start(bool request_complete) {
 // From here on it is known whose it is.
 void Exchange::charge(ClientAccount& account) {
   account_ = AccountRef(account);
+  using backend::Standing;
+  if (plan_.standing == Standing::unproven) unanswered_ = CountLease(account.unproven);
+  if (plan_.standing == Standing::stranger) unanswered_ = CountLease(account.anonymous);
   heads_.charge(account);
   upload_.body().charge(account);
   answer_.body().charge(account);
@@ -182,6 +186,7 @@ void Exchange::unanswered(ReplyReason reason, Retry known, std::string_view mess
 void Exchange::reply(ReplyReason reason, LocalReply&& reply) {
   CHECK(!begun());
   CHECK(client_ != nullptr);
+  unanswered_.release();
   shared_.count(metrics().local_replies.at(reason));
   if (record_.reason.empty()) record_.reason = to_string(reason);
   record_.ended_by = EndedBy::local_reply;
@@ -211,12 +216,27 @@ void Exchange::deadline_passed() {
 
 void Exchange::answer_overdue() {
   if (now() < upload_.last_byte() + shared_.options.request_timeout) return arm_deadline();
-  unanswered(ReplyReason::timeout,
-             upload_.body().untouched() &&
-                     dispatch_.stream().state() != backend::BackendStream::State::open
-                 ? Retry::not_executed
-                 : Retry::never,
-             "the API server did not answer in time");
+  unanswered(ReplyReason::timeout, given_up(), "the API server did not answer in time");
+}
+
+Retry Exchange::given_up() const {
+  const bool sent = dispatch_.stream().state() == backend::BackendStream::State::open;
+  return upload_.body().untouched() && !sent ? Retry::not_executed : Retry::never;
+}
+
+std::size_t Exchange::charged_bytes() const {
+  return heads_.bytes() + upload_.body().charged_bytes() + answer_.body().charged_bytes();
+}
+
+bool Exchange::may_make_room() const {
+  return client_ != nullptr && !is_never_shed(plan_, client_->facts());
+}
+
+void Exchange::make_room() {
+  record_.reason = "its client holds most of what the proxy may hold";
+  shared_.count(metrics().made_room);
+  if (begun()) return cut(Cut::stalled, EndedBy::client_stalled);
+  unanswered(ReplyReason::overloaded, given_up(), record_.reason);
 }
 
 // A watch or a log that nobody reads (a pager in front of kubectl) may stand still for as long as
@@ -257,6 +277,7 @@ void Exchange::finish() {
   upload_.body().end();
   answer_.body().end();
   heads_.release();
+  unanswered_.release();
   account_.reset();
   CHECK(dispatch_.idle());
   CHECK_EQ(answer_.body().pending(), std::size_t{0});

@@ -58,6 +58,15 @@ class Exchange final : public backend::StreamHandler {
   // waits for it. One that may not do so is ended instead.
   bool look_for_stall();
 
+  // Whose it is, and the bytes that it holds of it; null: nobody's.
+  const ClientAccount* account() const { return account_.get(); }
+  // Null when it has ended.
+  const ClientFacts* client() const { return client_ == nullptr ? nullptr : &client_->facts(); }
+  std::size_t charged_bytes() const;
+  // It ends, so that others have room. Not what must always be served.
+  bool may_make_room() const;
+  void make_room();
+
   // Plans the end of a watch that is past its first burst: our own stop, or its client's limit.
   void plan_end(const EndWindow& window);
   // Its end: resets a watch that is still in its first burst.
@@ -129,6 +138,8 @@ class Exchange final : public backend::StreamHandler {
   // The end.
   void deadline_passed();
   void answer_overdue();
+  // What is known of the execution of a request that we give up.
+  Retry given_up() const;
   ExchangeView view() const;
   void cut(Cut how, observability::EndedBy ended_by);
   void finish();
@@ -148,6 +159,7 @@ class Exchange final : public backend::StreamHandler {
   Answer answer_;
   Watch watch_;
   AccountRef account_;  // of its client, until finish()
+  CountLease unanswered_;
   BytesLease heads_;
   ExchangeRecord record_;
 };

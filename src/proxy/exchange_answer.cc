@@ -26,6 +26,7 @@ void Exchange::on_response(http::ResponseHead&& head, bool end_of_stream) {
   CHECK(dispatch_.counted());
   shared_.parts.cells.observe(metrics().head_seconds,
                               static_cast<std::uint64_t>((now() - record_.started).count()));
+  unanswered_.release();
   const Verdict verdict = judge_head(head, plan_);
   if (verdict == Verdict::identity_refused) return identity_refused();
   learn_credential(head);
@@ -59,6 +60,7 @@ void Exchange::learn_credential(const http::ResponseHead& head) {
   TokenProofs& proofs = shared_.proofs;
   switch (judge_token(head, head_.method, plan_)) {
     case TokenVerdict::proven:
+      client_->last_token().note_proof();
       if (plan_.standing == backend::Standing::proven && !proofs.any_doubted()) return;
       return proofs.prove(plan_.token, client_->facts().keys.network);
     case TokenVerdict::refused: return proofs.refuse(plan_.token);

@@ -10,6 +10,7 @@
 #include "exchange.h"
 #include "shared.h"
 #include "sluice/base/check.h"
+#include "sluice/observability/log.h"
 
 namespace sluice::proxy {
 namespace {
@@ -21,6 +22,9 @@ constexpr std::size_t spare_bytes_max = 2 * http::usual_head_bytes;
 constexpr int looks_per_timeout = 4;
 constexpr std::uint32_t looks_at_once = 1024;
 constexpr Duration looks_pause = std::chrono::milliseconds(10);
+// Making room walks over everything.
+constexpr Duration room_pause = std::chrono::milliseconds(20);
+constexpr Duration room_log_pause = std::chrono::seconds(1);
 
 std::vector<std::string> names_of(const backend::Cluster& cluster) {
   std::vector<std::string> names;
@@ -73,6 +77,9 @@ ProxyMetrics::ProxyMetrics(metrics::Registry& registry, const backend::Cluster& 
           "sluice_stalled_streams_ended_total",
           "Streams reset because their client took nothing of what waited for it.",
           {{"class", {"ordinary", "long_running"}}})),
+      made_room(registry.counter(
+          "sluice_requests_ended_for_room_total",
+          "Requests ended because the worker's bytes were used up and their client held most.")),
       stalled(registry.gauge("sluice_stalled_streams",
                              "Watches and other long-running requests whose clients take nothing "
                              "of what waits for them.")),
@@ -123,6 +130,9 @@ class Proxy::State final : public ExchangeOwner {
   void for_each(const std::function<void(Exchange&)>& what);
   std::size_t exchanges() const { return exchanges_.size(); }
   Shared& shared() { return shared_; }
+  // The worker's bytes are used up: who holds more than an equal share loses half of it, the
+  // largest requests first.
+  void make_room();
 
  private:
   void exchange_finished(SlotId id) override;
@@ -137,6 +147,8 @@ class Proxy::State final : public ExchangeOwner {
   std::vector<std::unique_ptr<Exchange>> spare_;  // for reuse: their memory is warm
   std::uint32_t next_checked_ = 0;  // slot at which the look for stalled streams goes on
   std::int64_t stalled_ = 0;        // found in this round
+  Instant next_room_{};             // when room may be made again
+  Instant next_room_log_{};
   io::Timer stall_timer_;
   io::TurnEnd reap_;
 };
@@ -198,6 +210,36 @@ void Proxy::State::reap() {
   finished_.clear();
 }
 
+void Proxy::State::make_room() {
+  if (shared_.now() < next_room_) return;
+  next_room_ = shared_.now() + room_pause;
+  const auto largest = shared_.accounts.largest();
+  if (!largest) return;
+  std::vector<std::pair<std::size_t, SlotId>> held;
+  exchanges_.for_each([&](SlotId id, const auto& exchange) {
+    const ClientAccount* account = exchange->account();
+    if (account == nullptr || !largest->includes(*account) || !exchange->may_make_room()) return;
+    held.emplace_back(exchange->charged_bytes(), id);
+  });
+  if (held.empty()) return;
+  std::ranges::sort(held, std::greater{}, &std::pair<std::size_t, SlotId>::first);
+  if (shared_.now() >= next_room_log_) {
+    next_room_log_ = shared_.now() + room_log_pause;
+    const ClientFacts& most = *(*exchanges_.find(held.front().second))->client();
+    log::warning("the worker's bytes are used up: who holds most loses requests",
+                 {{"client", most.peer},
+                  {"user", most.identity ? std::string_view(most.identity->user) : ""},
+                  {"whole_network", largest->whole_network},
+                  {"bytes", largest->bytes}});
+  }
+  std::size_t ended = 0;
+  for (const auto& [bytes, id] : held) {
+    if (ended >= largest->bytes / 2) return;
+    ended += bytes;
+    if (Exchange* exchange = find(id)) exchange->make_room();
+  }
+}
+
 void Proxy::State::look_for_stalls() {
   const std::uint32_t end = std::min(exchanges_.slots(), next_checked_ + looks_at_once);
   exchanges_.for_each_in(next_checked_, end, [this](SlotId, const auto& exchange) {
@@ -222,7 +264,10 @@ Proxy::~Proxy() = default;
 
 SlotId Proxy::start(ClientSide& client, ClientStream stream, http::RequestHead&& head,
                     bool end_of_stream) {
-  state_->shared().replays.earn();
+  Shared& shared = state_->shared();
+  shared.replays.earn();
+  if (shared.budget.used_up()) [[unlikely]]
+    state_->make_room();
   SlotId id;
   state_->begin(client, stream, std::move(head), id).start(end_of_stream);
   return id;
@@ -273,11 +318,14 @@ void Proxy::plan_end(SlotId id, const EndWindow& window) {
   if (Exchange* exchange = state_->find(id)) exchange->plan_end(window);
 }
 
-ClientKeys Proxy::keys(std::string_view address, std::string_view user) const {
-  const TokenProofs& names = state_->shared().proofs;
+ClientKeys Proxy::keys(std::string_view address, std::string_view user) {
+  Shared& shared = state_->shared();
+  const TokenProofs& names = shared.proofs;
   const std::string network = network_of(address);
+  const std::string connection = "\n" + std::to_string(++shared.connections);
   return {.network = names.hash(network).low,
-          .user = names.hash(network + '\n' + std::string(user)).low};
+          .user = names.hash(network + '\n' + std::string(user)).low,
+          .connection = names.hash(connection).low};
 }
 
 std::size_t Proxy::exchanges() const { return state_->exchanges(); }

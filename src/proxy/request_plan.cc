@@ -3,6 +3,7 @@
 #include "request_plan.h"
 
 #include <algorithm>
+#include <array>
 
 #include "sluice/http/connection_fields.h"
 
@@ -52,6 +53,7 @@ std::expected<void, Refusal> plan_identity(RequestPlan& plan, http::RequestHead&
   http::remove_connection_fields(head.fields);
   const Credential credential = kubernetes::classify_credential(head.fields);
   plan.client = client.keys.network;
+  plan.connection = client.keys.connection;
   if (identified) {
     plan.pool = client.anonymous ? PoolKind::suspect_identity : PoolKind::identity;
     plan.user = client.identity->user;
@@ -65,8 +67,12 @@ std::expected<void, Refusal> plan_identity(RequestPlan& plan, http::RequestHead&
     const bool proven = proofs.proven(plan.token);
     plan.pool = proven ? PoolKind::bearer : PoolKind::suspect;
     plan.standing = proven ? Standing::proven : Standing::unproven;
-    // Whoever makes tokens up is one client all the same.
-    if (proven) plan.client ^= plan.token.low;
+    // Whoever makes tokens up is one client all the same; but renewals do not wait for them.
+    if (proven) {
+      plan.client ^= plan.token.low;
+    } else if (last.has_proven()) {
+      plan.client = plan.connection;
+    }
   } else if (const auto why = unauthenticated(client, credential)) {
     return std::unexpected(
         Refusal{ReplyReason::unauthenticated, 401, "Unauthorized", kubernetes::to_string(*why)});
@@ -78,6 +84,12 @@ std::expected<void, Refusal> plan_identity(RequestPlan& plan, http::RequestHead&
   kubernetes::IdentityFields::append_forwarded_for(client.address, head.fields);
   if (identified) policy.fields.append(*client.identity, head.fields);
   return {};
+}
+
+bool is_probe(const RequestPlan& plan) {
+  if (plan.info.is_resource) return false;
+  return std::ranges::any_of(std::array{"/livez", "/readyz", "/healthz"},
+                             [&](std::string_view path) { return plan.info.path == path; });
 }
 
 bool is_never_shed(const RequestPlan& plan, const ClientFacts& client) {

@@ -32,8 +32,10 @@ struct RequestPlan {
   std::string_view user;  // for whom we vouch; lives as long as the client's connection
   bool bearer = false;    // a token decides; this one:
   TokenHash token;
-  bool anonymous = false;    // no credential at all
-  std::uint64_t client = 0;  // among whom things are shared, see ClientKeys
+  bool anonymous = false;  // no credential at all
+  // Among whom things are shared, and within it, see ClientKeys.
+  std::uint64_t client = 0;
+  std::uint64_t connection = 0;
   backend::Standing standing = backend::Standing::stranger;
   std::size_t identity_fields_dropped = 0;
 };
@@ -51,6 +53,9 @@ std::expected<RequestPlan, Refusal> plan_request(const http::RequestHead& head);
 std::expected<void, Refusal> plan_identity(RequestPlan& plan, http::RequestHead& head,
                                            const ClientFacts& client, const IdentityPolicy& policy,
                                            TokenProofs& proofs, LastToken& last, WallTime now);
+
+// A balancer's or a service manager's question whether the API server lives.
+bool is_probe(const RequestPlan& plan);
 
 // What must be served as long as anything is, because a cluster falls apart without it: leases,
 // node status, reviews of credentials and rights, and the cluster's own components. Proven ones

@@ -40,6 +40,7 @@ struct Shared {
   Budget budget;
   ClientAccounts accounts;
   ReplayBudget replays;
+  std::uint64_t connections = 0;        // of clients, so far
   std::optional<EndWindow> end_window;  // while we drain
 };
 

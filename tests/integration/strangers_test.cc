@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What requests without a credential, and with one that nobody knows yet, cost others.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -18,7 +19,7 @@ class StrangersTest : public IntegrationTest {};
 // Each of theirs costs an API server's connection, so they come one by one; a service account's
 // token is new every hour, and also has to prove itself on such a connection.
 TEST_F(StrangersTest, AFreshTokenDoesNotWaitForAThousandRequestsWithoutCredential) {
-  start({"--workers=1"});
+  start({"--workers=1", "--anonymous-requests-per-address=4096"});
   constexpr std::size_t connections = 4;
   constexpr std::size_t streams = 240;
   std::vector<std::unique_ptr<Http2Client>> strangers;
@@ -43,6 +44,60 @@ TEST_F(StrangersTest, AFreshTokenDoesNotWaitForAThousandRequestsWithoutCredentia
   }
   EXPECT_GT(waiting, connections * streams / 2);
   // Seconds when all wait in one line.
+  EXPECT_LE(slowest, 1s);
+  RecordProperty("slowest_ms", std::to_string(slowest / 1ms));
+}
+
+TEST_F(StrangersTest, BeyondAShareRequestsWithoutACredentialAreRefusedAtOnce) {
+  start({"--workers=1"}, {"--latency=3s"});
+  const auto stranger = connect();
+  std::vector<Http2Client::Id> asked;
+  for (int i = 0; i < 200; ++i) asked.push_back(stranger->ask({.path = "/version"}));
+  const auto refused = [&] {
+    return std::ranges::count_if(asked, [&](Http2Client::Id id) {
+      const Answer& answer = stranger->answer(id);
+      return answer.status == 429 && answer.fields.contains("retry-after");
+    });
+  };
+  EXPECT_TRUE(eventually([&] { return refused() >= 72; }, 2500ms)) << refused();
+  EXPECT_LE(refused(), 72);  // 128 wait
+  EXPECT_EQ(sluice->metric("sluice_local_replies_total", {"anonymous_share"}), 72.0);
+  // A balancer's look is not refused, nor who has a certificate.
+  EXPECT_EQ(connect()->fetch({.path = "/readyz"}).status, 200);
+  EXPECT_EQ(connect(&credentials.alice)->fetch({.path = std::string(object_path)}).status, 200);
+}
+
+// All of them come from one address, as behind a NAT.
+TEST_F(StrangersTest, ATokenIsNotDelayedByMadeUpOnesOfItsAddress) {
+  start({"--workers=1"});
+  const auto known = connect();
+  EXPECT_EQ(known->fetch({.path = std::string(object_path), .fields = bearer("token-0")}).status,
+            200);
+  constexpr std::size_t connections = 4;
+  constexpr std::size_t streams = 240;
+  std::vector<std::unique_ptr<Http2Client>> strangers;
+  std::vector<std::vector<Http2Client::Id>> asked(connections);
+  for (std::size_t i = 0; i < connections; ++i) {
+    strangers.push_back(connect());
+    for (std::size_t k = 0; k < streams; ++k) {
+      asked[i].push_back(strangers[i]->ask(
+          {.path = "/version", .fields = bearer(fmt::format("made-up-{}-{}", i, k))}));
+    }
+  }
+  Duration slowest{};
+  const auto fetch = [&](Http2Client& client, int token) {
+    const Answer& answer = client.fetch(
+        {.path = std::string(object_path), .fields = bearer("token-" + std::to_string(token))});
+    EXPECT_EQ(answer.status, 200) << answer.describe();
+    slowest = std::max<Duration>(slowest, answer.ended_at - answer.asked);
+  };
+  for (int token = 1; token < 4; ++token) fetch(*known, token);      // renewals
+  for (int token = 4; token < 8; ++token) fetch(*connect(), token);  // newcomers
+  std::size_t waiting = 0;
+  for (std::size_t i = 0; i < connections; ++i) {
+    for (const Http2Client::Id id : asked[i]) waiting += strangers[i]->answer(id).over ? 0U : 1U;
+  }
+  EXPECT_GT(waiting, connections * streams / 4);
   EXPECT_LE(slowest, 1s);
   RecordProperty("slowest_ms", std::to_string(slowest / 1ms));
 }

@@ -116,7 +116,8 @@ class BackendStream : public ListNode<WaitingTag>,
     bool behind = false;  // waits behind those whose clients hold less than their share
     Stay stay = Stay::brief;
     Standing standing = Standing::proven;
-    std::uint64_t client = 0;    // see OpenRequest
+    std::uint64_t client = 0;  // see OpenRequest
+    std::uint64_t connection = 0;
     bool request_sent = false;   // its END_STREAM included
     bool answered = false;       // a final head was seen
     bool ended_cleanly = false;  // the backend has ended its direction

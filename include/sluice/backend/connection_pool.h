@@ -50,8 +50,10 @@ struct OpenRequest {
   // it on its connection.
   bool ends_connection = false;
   Stay stay = Stay::brief;
-  // Who asks, as a keyed hash: clients get places in turns.
+  // Who asks, and on which of its connections, as keyed hashes: clients get places in turns, and
+  // within them connections.
   std::uint64_t client = 0;
+  std::uint64_t connection = 0;
   Standing standing = Standing::proven;
 };
 

@@ -3,8 +3,9 @@
 // robin (M. Shreedhar, G. Varghese: Efficient Fair Queueing Using Deficit Round-Robin, 1995).
 //
 // Lanes, of which each client's waiters belong to one, share by weight; the clients of a lane share
-// equally, whatever their waiters cost; a client's own waiters go in the order in which they came.
-// So a client that queues a thousand delays another one's first by one turn.
+// equally, whatever their waiters cost; the parts of a client (its connections, say) take turns,
+// and each part's own waiters go in the order in which they came. So a client that queues a
+// thousand delays another one's first by one turn, and a part of a client that of another part.
 //
 // Pure; one thread. What waits belongs to its owner and leaves when it is destroyed.
 #pragma once
@@ -21,11 +22,13 @@ namespace sluice::balance {
 
 struct FairWaiterTag;
 struct FairClientTag;
+struct FairPartTag;
 
 // For whom something waits.
 struct FairShare {
   std::uint64_t client = 0;  // a name that nobody can choose: a keyed hash
   std::size_t lane = 0;
+  std::uint64_t part = 0;  // of the client; as hard to choose
   std::uint32_t cost = 1;  // of a turn; 1 to FairQueue::cost_max
 };
 
@@ -63,14 +66,25 @@ class FairQueue {
     std::size_t lane = 0;
     friend bool operator==(const Key&, const Key&) = default;
   };
+  struct PartKey {
+    Key client;
+    std::uint64_t part = 0;
+    friend bool operator==(const PartKey&, const PartKey&) = default;
+  };
   struct Hasher {
-    // Names of clients are keyed hashes themselves.
+    // Names are keyed hashes themselves.
     std::size_t operator()(const Key& key) const { return key.client ^ key.lane; }
+    std::size_t operator()(const PartKey& key) const { return operator()(key.client) ^ key.part; }
+  };
+  struct Client;
+  struct Part : ListNode<FairPartTag> {
+    PartKey key;
+    List<FairWaiter, FairWaiterTag> waiters;
   };
   // Exists while something of it waits.
   struct Client : ListNode<FairClientTag> {
     Key key;
-    List<FairWaiter, FairWaiterTag> waiters;
+    List<Part, FairPartTag> parts;  // the next one first; in each somebody waits
     std::size_t size = 0;
     std::uint32_t deficit = 0;
   };
@@ -81,12 +95,15 @@ class FairQueue {
   };
 
   Client& client_of(const FairShare& share, bool first);
+  Part& part_of(Client& client, const FairShare& share, bool first);
+  void insert(FairWaiter& waiter, bool first);
   Lane& next_lane();
   void take(FairWaiter& waiter);
 
   std::vector<Lane> lanes_;
   std::size_t lane_ = 0;
   std::unordered_map<Key, Client, Hasher> clients_;
+  std::unordered_map<PartKey, Part, Hasher> parts_;
   std::size_t size_ = 0;
 };
 
@@ -105,6 +122,7 @@ class FairWaiter : public ListNode<FairWaiterTag> {
   friend class FairQueue;
   FairQueue* queue_ = nullptr;
   FairQueue::Client* client_ = nullptr;
+  FairQueue::Part* part_ = nullptr;
   FairShare share_;
 };
 

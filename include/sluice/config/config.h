@@ -111,7 +111,11 @@ struct Config {
   std::uint64_t send_buffer_bytes = net::TransportOptions{}.send_buffer_bytes;
   std::uint64_t body_bytes_per_worker =
       proxy::ProxyOptions{}.body_bytes_per_worker;  // bodies held at any moment
-  std::uint64_t body_bytes_per_client = 0;          // of them, in one worker; 0: a quarter
+  std::uint32_t anonymous_requests_per_address =
+      proxy::ProxyOptions{}.anonymous_requests_per_address;  // without an answer yet, in one worker
+  std::uint32_t unproven_requests_per_address =
+      proxy::ProxyOptions{}.unproven_requests_per_address;  // the same
+  std::uint64_t body_bytes_per_client = 0;                  // of them, in one worker; 0: a quarter
   Duration shutdown_delay_duration = std::chrono::seconds(5);
   Duration drain_timeout = std::chrono::seconds(60);
   std::string admin_listen = "127.0.0.1:9180";  // empty: none

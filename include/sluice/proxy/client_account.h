@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What one client makes a worker hold, all of its connections and requests together. An account
-// lives as long as somebody refers to it. One thread.
+// What one client makes a worker hold and do, all of its connections and requests together. An
+// account lives as long as somebody refers to it. One thread.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 
@@ -14,8 +15,13 @@ class ClientAccounts;
 
 struct ClientAccount {
   std::size_t bytes = 0;
+  // Requests that travel and have no answer yet: without a credential, and with a token that has
+  // proven nothing.
+  std::uint32_t anonymous = 0;
+  std::uint32_t unproven = 0;
   std::uint32_t references = 0;
-  std::uint64_t client = 0;  // its name, see ClientKeys
+  std::uint64_t client = 0;   // its name, see ClientKeys
+  std::uint64_t network = 0;  // where it comes from
   ClientAccounts* owner = nullptr;
 };
 
@@ -40,6 +46,30 @@ class AccountRef {
   ClientAccount* account_ = nullptr;
 };
 
+// One of something that an account counts, until it is released. Move-only; outlived by the
+// account.
+class CountLease {
+ public:
+  CountLease() = default;
+  explicit CountLease(std::uint32_t& count) : count_(&count) { ++count; }
+  CountLease(CountLease&& other) noexcept : count_(std::exchange(other.count_, nullptr)) {}
+  CountLease& operator=(CountLease&& other) noexcept {
+    if (this == &other) return *this;
+    release();
+    count_ = std::exchange(other.count_, nullptr);
+    return *this;
+  }
+  ~CountLease() { release(); }
+
+  void release() {
+    if (count_ != nullptr) --*std::exchange(count_, nullptr);
+  }
+  bool held() const { return count_ != nullptr; }
+
+ private:
+  std::uint32_t* count_ = nullptr;
+};
+
 class ClientAccounts {
  public:
   ClientAccounts() = default;
@@ -47,11 +77,24 @@ class ClientAccounts {
   ClientAccounts(const ClientAccounts&) = delete;
   ClientAccounts& operator=(const ClientAccounts&) = delete;
 
-  AccountRef open(std::uint64_t client);
+  AccountRef open(std::uint64_t client, std::uint64_t network);
   // The same for one whose account was the last that its connection asked for, which is kept in
   // `last`: without a search.
-  ClientAccount& open(std::uint64_t client, AccountRef& last);
+  ClientAccount& open(std::uint64_t client, std::uint64_t network, AccountRef& last);
   std::size_t size() const { return accounts_.size(); }
+  // Whoever holds clearly more than an equal share of all that is held: one client; or else all of
+  // one network, where tokens may be made by the thousand. Nobody, where all hold about the same.
+  struct Holder {
+    std::uint64_t client = 0;
+    std::uint64_t network = 0;
+    bool whole_network = false;
+    std::size_t bytes = 0;
+
+    bool includes(const ClientAccount& account) const {
+      return whole_network ? account.network == network : account.client == client;
+    }
+  };
+  std::optional<Holder> largest() const;
 
  private:
   friend class AccountRef;

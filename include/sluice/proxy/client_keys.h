@@ -12,6 +12,7 @@ namespace sluice::proxy {
 struct ClientKeys {
   std::uint64_t network = 0;  // where it comes from: all that is known before an identity is proven
   std::uint64_t user = 0;     // its certificate's user, at this network
+  std::uint64_t connection = 0;
 };
 
 // What stands for where an IP address is: an IPv4 address alone, also when it is mapped into IPv6;

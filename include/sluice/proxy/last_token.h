@@ -30,6 +30,10 @@ class LastToken {
 
   TokenHash hash(std::string_view token, const TokenProofs& proofs);
 
+  // A token was proven on this connection: another one is most likely its renewal.
+  void note_proof() { proven_ = true; }
+  bool has_proven() const { return proven_; }
+
  private:
   // Longer ones are hashed each time.
   static constexpr std::size_t bytes_max = 4096;
@@ -41,6 +45,7 @@ class LastToken {
   std::size_t capacity_ = 0;
   std::size_t size_ = 0;
   TokenHash hash_;
+  bool proven_ = false;
 };
 
 }  // namespace sluice::proxy

@@ -40,6 +40,8 @@ enum class ReplyReason : std::uint8_t {
   timeout,
   overloaded,        // a budget of ours is used up
   client_overloads,  // this client's share of it is
+  anonymous_share,   // too many requests without a credential from its address wait already
+  unproven_share,    // the same with tokens that have proven nothing
 };
 std::string_view to_string(ReplyReason reason);
 

@@ -26,10 +26,14 @@ struct ProxyOptions {
   Duration request_timeout = std::chrono::seconds(75);  // zero: none
   std::size_t replay_body_bytes = 256 * 1024;           // kept per stream
   std::size_t replay_body_bytes_per_worker = 64 * 1024 * 1024;
-  std::size_t body_bytes_per_worker = 256 * 1024 * 1024;     // above it no exchange is admitted
-  std::size_t body_bytes_per_client = 64 * 1024 * 1024;      // above it none of that client is
-  std::uint32_t stream_window_bytes = 64 * 1024;             // what each stream is granted at first
-  std::uint32_t stream_window_bytes_max = 1024 * 1024;       // what it may grow to
+  std::size_t body_bytes_per_worker = 256 * 1024 * 1024;  // above it no exchange is admitted
+  std::size_t body_bytes_per_client = 64 * 1024 * 1024;   // above it none of that client is
+  std::uint32_t stream_window_bytes = 64 * 1024;          // what each stream is granted at first
+  std::uint32_t stream_window_bytes_max = 1024 * 1024;    // what it may grow to
+  // Requests without an answer yet, above which the same client's further ones are refused: those
+  // without a credential, those with a token that has proven nothing. A client is an address here.
+  std::uint32_t anonymous_requests_per_address = 128;
+  std::uint32_t unproven_requests_per_address = 4096;
   Duration client_stall_timeout = std::chrono::seconds(60);  // without 1 KB of progress
   std::uint32_t replay_budget_percent = 20;
   std::uint32_t tries_max = 3;
@@ -63,6 +67,7 @@ struct ProxyMetrics {
   metrics::CounterTable watches_ended;  // WatchEnd
   metrics::CounterId watches_cut;       // within their first burst, when a drain was over
   metrics::CounterTable stalled_ended;  // ordinary, long-running
+  metrics::CounterId made_room;         // ended because their client held most
   metrics::GaugeId stalled;
   metrics::CounterId identity_fields_dropped;
   metrics::CounterId replay_budget_exhausted;
@@ -130,8 +135,8 @@ class Proxy {
   // Plans the end of a watch that is past its first burst.
   void plan_end(SlotId id, const EndWindow& window);
 
-  // The names of a client at this address with this certificate's user, if any.
-  ClientKeys keys(std::string_view address, std::string_view user) const;
+  // The names of a new connection's client at this address with this certificate's user, if any.
+  ClientKeys keys(std::string_view address, std::string_view user);
 
   std::size_t exchanges() const;
   // One line for people, without anything secret; empty when it has ended.

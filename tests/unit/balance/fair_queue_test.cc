@@ -66,6 +66,32 @@ TEST_F(FairQueueTest, AThousandOfOneDelayAnotherByOneTurn) {
   pop_all(queue);
 }
 
+TEST_F(FairQueueTest, AThousandOfOnePartDelayAnotherPartOfTheClientByOneTurn) {
+  FairQueue queue;
+  for (int i = 0; i < 1000; ++i) push(queue, "many", {.client = 1, .part = 1});
+  EXPECT_EQ(pop(queue), "many");
+  push(queue, "one", {.client = 1, .part = 2});
+  push(queue, "other", {.client = 1, .part = 3});
+  EXPECT_EQ(pop(queue), "many");
+  EXPECT_EQ(pop(queue), "one");
+  EXPECT_EQ(pop(queue), "other");
+  EXPECT_EQ(pop(queue), "many");
+  EXPECT_EQ(pop_all(queue).size(), 997U);
+}
+
+// However many parts it makes itself of.
+TEST_F(FairQueueTest, AClientHasOneTurnHoweverManyPartsItHas) {
+  FairQueue queue;
+  for (std::uint64_t part = 0; part < 1000; ++part) {
+    push(queue, "many", {.client = 1, .part = part});
+  }
+  push(queue, "one", {.client = 2});
+  push(queue, "one", {.client = 2});
+  EXPECT_THAT((std::vector<std::string>{pop(queue), pop(queue), pop(queue), pop(queue)}),
+              ElementsAre("many", "one", "many", "one"));
+  EXPECT_EQ(pop_all(queue).size(), 998U);
+}
+
 TEST_F(FairQueueTest, WhatIsDearIsServedAsManyTimesLessOften) {
   FairQueue queue;
   for (int i = 0; i < 40; ++i) {

@@ -151,7 +151,7 @@ TEST(BytesLeaseTest, PaysBackOnceHoweverItIsMoved) {
 
 TEST_F(BodyFlowTest, WhatItHoldsAndLendsIsItsClientsUntilItEnds) {
   ClientAccounts accounts;
-  AccountRef client = accounts.open(7);
+  AccountRef client = accounts.open(7, 7);
   begin();
   append(10);  // before it is known whose they are
   flow.charge(*client.get());
@@ -172,7 +172,7 @@ TEST_F(BodyFlowTest, WhatItHoldsAndLendsIsItsClientsUntilItEnds) {
 TEST_F(BodyFlowTest, NoWindowGrowsBeyondHalfOfItsClientsShare) {
   Budget small({.bytes_max = 1'000'000, .client_bytes_max = 3000});
   ClientAccounts accounts;
-  AccountRef client = accounts.open(7);
+  AccountRef client = accounts.open(7, 7);
   BodyFlow lean(blocks, small);
   lean.begin(1600, 100'000, now);
   lean.charge(*client.get());
@@ -186,8 +186,8 @@ TEST_F(BodyFlowTest, NoWindowGrowsBeyondHalfOfItsClientsShare) {
 TEST(BytesLeaseTest, ChargesItsClientAndPaysBoth) {
   std::size_t worker = 0;
   ClientAccounts accounts;
-  AccountRef first = accounts.open(1);
-  AccountRef second = accounts.open(2);
+  AccountRef first = accounts.open(1, 1);
+  AccountRef second = accounts.open(2, 2);
   BytesLease lease(worker);
   lease.add(10);
   lease.charge(*first.get());
@@ -210,13 +210,13 @@ TEST(BytesLeaseTest, ChargesItsClientAndPaysBoth) {
 TEST(ClientAccountsTest, AnAccountLivesAsLongAsSomebodyRefersToIt) {
   ClientAccounts accounts;
   AccountRef last;
-  ClientAccount& first = accounts.open(1, last);
-  EXPECT_EQ(&accounts.open(1, last), &first);
+  ClientAccount& first = accounts.open(1, 1, last);
+  EXPECT_EQ(&accounts.open(1, 1, last), &first);
   AccountRef exchange(first);
-  accounts.open(2, last);
+  accounts.open(2, 2, last);
   EXPECT_EQ(accounts.size(), 2U);
   AccountRef moved = std::move(exchange);
-  EXPECT_EQ(accounts.open(1).get(), &first);
+  EXPECT_EQ(accounts.open(1, 1).get(), &first);
   moved.reset();
   EXPECT_EQ(accounts.size(), 1U);
   last.reset();

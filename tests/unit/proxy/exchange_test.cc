@@ -1310,6 +1310,107 @@ TEST_F(ExchangeTest, AClientAboveItsShareIsRefusedAndOthersAreServed) {
   EXPECT_EQ(again.head.status, 200);
 }
 
+// Four of them would use up everything, and each holds no more than it may.
+TEST_F(ExchangeTest, WhoHoldsMostMakesRoomWhenTheWorkersBytesAreUsedUp) {
+  options_.body_bytes_per_worker = 1024 * 1024;
+  options_.body_bytes_per_client = 600 * 1024;
+  start(1);
+  be_alice();
+  client_.take_at_most(0);
+  std::vector<const Client::Answer*> of_large, of_small;
+  const auto hold = [&](std::uint64_t user, std::size_t bytes, std::string_view path) {
+    client_.change_facts().keys.user = user;
+    const Client::Answer& answer = ask(path);
+    running().back()->answer(200, std::string(bytes, 'x'));
+    simulation_.settle();
+    return &answer;
+  };
+  for (int i = 0; i < 10; ++i) of_large.push_back(hold(1, 60'000, "/api/v1/pods"));
+  for (std::uint64_t user = 2; user < 12; ++user) {
+    of_small.push_back(hold(user, 50'000, "/api/v1/pods"));
+  }
+  client_.change_facts().keys.user = 50;
+  const Client::Answer& newcomer = ask(pod);
+  ASSERT_EQ(running().size(), 1U);
+  answer(*running().back(), 200, "{}");
+  EXPECT_EQ(newcomer.head.status, 200);
+  EXPECT_EQ(replies(ReplyReason::overloaded), 0U);
+  const auto is_cut = [](const Client::Answer* answer) { return answer->reset.has_value(); };
+  EXPECT_GE(std::ranges::count_if(of_large, is_cut), 4);
+  EXPECT_LE(std::ranges::count_if(of_large, is_cut), 6);
+  EXPECT_EQ(std::ranges::count_if(of_small, is_cut), 0);
+  EXPECT_EQ(registry_.total(metrics_->made_room),
+            static_cast<std::uint64_t>(std::ranges::count_if(of_large, is_cut)));
+}
+
+// Whoever holds an equal share has done nothing wrong, and leases are never ended.
+TEST_F(ExchangeTest, NobodyMakesRoomWhereAllHoldTheSameAndWhatMustBeServedStays) {
+  options_.body_bytes_per_worker = 670 * 1024;  // less than eleven answers
+  start(1);
+  be_alice();
+  client_.take_at_most(0);
+  std::vector<const Client::Answer*> all;
+  for (std::uint64_t user = 1; user < 12; ++user) {
+    client_.change_facts().keys.user = user;
+    all.push_back(&ask(user == 1 ? "/apis/coordination.k8s.io/v1/leases" : "/api/v1/pods"));
+    // The lease's client holds most, of which nothing may go.
+    running().back()->answer(200, std::string(user == 1 ? 90'000 : 60'000, 'x'));
+    simulation_.settle();
+  }
+  EXPECT_EQ(ask(pod).head.status, 503);
+  for (const Client::Answer* answer : all) EXPECT_FALSE(answer->reset.has_value());
+}
+
+TEST_F(ExchangeTest, RequestsWithoutACredentialBeyondAShareAreRefusedAtOnce) {
+  options_.anonymous_requests_per_address = 3;
+  set_options_.suspect_connect_spacing = Duration::zero();
+  start(1);
+  authorization_.clear();
+  for (int i = 0; i < 3; ++i) ask("/version");
+  const Client::Answer& fourth = ask("/version");
+  EXPECT_EQ(fourth.head.status, 429);
+  EXPECT_TRUE(fourth.head.fields.contains("retry-after"));
+  EXPECT_EQ(replies(ReplyReason::anonymous_share), 1U);
+  // Neither is a probe refused, nor another address, nor who has a token.
+  const std::size_t before = running().size();
+  ask("/readyz");
+  authorization_ = "Bearer new";
+  ask("/version");
+  authorization_.clear();
+  client_.change_facts().keys.network = 77;
+  ask("/version");
+  EXPECT_EQ(replies(ReplyReason::anonymous_share), 1U);
+  EXPECT_EQ(running().size(), before + 3);
+  // An answer makes room, though it is not taken.
+  client_.change_facts().keys.network = 0;
+  client_.take_at_most(0);
+  for (Request* request : running()) request->answer(200, "{}");
+  simulation_.settle();
+  EXPECT_NE(ask("/version").head.status, 429);
+}
+
+TEST_F(ExchangeTest, UnknownTokensBeyondAShareAreRefusedButNotWhereOneWasProven) {
+  options_.unproven_requests_per_address = 2;
+  set_options_.suspect_connect_spacing = Duration::zero();
+  start(1);
+  const auto ask_with = [&](const std::string& token) -> Client::Answer& {
+    authorization_ = "Bearer " + token;
+    return ask(pod);
+  };
+  ask_with("a");
+  ask_with("b");
+  EXPECT_EQ(ask_with("c").head.status, 429);
+  EXPECT_EQ(replies(ReplyReason::unproven_share), 1U);
+  // One of them is good: what comes on this connection now has a share of its own.
+  client_.change_facts().keys.connection = 5;
+  running().front()->answer(200, "{}");
+  simulation_.settle();
+  Client::Answer& renewed = ask_with("d");
+  EXPECT_EQ(renewed.head.status, 0);
+  ask_with("e");
+  EXPECT_EQ(ask_with("f").head.status, 429);
+}
+
 TEST_F(ExchangeTest, ALongAnswerThatIsTakenQuicklyGrowsItsWindowAndPaysItBack) {
   start(1);
   be_alice();
