@@ -49,7 +49,8 @@ TEST_F(StrangersTest, AFreshTokenDoesNotWaitForAThousandRequestsWithoutCredentia
 }
 
 TEST_F(StrangersTest, BeyondAShareRequestsWithoutACredentialAreRefusedAtOnce) {
-  start({"--workers=1"}, {"--latency=3s"});
+  start({"--workers=1"});
+  apisim->post("/servers/all/set?latency=3s");
   const auto stranger = connect();
   std::vector<Http2Client::Id> asked;
   for (int i = 0; i < 200; ++i) asked.push_back(stranger->ask({.path = "/version"}));
