@@ -92,11 +92,16 @@ std::size_t BackendConnection::count_free_places() {
   if (is_suspect(parts_.kind) && unanswered_ > 0) return 0;
   while (!cancelled_until_.empty() && cancelled_until_.front() <= now())
     cancelled_until_.pop_front();
+  const std::size_t places = room();
+  return is_suspect(parts_.kind) ? std::min<std::size_t>(1, places) : places;
+}
+
+std::size_t BackendConnection::room() const {
+  if (state_ != State::ready) return 0;
   const std::size_t limit =
       std::min(options().streams_per_connection_max, http2_.peer_max_concurrent_streams());
   const std::size_t taken = stream_count_ + cancelled_until_.size();
-  if (taken >= limit) return 0;
-  return is_suspect(parts_.kind) ? 1 : limit - taken;
+  return limit - std::min(limit, taken);
 }
 
 std::optional<Instant> BackendConnection::next_place_held_until() const {
@@ -121,10 +126,9 @@ bool BackendConnection::open(BackendStream& stream) {
   stream.carriage().slot = slot;
   stream.carriage().number = *id;
   streams_.push_back(stream);
-  const BackendStream::Carriage& carriage = stream.carriage();
-  if (stream_count_ == 0) stay_ = carriage.stay;
-  if (carriage.stay == Stay::lasting) owner_.lasting_opened(carriage.client);
+  if (stream_count_ == 0) stay_ = stream.carriage().stay;
   ++stream_count_;
+  owner_.place_taken(stream);
   ++unanswered_;
   ++parts_.counters.streams;
   look_at_places();
@@ -146,7 +150,7 @@ void BackendConnection::detach(BackendStream& stream) {
   CHECK_LE(unanswered_, stream_count_);
   CHECK(slots_.find(stream.carriage().slot) != nullptr);
   slots_.take(stream.carriage().slot);
-  if (stream.carriage().stay == Stay::lasting) owner_.lasting_gone(stream.carriage().client);
+  owner_.place_left(stream);
   look_at_places();
   if (stream_count_ > 0) return;
   unused_since_ = now();
@@ -200,13 +204,17 @@ void BackendConnection::drain() {
   close_if_unused();
 }
 
+void BackendConnection::for_each_stream(const std::function<void(BackendStream&)>& what) {
+  for (BackendStream* stream = streams_.empty() ? nullptr : &streams_.front(); stream != nullptr;
+       stream = streams_.next(*stream)) {
+    what(*stream);
+  }
+}
+
 bool BackendConnection::retire(Retiring who) {
   // Handlers may end their streams while we walk.
   std::vector<SlotId> slots;
-  for (BackendStream* stream = streams_.empty() ? nullptr : &streams_.front(); stream != nullptr;
-       stream = streams_.next(*stream)) {
-    slots.push_back(stream->carriage().slot);
-  }
+  for_each_stream([&](BackendStream& stream) { slots.push_back(stream.carriage().slot); });
   bool any = false;
   for (const SlotId slot : slots) {
     BackendStream** stream = slots_.find(slot);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -46,9 +47,9 @@ class ConnectionOwner {
     friend bool operator==(const Places&, const Places&) = default;
   };
   virtual void places_changed(const Places& before, const Places& now) = 0;
-  // A stream that stays came or went.
-  virtual void lasting_opened(std::uint64_t client) = 0;
-  virtual void lasting_gone(std::uint64_t client) = 0;
+  // A stream came here, or left.
+  virtual void place_taken(BackendStream& stream) = 0;
+  virtual void place_left(BackendStream& stream) = 0;
   // Who waits may take its place, or that of a suspect that was answered.
   virtual void stream_ended() = 0;
   // The same; but its place may be held for a while.
@@ -81,6 +82,8 @@ class BackendConnection final : public Carrier,
   std::size_t free_places() const { return places_.free; }
   Use use() const { return places_.use; }
   void look_at_places();
+  // How many streams more it could carry, one after the other where only one may be unanswered.
+  std::size_t room() const;
   // When the next place comes free that a cancelled stream still holds.
   std::optional<Instant> next_place_held_until() const;
   std::size_t open_streams() const { return stream_count_; }
@@ -97,6 +100,7 @@ class BackendConnection final : public Carrier,
   void check();
   // No new streams; closed when the last one has ended.
   void drain();
+  void for_each_stream(const std::function<void(BackendStream&)>& what);
   // Tells each stream that the connection should be left; whether any of them does now.
   bool retire(Retiring who);
   void terminate();

@@ -62,7 +62,7 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
       CHECK_EQ(used_[use].connections, std::size_t{0});
       CHECK_EQ(used_[use].free, std::size_t{0});
     }
-    CHECK_EQ(shares_.holders(), std::size_t{0});
+    for (const auto& shares : shares_) CHECK(!shares || shares->holders() == 0);
     for (const std::size_t connections : in_state_) CHECK_EQ(connections, std::size_t{0});
   }
 
@@ -89,8 +89,8 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   // ConnectionOwner
   void state_changed(Connected from, Connected to) override;
   void places_changed(const Places& before, const Places& now) override;
-  void lasting_opened(std::uint64_t client) override { shares_.take(client); }
-  void lasting_gone(std::uint64_t client) override { shares_.give_back(client); }
+  void place_taken(BackendStream& stream) override;
+  void place_left(BackendStream& stream) override;
   void stream_ended() override { serve_waiting(); }
   void stream_cancelled() override;
   void connection_ready() override;
@@ -107,7 +107,11 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   bool may_use_another(Stay stay) const;
   bool may_use_any(Stay stay) const;
   std::size_t free_places(Stay stay) const;
-  bool may_take(BackendStream& stream) const;
+  bool may_take(BackendStream& stream);
+  static std::uint64_t holder(BackendStream& stream);
+  std::optional<PlaceShares>& shares_of(Stay stay) {
+    return shares_[static_cast<std::size_t>(stay)];
+  }
   BackendConnection* connection_with_place(Stay stay);
   std::size_t connections_wanted(Stay stay) const;
   void provide_places();
@@ -136,7 +140,8 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   std::array<Used, 4> used_{};                                   // by Use
   std::array<BackendConnection*, 2> recent_{};  // for each Stay, where a place was found last
   std::array<bool, 2> asked_for_{};             // each Stay at all
-  PlaceShares shares_;                          // of those that stay
+  // For each Stay, while its places are short: nobody counts them before.
+  std::array<std::optional<PlaceShares>, 2> shares_;
   WaitingRoom waiting_;
   std::uint32_t failures_ = 0;  // connects that failed in a row
   Instant next_connect_{};
@@ -171,10 +176,11 @@ void ConnectionPool::State::open(BackendStream& stream, const OpenRequest& reque
 }
 
 // Those that drain have had their time: they take up memory, but nobody's place. There may be as
-// many again.
+// many again, and always twice as many as drain before the first of their watches move.
 bool ConnectionPool::State::may_connect() const {
+  const std::size_t drain_max = std::max(options_.connections_max, 2 * options_.draining_max);
   return count(Connected::ready) + count(Connected::connecting) < options_.connections_max &&
-         connections_.size() < 2 * options_.connections_max;
+         connections_.size() < options_.connections_max + drain_max;
 }
 
 // Whether a connection that is used for nothing yet may be used for this.
@@ -197,12 +203,47 @@ std::size_t ConnectionPool::State::free_places(Stay stay) const {
   return free;
 }
 
-// What stays may fill all that there is; the last places are for clients with few.
-bool ConnectionPool::State::may_take(BackendStream& stream) const {
+// All may be filled by anybody; the last places are for clients with few.
+bool ConnectionPool::State::may_take(BackendStream& stream) {
+  const Stay stay = stream.carriage().stay;
+  std::optional<PlaceShares>& shares = shares_of(stay);
+  if (may_connect() && may_use_another(stay)) {
+    shares.reset();
+    return true;
+  }
+  if (!shares) {
+    shares.emplace();
+    // Those on connections that drain, too.
+    for (const auto& connection : connections_) {
+      connection->for_each_stream([&](BackendStream& open) {
+        if (open.carriage().stay == stay) shares->take(holder(open));
+      });
+    }
+  }
+  std::size_t room = 0;
+  for (const auto& connection : connections_) {
+    const Use use = connection->use();
+    if (use == use_of(stay) || (use == Use::nothing_yet && may_use_another(stay)) ||
+        may_use_any(stay)) {
+      room += connection->room();
+    }
+  }
+  return shares->may_take(holder(stream), room);
+}
+
+// Who is proven is one client on all of its connections. All that is known of others is where they
+// come from, which good and bad ones may have in common.
+std::uint64_t ConnectionPool::State::holder(BackendStream& stream) {
   const BackendStream::Carriage& carriage = stream.carriage();
-  if (carriage.stay == Stay::brief) return true;
-  if (may_connect() && may_use_another(Stay::lasting)) return true;
-  return shares_.may_take(carriage.client, free_places(Stay::lasting));
+  return carriage.standing == Standing::proven ? carriage.client : carriage.connection;
+}
+
+void ConnectionPool::State::place_taken(BackendStream& stream) {
+  if (auto& shares = shares_of(stream.carriage().stay)) shares->take(holder(stream));
+}
+
+void ConnectionPool::State::place_left(BackendStream& stream) {
+  if (auto& shares = shares_of(stream.carriage().stay)) shares->give_back(holder(stream));
 }
 
 BackendConnection* ConnectionPool::State::connection_with_place(Stay stay) {

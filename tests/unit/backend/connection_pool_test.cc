@@ -564,6 +564,22 @@ TEST_F(ConnectionPoolTest, TheLastPlacesAreForClientsWithFew) {
   EXPECT_TRUE(pool_->full(Stay::lasting));
 }
 
+// Also of what is soon over, where answers are not taken.
+TEST_F(ConnectionPoolTest, TheLastPlacesForWhatIsSoonOverAreForClientsWithFewToo) {
+  options_.connections_max = 1;
+  options_.streams_per_connection_max = 20;
+  start();
+  for (int i = 0; i < 100; ++i) opened({.client = 1});
+  EXPECT_EQ(pool_->open_streams(), 18U);
+  EXPECT_TRUE(open({.client = 2}).open());
+  EXPECT_TRUE(open({.client = 3}).open());
+  Caller& fourth = open({.client = 4});
+  EXPECT_TRUE(fourth.waiting());
+  request(0).answer(200);
+  simulation_.settle();
+  EXPECT_TRUE(fourth.open());
+}
+
 TEST_F(ConnectionPoolTest, AFreedPlaceGoesFirstToWhoHasFewHoweverLateItCame) {
   options_.connections_max = 2;  // one for what stays
   options_.streams_per_connection_max = 4;
@@ -597,7 +613,7 @@ TEST_F(ConnectionPoolTest, WhoWaitsBehindIsToldInTimeToo) {
 
 TEST_F(ConnectionPoolTest, ConnectionsThatDrainTakeUpNobodysRoom) {
   options_.connections_max = 2;
-  options_.draining_max = 100;
+  options_.draining_max = 1;
   start();
   for (std::size_t i = 0; i < 2; ++i) {
     Caller& log = opened({.stay = Stay::lasting});
