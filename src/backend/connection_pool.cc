@@ -36,6 +36,11 @@ struct Used {
   std::size_t free = 0;
 };
 
+// How often clients that hold most are asked to make room for who waits.
+constexpr Duration room_interval = std::chrono::milliseconds(500);
+// Watches end some seconds later, and the places of cancelled streams are held for one.
+constexpr Duration room_made_within = std::chrono::seconds(2);
+
 // Of the connections that may be opened, what stays may fill so many: the rest is for who comes and
 // goes.
 std::size_t lasting_max(std::size_t connections_max) {
@@ -55,7 +60,8 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
         parts_{transport, endpoint_, kind, options_, std::move(context), random_, counters_},
         reconnect_timer_(io::Timer::bind<&State::provide_places>(this)),
         waiting_timer_(io::Timer::bind<&State::waited_too_long>(this)),
-        held_place_timer_(io::Timer::bind<&State::held_place_came_free>(this)) {}
+        held_place_timer_(io::Timer::bind<&State::held_place_came_free>(this)),
+        room_timer_(io::Timer::bind<&State::make_room>(this)) {}
   ~State() override {
     CHECK(connections_.empty());
     for (std::size_t use = 1; use < used_.size(); ++use) {
@@ -108,6 +114,12 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   bool may_use_any(Stay stay) const;
   std::size_t free_places(Stay stay) const;
   bool may_take(BackendStream& stream);
+  bool is_short(Stay stay) const { return !may_connect() || !may_use_another(stay); }
+  std::size_t room(Stay stay) const;
+  void count_shares(Stay stay);
+  void await_room(Duration interval);
+  void make_room();
+  void make_room_for(Stay stay);
   static std::uint64_t holder(BackendStream& stream);
   std::optional<PlaceShares>& shares_of(Stay stay) {
     return shares_[static_cast<std::size_t>(stay)];
@@ -149,6 +161,7 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   io::Timer reconnect_timer_;
   io::Timer waiting_timer_;
   io::Timer held_place_timer_;
+  io::Timer room_timer_;
 };
 
 void ConnectionPool::State::open(BackendStream& stream, const OpenRequest& request) {
@@ -171,6 +184,7 @@ void ConnectionPool::State::open(BackendStream& stream, const OpenRequest& reque
     if (!waiting_timer_.armed()) {
       reactor().timers().set(waiting_timer_, now(), options_.wait_timeout);
     }
+    if (!behind && is_short(request.stay) && !room_timer_.armed()) await_room(room_interval);
   }
   provide_places();
 }
@@ -207,19 +221,25 @@ std::size_t ConnectionPool::State::free_places(Stay stay) const {
 bool ConnectionPool::State::may_take(BackendStream& stream) {
   const Stay stay = stream.carriage().stay;
   std::optional<PlaceShares>& shares = shares_of(stay);
-  if (may_connect() && may_use_another(stay)) {
+  if (!is_short(stay)) {
     shares.reset();
     return true;
   }
-  if (!shares) {
-    shares.emplace();
-    // Those on connections that drain, too.
-    for (const auto& connection : connections_) {
-      connection->for_each_stream([&](BackendStream& open) {
-        if (open.carriage().stay == stay) shares->take(holder(open));
-      });
-    }
+  if (!shares) count_shares(stay);
+  return shares->may_take(holder(stream), room(stay));
+}
+
+// Those on connections that drain, too.
+void ConnectionPool::State::count_shares(Stay stay) {
+  PlaceShares& shares = shares_of(stay).emplace();
+  for (const auto& connection : connections_) {
+    connection->for_each_stream([&](BackendStream& open) {
+      if (open.carriage().stay == stay) shares.take(holder(open));
+    });
   }
+}
+
+std::size_t ConnectionPool::State::room(Stay stay) const {
   std::size_t room = 0;
   for (const auto& connection : connections_) {
     const Use use = connection->use();
@@ -228,7 +248,41 @@ bool ConnectionPool::State::may_take(BackendStream& stream) {
       room += connection->room();
     }
   }
-  return shares->may_take(holder(stream), room);
+  return room;
+}
+
+void ConnectionPool::State::await_room(Duration interval) {
+  if (!terminating_) reactor().timers().set(room_timer_, now(), interval);
+}
+
+void ConnectionPool::State::make_room() {
+  for (const Stay stay : both) make_room_for(stay);
+}
+
+// Somebody with few waits, and nothing comes free by itself: streams of the client that holds most
+// go, those that can move or that nobody reads.
+void ConnectionPool::State::make_room_for(Stay stay) {
+  if (!is_short(stay) || !waiting_.anybody(stay, false)) return;
+  if (!room_timer_.armed()) await_room(room_interval);
+  if (room(stay) > 0) return;
+  if (!shares_of(stay)) count_shares(stay);
+  const auto largest = shares_of(stay)->largest(0);
+  if (!largest) return;
+  std::vector<BackendStream*> held;
+  for (const auto& connection : connections_) {
+    if (connection->state() != Connected::ready) continue;
+    connection->for_each_stream([&](BackendStream& open) {
+      if (open.carriage().stay == stay && holder(open) == *largest) held.push_back(&open);
+    });
+  }
+  // A handler may end its own stream, and no other one.
+  std::size_t wanted = std::min(waiting_.count(stay), std::max<std::size_t>(1, held.size() / 2));
+  for (BackendStream* stream : held) {
+    if (wanted == 0) return;
+    if (!stream->handler().on_connection_retiring(Retiring::for_others)) continue;
+    --wanted;
+    await_room(room_made_within);
+  }
 }
 
 // Who is proven is one client on all of its connections. All that is known of others is where they
@@ -476,6 +530,7 @@ void ConnectionPool::State::terminate() {
   reconnect_timer_.cancel();
   waiting_timer_.cancel();
   held_place_timer_.cancel();
+  room_timer_.cancel();
   fail_waiting("the proxy is stopping");
   for (const auto& connection : connections_) connection->terminate();
 }

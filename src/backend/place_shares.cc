@@ -21,10 +21,19 @@ std::size_t PlaceShares::held(std::uint64_t client) const {
   return found == held_.end() ? 0 : found->second;
 }
 
+std::size_t PlaceShares::share(std::size_t free) const {
+  return std::max<std::size_t>(1, (taken_ + free) / (holders() + 1));
+}
+
 bool PlaceShares::may_take(std::uint64_t client, std::size_t free) const {
-  const std::size_t all = taken_ + free;
-  if (free > all / 10) return true;
-  return held(client) < std::max<std::size_t>(1, all / (holders() + 1));
+  return free > (taken_ + free) / 10 || held(client) < share(free);
+}
+
+std::optional<std::uint64_t> PlaceShares::largest(std::size_t free) const {
+  const auto most =
+      std::ranges::max_element(held_, {}, [](const auto& held) { return held.second; });
+  if (most == held_.end() || most->second <= share(free)) return std::nullopt;
+  return most->first;
 }
 
 }  // namespace sluice::backend

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <unordered_map>
 
 namespace sluice::backend {
@@ -20,11 +21,15 @@ class PlaceShares {
   std::size_t holders() const { return held_.size(); }
   std::size_t held(std::uint64_t client) const;
 
+  // Who holds most, if that is more than an equal share for all holders and a newcomer.
+  std::optional<std::uint64_t> largest(std::size_t free) const;
   // Whether `client` may have one more of `free`. The last tenth is for those who hold less than
   // they would if all of it were shared equally, one newcomer included.
   bool may_take(std::uint64_t client, std::size_t free) const;
 
  private:
+  std::size_t share(std::size_t free) const;
+
   std::unordered_map<std::uint64_t, std::size_t> held_;
   std::size_t taken_ = 0;
 };

@@ -303,8 +303,8 @@ const std::vector<Group>& table() {
             "SIZE",
             &Config::body_bytes_per_client,
             "The same of one client in one worker, by token or certificate and address, without a "
-            "proven one by address (IPv6: the first 64 bits); above it this client's requests get "
-            "429. 0: a quarter of --body-bytes-per-worker.",
+            "proven one by connection; above it this client's requests get 429. 0: a quarter of "
+            "--body-bytes-per-worker.",
             {0, std::uint64_t{1} << 44}},
            {"anonymous-requests-per-address",
             "N",

@@ -21,10 +21,33 @@ std::unexpected<NotAdmitted> no_room(const RequestPlan& plan, ReplyReason reason
                   {}});
 }
 
+// Of the requests without an answer that an address may have, before anything is proven.
+std::expected<CountLease, NotAdmitted> take_share(const RequestPlan& plan, std::uint64_t network,
+                                                  Shared& shared) {
+  using backend::Standing;
+  if (plan.standing == Standing::proven || (plan.anonymous && is_probe(plan))) return CountLease();
+  // Renewals on a connection that has proven a token count for it alone.
+  AccountRef account =
+      shared.accounts.open(plan.standing == Standing::unproven ? plan.client : network, network);
+  if (plan.standing == Standing::stranger) {
+    if (account.get()->anonymous >= shared.options.anonymous_requests_per_address) {
+      return no_room(plan, ReplyReason::anonymous_share,
+                     "too many requests without a credential wait for this address already",
+                     shared);
+    }
+    return CountLease(std::move(account), &ClientAccount::anonymous);
+  }
+  if (account.get()->unproven >= shared.options.unproven_requests_per_address) {
+    return no_room(plan, ReplyReason::unproven_share,
+                   "too many requests with unknown tokens wait for this address already", shared);
+  }
+  return CountLease(std::move(account), &ClientAccount::unproven);
+}
+
 }  // namespace
 
-std::expected<ClientAccount*, NotAdmitted> admit(RequestPlan& plan, http::RequestHead& head,
-                                                 ClientSide& client, Shared& shared) {
+std::expected<Admitted, NotAdmitted> admit(RequestPlan& plan, http::RequestHead& head,
+                                           ClientSide& client, Shared& shared) {
   auto asked = plan_request(head);
   if (!asked) return refused(asked.error());
   plan = std::move(*asked);
@@ -40,24 +63,17 @@ std::expected<ClientAccount*, NotAdmitted> admit(RequestPlan& plan, http::Reques
   if (plan.identity_fields_dropped > 0) {
     shared.count(parts.metrics.identity_fields_dropped, plan.identity_fields_dropped);
   }
+  const bool proven = plan.standing == backend::Standing::proven;
+  const std::uint64_t network = client.facts().keys.network;
   ClientAccount& account =
-      shared.accounts.open(plan.client, client.facts().keys.network, client.last_account());
+      shared.accounts.open(proven ? plan.client : plan.connection, network, client.last_account());
   if (shared.budget.used_up_by(account) && !is_never_shed(plan, client.facts())) {
     return no_room(plan, ReplyReason::client_overloads,
                    "the proxy holds too many bytes for this client already", shared);
   }
-  const ProxyOptions& options = shared.options;
-  if (plan.standing == backend::Standing::stranger && !is_probe(plan) &&
-      account.anonymous >= options.anonymous_requests_per_address) {
-    return no_room(plan, ReplyReason::anonymous_share,
-                   "too many requests without a credential wait for this address already", shared);
-  }
-  if (plan.standing == backend::Standing::unproven &&
-      account.unproven >= options.unproven_requests_per_address) {
-    return no_room(plan, ReplyReason::unproven_share,
-                   "too many requests with unknown tokens wait for this address already", shared);
-  }
-  return &account;
+  auto unanswered = take_share(plan, network, shared);
+  if (!unanswered) return std::unexpected(std::move(unanswered.error()));
+  return Admitted{&account, std::move(*unanswered)};
 }
 
 }  // namespace sluice::proxy

@@ -17,9 +17,15 @@ struct NotAdmitted {
   std::string_view why;  // for the access log; empty: the reason itself
 };
 
-// Fills `plan` as far as it gets; on success `head` is as a backend gets it. Returns the account of
-// its client.
-std::expected<ClientAccount*, NotAdmitted> admit(RequestPlan& plan, http::RequestHead& head,
-                                                 ClientSide& client, Shared& shared);
+struct Admitted {
+  // Who pays for its bytes. Before anything is proven this is its connection: those behind one
+  // address have nothing else in common, and whoever holds most there is found all the same.
+  ClientAccount* account = nullptr;
+  CountLease unanswered;  // until it has an answer; of its address, when nothing is proven
+};
+
+// Fills `plan` as far as it gets; on success `head` is as a backend gets it.
+std::expected<Admitted, NotAdmitted> admit(RequestPlan& plan, http::RequestHead& head,
+                                           ClientSide& client, Shared& shared);
 
 }  // namespace sluice::proxy

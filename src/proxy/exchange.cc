@@ -86,7 +86,8 @@ void Exchange::start(bool request_complete) {
     return reply(admitted.error().reason, std::move(admitted.error().reply));
   }
   if (shared_.parts.access_log != nullptr) record_.user = plan_.user;
-  charge(**admitted);
+  unanswered_ = std::move(admitted->unanswered);
+  charge(*admitted->account);
   if (!request_complete) upload_.body().keep_for_replay(shared_.options.replay_body_bytes);
   arm_deadline();
   send_to_a_backend();
@@ -95,9 +96,6 @@ void Exchange::start(bool request_complete) {
 // From here on it is known whose it is.
 void Exchange::charge(ClientAccount& account) {
   account_ = AccountRef(account);
-  using backend::Standing;
-  if (plan_.standing == Standing::unproven) unanswered_ = CountLease(account.unproven);
-  if (plan_.standing == Standing::stranger) unanswered_ = CountLease(account.anonymous);
   heads_.charge(account);
   upload_.body().charge(account);
   answer_.body().charge(account);

@@ -132,6 +132,7 @@ class Exchange final : public backend::StreamHandler {
   void end_watch(WatchEnd why, Instant when);
   void end_soon(WatchEnd why);
   bool watch_may_end();
+  bool leave_unread();
   void watch_end_due();
   void watch_ended();
 

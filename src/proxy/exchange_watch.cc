@@ -15,6 +15,8 @@ using What = Deadline::What;
 
 // How long a client whose watch is to end may lag behind its events before it gets no more of them.
 constexpr Duration catch_up_max = std::chrono::seconds(5);
+// How long an answer that nobody takes keeps a place that others wait for.
+constexpr Duration unread_place_held = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -97,10 +99,21 @@ void Exchange::watch_ended() {
 }
 
 bool Exchange::on_connection_retiring(backend::Retiring who) {
+  const bool for_others = who == backend::Retiring::for_others;
+  if (for_others && begun() && !is_established_watch()) return leave_unread();
   if (state_ != State::forwarding || !is_established_watch()) return false;
   if (who == backend::Retiring::those_that_resume && !watch_.rule.resumes()) return false;
   if (std::exchange(watch_.retiring, true)) return false;
   if (watch_.rule.burst_over()) end_soon(WatchEnd::retired);
+  return true;
+}
+
+// Others wait for the place of an answer that nobody takes.
+bool Exchange::leave_unread() {
+  if (!answer_.stands_still(begun(), now(), unread_place_held)) return false;
+  shared_.count(metrics().made_room);
+  record_.reason = "its client takes nothing, and others wait for its place";
+  cut(Cut::stalled, EndedBy::client_stalled);
   return true;
 }
 

@@ -77,9 +77,10 @@ ProxyMetrics::ProxyMetrics(metrics::Registry& registry, const backend::Cluster& 
           "sluice_stalled_streams_ended_total",
           "Streams reset because their client took nothing of what waited for it.",
           {{"class", {"ordinary", "long_running"}}})),
-      made_room(registry.counter(
-          "sluice_requests_ended_for_room_total",
-          "Requests ended because the worker's bytes were used up and their client held most.")),
+      made_room(registry.counter("sluice_requests_ended_for_room_total",
+                                 "Requests ended because their client held most of what others "
+                                 "waited for: the worker's bytes, "
+                                 "or places at a backend.")),
       stalled(registry.gauge("sluice_stalled_streams",
                              "Watches and other long-running requests whose clients take nothing "
                              "of what waits for them.")),

@@ -146,8 +146,8 @@ class BystandersTest : public IntegrationTest {
     void act() override {
       if (clients_.size() >= 8) return;
       clients_.push_back(connect_());
+      // New at first, and thus among those that have to prove themselves.
       const FieldList fields = bearer(fmt::format("token-{}", 5 + clients_.size() % 2));
-      clients_.back()->fetch({.path = std::string(object_path), .fields = fields});
       for (int i = 0; i < 200; ++i) {
         clients_.back()->ask(
             {.path = "/api/v1/namespaces/bench-1m/configmaps", .fields = fields, .reads = false});
@@ -249,7 +249,9 @@ class BystandersTest : public IntegrationTest {
     fmt::print("figure: {}\n", figure);
     EXPECT_EQ(beside.good, static_cast<std::size_t>(requests)) << figure;
     EXPECT_EQ(new_tokens_, 4);
-    EXPECT_LE(beside.slowest_new_token, 2s) << figure;
+    // Where all places are taken by answers that nobody reads: a second until they count as unread,
+    // and one for which the place of a cancelled stream is held.
+    EXPECT_LE(beside.slowest_new_token, 4s) << figure;
     // Two workers, and what the allocator keeps of each.
     EXPECT_LE(memory, before_ + allowance(2 * budget_bytes + budget_bytes)) << figure;
   }

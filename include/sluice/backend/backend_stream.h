@@ -48,7 +48,9 @@ enum class Standing : std::uint8_t { stranger, unproven, proven };
 
 // Whom a connection that should be left asks to move: first those whose clients go on by
 // themselves, and only if that does not help the others.
-enum class Retiring : std::uint8_t { those_that_resume, all };
+// And who waits for a place asks streams of the client that holds most: also those that nobody
+// reads.
+enum class Retiring : std::uint8_t { those_that_resume, all, for_others };
 
 class StreamHandler {
  public:
@@ -61,8 +63,8 @@ class StreamHandler {
   virtual void on_response_trailers(http::Fields&& trailers) = 0;
   virtual http::BodyResult on_request_body_wanted(MutableBytes room) = 0;
   virtual void on_stream_ended(const StreamEnd& end) = 0;
-  // The stream's connection is draining and there are too many of those: a watch should move.
-  // Whether this one does.
+  // The stream's connection is draining and there are too many of those: a watch should move. Or
+  // others wait for its place. Whether this one goes.
   virtual bool on_connection_retiring(Retiring who) = 0;
 };
 

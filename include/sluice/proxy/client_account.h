@@ -46,28 +46,35 @@ class AccountRef {
   ClientAccount* account_ = nullptr;
 };
 
-// One of something that an account counts, until it is released. Move-only; outlived by the
-// account.
+// One of something that an account counts, which it keeps until it is released. Move-only.
 class CountLease {
  public:
+  using Count = std::uint32_t ClientAccount::*;
+
   CountLease() = default;
-  explicit CountLease(std::uint32_t& count) : count_(&count) { ++count; }
-  CountLease(CountLease&& other) noexcept : count_(std::exchange(other.count_, nullptr)) {}
+  CountLease(AccountRef account, Count count) : account_(std::move(account)), count_(count) {
+    ++(account_.get()->*count_);
+  }
+  CountLease(CountLease&&) noexcept = default;
   CountLease& operator=(CountLease&& other) noexcept {
     if (this == &other) return *this;
     release();
-    count_ = std::exchange(other.count_, nullptr);
+    account_ = std::move(other.account_);
+    count_ = other.count_;
     return *this;
   }
   ~CountLease() { release(); }
 
   void release() {
-    if (count_ != nullptr) --*std::exchange(count_, nullptr);
+    if (account_.get() == nullptr) return;
+    --(account_.get()->*count_);
+    account_.reset();
   }
-  bool held() const { return count_ != nullptr; }
+  bool held() const { return account_.get() != nullptr; }
 
  private:
-  std::uint32_t* count_ = nullptr;
+  AccountRef account_;
+  Count count_ = nullptr;
 };
 
 class ClientAccounts {

@@ -55,6 +55,7 @@ class Caller final : public StreamHandler {
     if (who == Retiring::those_that_resume && !resumes) return false;
     if (told_to_move > 0) return false;
     ++told_to_move;
+    asked_by = who;
     return true;
   }
 
@@ -67,6 +68,7 @@ class Caller final : public StreamHandler {
   std::string body;
   bool resumes = true;
   int told_to_move = 0;
+  Retiring asked_by{};
   std::optional<StreamEnd> end;
   std::function<void()> on_end;
   BackendStream stream{*this};

@@ -600,6 +600,45 @@ TEST_F(ConnectionPoolTest, AFreedPlaceGoesFirstToWhoHasFewHoweverLateItCame) {
   EXPECT_TRUE(callers_[4]->open() || callers_[4]->end);
 }
 
+// Where many hold a little each the last places are soon gone.
+TEST_F(ConnectionPoolTest, WhoHoldsMostIsAskedToMakeRoomForWhoWaits) {
+  options_.connections_max = 2;  // one for what stays
+  options_.streams_per_connection_max = 10;
+  start();
+  for (int i = 0; i < 8; ++i) opened({.stay = Stay::lasting, .client = 1});
+  for (std::uint64_t other = 2; other < 4; ++other) {
+    opened({.stay = Stay::lasting, .client = other});
+  }
+  ASSERT_EQ(pool_->open_streams(), 10U);
+  Caller& newcomer = opened({.stay = Stay::lasting, .client = 9});
+  EXPECT_TRUE(newcomer.waiting());
+  simulation_.advance(600ms);
+  std::size_t asked = 0;
+  for (const auto& caller : callers_) asked += caller->told_to_move > 0 ? 1U : 0U;
+  EXPECT_EQ(asked, 1U);  // as many as wait
+  for (const auto& caller : callers_) {
+    if (caller->told_to_move == 0) continue;
+    EXPECT_EQ(caller->asked_by, Retiring::for_others);
+    caller->stream.cancel();
+  }
+  simulation_.advance(2 * options_.cancelled_place_held);
+  EXPECT_TRUE(newcomer.open());
+  // Nobody waits any more, so nobody is asked.
+  simulation_.advance(5s);
+  asked = 0;
+  for (const auto& caller : callers_) asked += caller->told_to_move > 0 ? 1U : 0U;
+  EXPECT_EQ(asked, 1U);
+}
+
+TEST_F(ConnectionPoolTest, NobodyIsAskedToMakeRoomForWhoHoldsItsShare) {
+  options_.connections_max = 2;
+  options_.streams_per_connection_max = 10;
+  start();
+  for (int i = 0; i < 20; ++i) opened({.stay = Stay::lasting, .client = 1});
+  simulation_.advance(3s);
+  for (const auto& caller : callers_) EXPECT_EQ(caller->told_to_move, 0);
+}
+
 TEST_F(ConnectionPoolTest, WhoWaitsBehindIsToldInTimeToo) {
   options_.connections_max = 2;
   options_.streams_per_connection_max = 4;

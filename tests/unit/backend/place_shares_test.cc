@@ -40,6 +40,16 @@ TEST(PlaceSharesTest, EvenWhereThereAreMoreClientsThanPlacesOneIsNotTooMany) {
   EXPECT_FALSE(shares.may_take(3, 0));
 }
 
+TEST(PlaceSharesTest, WhoHoldsMostIsNamedOnlyAboveAShare) {
+  PlaceShares shares;
+  EXPECT_FALSE(shares.largest(0));
+  shares.take(1);
+  EXPECT_FALSE(shares.largest(0));
+  for (int i = 0; i < 9; ++i) shares.take(2);
+  EXPECT_EQ(shares.largest(0), 2U);
+  EXPECT_FALSE(shares.largest(20));  // a third of thirty
+}
+
 TEST(PlaceSharesTest, WhatIsGivenBackIsForgotten) {
   PlaceShares shares;
   std::map<std::uint64_t, std::size_t> model;

@@ -77,17 +77,18 @@ TEST_F(ClientAccountTest, OneNetworkAloneIsNotTooMuch) {
 
 TEST_F(ClientAccountTest, ALeaseOfOneIsGivenBackOnce) {
   const AccountRef account = all_.open(1, 1);
+  const auto take = [&] { return CountLease(all_.open(1, 1), &ClientAccount::anonymous); };
   {
-    CountLease lease(account.get()->anonymous);
+    CountLease lease = take();
     EXPECT_EQ(account.get()->anonymous, 1U);
     CountLease other = std::move(lease);
     EXPECT_FALSE(lease.held());
-    other = CountLease(account.get()->anonymous);
+    other = take();
     EXPECT_EQ(account.get()->anonymous, 1U);
     other.release();
     other.release();
     EXPECT_EQ(account.get()->anonymous, 0U);
-    other = CountLease(account.get()->anonymous);
+    other = take();
   }
   EXPECT_EQ(account.get()->anonymous, 0U);
 }

@@ -367,6 +367,54 @@ TEST_F(ExchangeTest, ABackendWithoutAPlaceIsNotPickedWhileAnotherHasOne) {
   }
 }
 
+TEST_F(ExchangeTest, AnAnswerThatNobodyTakesGivesItsPlaceToWhoWaitsForIt) {
+  set_options_.pool.streams_per_connection_max = 4;
+  set_options_.pool.connections_max = 1;
+  start(1);
+  be_alice();
+  client_.change_facts().keys.user = 1;
+  client_.take_at_most(1000);
+  std::vector<const Client::Answer*> unread;
+  for (int i = 0; i < 4; ++i) {
+    unread.push_back(&ask("/api/v1/pods"));
+    running().back()->begin(200);
+    running().back()->send(std::string(30'000, 'x'));
+    simulation_.settle();
+  }
+  ASSERT_EQ(running().size(), 4U);
+  client_.change_facts().keys.user = 2;
+  Client::Answer& newcomer = ask(pod);
+  EXPECT_EQ(running().size(), 4U);
+  simulation_.advance(3500ms);  // looked at twice, and the place of a cancelled stream held
+  EXPECT_EQ(std::ranges::count_if(unread, [](auto* answer) { return answer->reset.has_value(); }),
+            1);
+  ASSERT_EQ(running().size(), 4U);
+  answer(*running().back(), 200, "{}");
+  EXPECT_EQ(newcomer.head.status, 200);
+}
+
+TEST_F(ExchangeTest, AnAnswerThatIsTakenKeepsItsPlaceWhoeverWaits) {
+  set_options_.pool.streams_per_connection_max = 4;
+  set_options_.pool.connections_max = 1;
+  set_options_.pool.wait_timeout = 20s;
+  start(1);
+  be_alice();
+  client_.change_facts().keys.user = 1;
+  std::vector<const Client::Answer*> lists;
+  for (int i = 0; i < 4; ++i) {
+    lists.push_back(&ask("/api/v1/pods"));
+    running().back()->begin(200);
+  }
+  client_.change_facts().keys.user = 2;
+  Client::Answer& newcomer = ask(pod);
+  for (int i = 0; i < 20; ++i) {
+    for (Request* request : running()) request->send(std::string(3000, 'x'));
+    simulation_.advance(300ms);
+  }
+  for (const Client::Answer* list : lists) EXPECT_FALSE(list->reset.has_value());
+  EXPECT_EQ(newcomer.head.status, 0);
+}
+
 // --- replays ---------------------------------------------------------------------------------
 
 TEST_F(ExchangeTest, ARefusedIdentityIsTriedOnAnotherBackend) {
