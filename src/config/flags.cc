@@ -89,6 +89,18 @@ const std::vector<Group>& table() {
             &Config::client_connections_max,
             "Client connections at any moment, in all. 0: as many as the descriptor limit allows.",
             {0, 16'000'000}},
+           {"connections-per-address",
+            "N",
+            &Config::connections_per_address,
+            "Of them, from one address (IPv6: the first 64 bits); more are closed as soon as they "
+            "are accepted. 0: any number.",
+            {0, 16'000'000}},
+           {"connections-per-identity",
+            "N",
+            &Config::connections_per_identity,
+            "Of these, with client certificates of the same user; more are told to go after their "
+            "handshakes. 0: any number.",
+            {0, 16'000'000}},
            {"client-idle-timeout", "DURATION", &Config::client_idle_timeout,
             "Close a client connection that has had no stream for this long.", any_timeout},
            {"client-stall-timeout", "DURATION", &Config::client_stall_timeout,

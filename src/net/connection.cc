@@ -78,20 +78,26 @@ void Connection::queue_handshake() {
   handshake_queued_at_ = reactor.now();
   handshake_time_left_ = std::max(handshake_deadline_.deadline() - reactor.now(), Duration::zero());
   handshake_deadline_.cancel();
-  // Our own to backends first: whoever waits for them has been let in already.
-  if (select_)
-    transport_.to_handshake_.push_back(*this);
-  else
-    transport_.to_handshake_.push_front(*this);
-  ++transport_.handshakes_waiting_;
+  if (select_) {
+    transport_.handshakes_.push(*this, turns_);
+  } else {
+    transport_.own_handshakes_.push_back(*this);
+  }
   reactor.at_turn_end(transport_.handshake_, io::Reactor::Phase::handshakes);
 }
 
 void Connection::leave_handshake() {
   handshake_deadline_.cancel();
-  if (!static_cast<ListNode<HandshakeTag>&>(*this).linked()) return;
   static_cast<ListNode<HandshakeTag>&>(*this).unlink();
-  --transport_.handshakes_waiting_;
+  transport_.handshakes_.remove(*this);
+}
+
+Result<void> Connection::begin_engine() {
+  if (engine_ != nullptr) return {};
+  auto engine = tls::Engine::server(std::move(context_));
+  if (!engine) return std::unexpected(std::move(engine.error()));
+  engine_ = std::move(*engine);
+  return {};
 }
 
 void Connection::continue_handshake() {
@@ -101,6 +107,7 @@ void Connection::continue_handshake() {
   if (handshake_queued_at_ != reactor.now() && io::peer_has_ended(tcp_.descriptor())) {
     return fail(end_of_stream());
   }
+  if (auto begun = begin_engine(); !begun) return fail(std::move(begun.error()));
   engine_->feed(held_);
   engine_->judge_at(reactor.ring().wall_now());
   const tls::Engine::Status status = engine_->handshake();
@@ -149,7 +156,10 @@ void Connection::count_failed_handshake() {
 void Connection::on_receive(Bytes bytes) {
   switch (phase_) {
     case Phase::proxy_header: hold(bytes); return read_proxy_header();
-    case Phase::unnamed: set_phase(Phase::opening); [[fallthrough]];
+    case Phase::unnamed:
+      set_phase(Phase::opening);
+      name_caller();
+      [[fallthrough]];
     case Phase::opening: hold(bytes); return read_hello();
     case Phase::handshaking: hold(bytes); return queue_handshake();
     case Phase::established: break;
@@ -218,7 +228,7 @@ TcpHandler::Fill Connection::on_fill(MutableBytes room) {
     copy_bytes(room.data(), answer.data(), answer.size());
     return {answer.size(), false};
   }
-  if (engine_ == nullptr) return {};
+  if (engine_ == nullptr || phase_ == Phase::opening) return {};
   tls::RecordBuffer records{room.data(), 0, room.size()};
   engine_->take_pending(records);
   const bool drained = phase_ != Phase::established || collect(records);

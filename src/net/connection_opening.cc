@@ -25,7 +25,8 @@ void Connection::accept(int descriptor, const ContextSelector& select,
   tcp_.accept(descriptor);
   set_deadline(transport_.options().handshake_timeout);
   tcp_.receive_once();
-  if (io::any_contains(balancers, tcp_.peer())) await_proxy_header();
+  if (io::any_contains(balancers, tcp_.peer())) return await_proxy_header();
+  handler_.on_caller_known();
 }
 
 void Connection::connect(const io::Address& address,
@@ -66,8 +67,14 @@ void Connection::read_proxy_header() {
   if (header.source) client_ = std::make_unique<const io::Address>(*header.source);
   const Duration left = handshake_deadline_.deadline() - transport_.reactor().now();
   set_deadline(handshake_time_left_ + std::max(left, Duration::zero()));
-  set_phase(header.source || !held_.empty() ? Phase::opening : Phase::unnamed);
+  const bool named = header.source || !held_.empty();
+  set_phase(named ? Phase::opening : Phase::unnamed);
+  if (named) name_caller();
   read_hello();
+}
+
+void Connection::name_caller() {
+  if (state() == State::opening) handler_.on_caller_known();  // else a mistake of ours has ended it
 }
 
 void Connection::read_hello() {
@@ -87,11 +94,12 @@ void Connection::read_hello() {
     case tls::ClientHello::Status::complete: break;
   }
   server_name_ = std::move(hello.server_name);
-  std::shared_ptr<const tls::ServerContext> context = select_(server_name_);
-  if (context == nullptr) return fail(tls_error("no such server name"));
-  auto engine = tls::Engine::server(std::move(context));
-  if (!engine) return fail(std::move(engine.error()));
-  engine_ = std::move(*engine);
+  context_ = select_(server_name_);
+  if (context_ == nullptr) return fail(tls_error("no such server name"));
+  if (!transport_.may_wait(turns_)) {
+    return fail({ErrorKind::unavailable, Side::self, Retry::not_executed,
+                 "too many handshakes of this client wait already"});
+  }
   set_phase(Phase::handshaking);
   queue_handshake();
 }

@@ -52,8 +52,7 @@ void Listener::accept_some() {
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK) return;  // the backlog is empty
     if (errno == ECONNABORTED || errno == EINTR || errno == EPROTO) continue;
-    ++counters_.accept_errors;
-    pause(descriptor_retry);
+    fail();
     break;
   }
   if (!retry_.armed()) pause(admission_retry);
@@ -81,17 +80,21 @@ void Listener::accepted(const io::Completion& completion) {
     return;
   }
   // The accept has ended: cancelled by admission, or the kernel ran out of something.
-  if (completion.result < 0 && completion.result != -ECANCELED) {
-    ++counters_.accept_errors;
-    return pause(descriptor_retry);
-  }
+  if (completion.result < 0 && completion.result != -ECANCELED) return fail();
   if (!may_accept()) return pause(admission_retry);
   start();
 }
 
+// The kernel ran out of something, most likely of descriptors.
+void Listener::fail() {
+  ++counters_.accept_errors;
+  budget_.starved.store(true, std::memory_order_relaxed);
+  pause(descriptor_retry);
+}
+
+// A place that becomes free is given away at the next look: nobody waits for more than one.
 void Listener::pause(Duration retry) {
   ++counters_.paused;
-  found_no_room_ = budget_.room() == 0;
   io::Reactor& reactor = transport_.reactor();
   reactor.timers().set(retry_, reactor.now(), retry);
 }
@@ -100,12 +103,8 @@ void Listener::retry() {
   if (stopping_ || descriptor_ < 0 || accept_.in_flight()) return;
   if (knock_.in_flight()) return pause(admission_retry);
   io::Reactor& reactor = transport_.reactor();
-  found_no_room_ = found_no_room_ || budget_.room() == 0;
-  if (!budget_.may_resume(found_no_room_) || transport_.handshake_queue_full()) {
-    reactor.timers().set(retry_, reactor.now(), admission_retry);
-    return;
-  }
-  start();
+  if (may_accept()) return start();
+  reactor.timers().set(retry_, reactor.now(), admission_retry);
 }
 
 void Listener::stop() {

@@ -2,10 +2,18 @@
 // What connections of one thread share, and the work at the end of a turn.
 #include "sluice/net/transport.h"
 
+#include <algorithm>
+
 #include "sluice/base/check.h"
 #include "sluice/net/connection.h"
 
 namespace sluice::net {
+namespace {
+
+// Of a turn's time for handshakes: each is time for which established traffic waits.
+constexpr int part_of_strangers = 4;
+
+}  // namespace
 
 BufferPool::BufferPool(std::size_t buffer_bytes, std::size_t keep_max)
     : buffer_bytes_(buffer_bytes), keep_max_(keep_max) {}
@@ -49,19 +57,34 @@ void Transport::flush() {
 void Transport::handshake() {
   const io::Ring& ring = reactor_.ring();
   const Instant begin = ring.clock();
-  while (Connection* connection = to_handshake_.pop_front()) {
-    --handshakes_waiting_;
+  while (Connection* connection = next_handshake()) {
     reactor_.working_on(connection->tcp_.descriptor());
     connection->continue_handshake();
-    if (ring.clock() - begin >= options_.handshake_time_per_turn) break;
+    const Duration limit = connection->is_strangers()
+                               ? options_.handshake_time_per_turn / part_of_strangers
+                               : options_.handshake_time_per_turn;
+    if (ring.clock() - begin >= limit) break;
   }
   // Their flights, and what requests behind them have set in motion.
   flush();
   flush_.unlink();
-  if (!to_handshake_.empty()) {
+  if (!own_handshakes_.empty() || !handshakes_.empty()) {
     // The rest goes on in the next turn, after established traffic.
     reactor_.at_turn_end(handshake_, io::Reactor::Phase::handshakes);
   }
+}
+
+// Who waits for a backend has been let in already.
+Connection* Transport::next_handshake() {
+  if (Connection* own = own_handshakes_.pop_front()) return own;
+  return static_cast<Connection*>(handshakes_.pop());
+}
+
+// Whether a client's new handshake has a place in the queue.
+bool Transport::may_wait(const balance::FairShare& share) const {
+  if (handshakes_.size() < options_.handshake_queue_max) return true;
+  const std::size_t part = options_.handshake_queue_max / std::max(handshakes_.clients(), 1UZ);
+  return handshakes_.waiting(share.client, share.lane) < std::max(part, 1UZ);
 }
 
 void Transport::resume() {

@@ -85,6 +85,7 @@ void Exchange::start(bool request_complete) {
     record_.reason = admitted.error().why;
     return reply(admitted.error().reason, std::move(admitted.error().reply));
   }
+  if (plan_.standing == backend::Standing::proven) client_->prove();
   if (shared_.parts.access_log != nullptr) record_.user = plan_.user;
   unanswered_ = std::move(admitted->unanswered);
   charge(*admitted->account);

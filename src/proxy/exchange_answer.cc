@@ -60,6 +60,7 @@ void Exchange::learn_credential(const http::ResponseHead& head) {
   TokenProofs& proofs = shared_.proofs;
   switch (judge_token(head, head_.method, plan_)) {
     case TokenVerdict::proven:
+      client_->prove();
       client_->last_token().note_proof();
       if (plan_.standing == backend::Standing::proven && !proofs.any_doubted()) return;
       return proofs.prove(plan_.token, client_->facts().keys.network);

@@ -28,10 +28,12 @@ constexpr Duration given_up_linger = std::chrono::seconds(2);
 }  // namespace
 
 ClientConnection::ClientConnection(net::Transport& transport, proxy::Proxy& proxy,
-                                   const ClientOptions& options, metrics::Cells& cells,
-                                   const ClientMetrics& metrics, OnClosed on_closed)
+                                   ClientShares& shares, const ClientOptions& options,
+                                   metrics::Cells& cells, const ClientMetrics& metrics,
+                                   OnClosed on_closed)
     : connection_(transport, *this),
       proxy_(proxy),
+      shares_(shares),
       options_(options),
       cells_(cells),
       metrics_(metrics),
@@ -49,16 +51,54 @@ void ClientConnection::accept(int descriptor, const net::ContextSelector& select
   connection_.accept(descriptor, select, options_.proxy_protocol_from);
 }
 
-// Who calls is known at the end of the handshake, or of a connection that never got there.
+// At once, or when a balancer has said for whom it calls.
+void ClientConnection::on_caller_known() {
+  CHECK(!address_share_);
+  note_address();
+  facts_.keys = proxy_.keys(facts_.address, "");
+  auto share = shares_.of_address(facts_, now());
+  if (!share) return connection_.terminate();
+  address_share_ = std::move(*share);
+  const auto lane =
+      address_share_.known(now()) ? net::HandshakeLane::known : net::HandshakeLane::strangers;
+  connection_.take_turns_of(
+      {.client = facts_.keys.network, .lane = static_cast<std::size_t>(lane)});
+  idle_since_ = now();
+  shares_.add(*this, facts_.keys.network);
+}
+
 void ClientConnection::note_address() {
   facts_.address = connection_.peer().host();
   facts_.peer = connection_.peer().to_string();
+}
+
+bool ClientConnection::take_identity_share() {
+  if (!facts_.identity) return true;
+  auto share = shares_.of_identity(facts_, now());
+  if (share) identity_share_ = std::move(*share);
+  return share.has_value();
+}
+
+// By its certificate, or a token.
+void ClientConnection::proven() {
+  if (address_share_) address_share_.prove(now());
+  shares_.prove(*this);
+}
+
+void ClientConnection::handshake_failed(const Error& error) {
+  if (error.kind == ErrorKind::unavailable) shares_.no_handshake(facts_, now());
+  // Without an engine nothing was computed for it.
+  if (!address_share_ || connection_.engine() == nullptr) return;
+  address_share_.charge(balance::Charge::handshake, now());
+  address_share_.charge(balance::Charge::failed_handshake, now());
 }
 
 void ClientConnection::set_state(State state) {
   if (transitions.refuse("client connection", state_, state)) [[unlikely]]
     return wrong_transition(state);
   state_ = state;
+  // On its way out: not to be asked to go.
+  if (state == State::leaving || state == State::closed) let_go();
 }
 
 // A mistake of ours costs one connection, not all.
@@ -78,7 +118,7 @@ void ClientConnection::on_established() {
   CHECK(state_ == State::handshake);
   CHECK(protocol_ == nullptr);
   cells_.add(metrics_.handshakes);
-  note_address();
+  if (address_share_) address_share_.charge(balance::Charge::handshake, now());
   establish_identity();
   facts_.keys = proxy_.keys(facts_.address, facts_.identity ? facts_.identity->user : "");
   if (connection_.engine()->alpn() == "h2") {
@@ -92,6 +132,10 @@ void ClientConnection::on_established() {
   idle_since_ = now();
   connection_.mark_dirty();
   set_deadline(now() + options_.head_timeout);
+  if (!take_identity_share()) {
+    return end("Too many connections with this client certificate from this address.");
+  }
+  if (facts_.identity && !facts_.anonymous) proven();
   if (leave_gap_) begin_leaving();  // its handshake took us into our own stop
 }
 
@@ -125,6 +169,7 @@ void ClientConnection::on_receive(Bytes plain) {
   if (const auto received = protocol_->receive(plain, now()); !received) {
     return give_up(received.error());
   }
+  if (protocol_->requests() > 0) work();
   if (protocol_->wants_output()) connection_.mark_dirty();
   if (const auto since = protocol_->head_since(); since && state_ == State::serving) {
     const Instant when = *since + options_.head_timeout;
@@ -199,7 +244,10 @@ EndReason ClientConnection::end_reason(const Error& error) const {
 void ClientConnection::on_end(const Error& error) {
   const EndReason reason = end_reason(error);
   cells_.add(metrics_.ended.at(reason));
-  if (state_ == State::handshake) note_address();
+  if (state_ == State::handshake) {
+    note_address();
+    handshake_failed(error);
+  }
   if (reason == EndReason::proxy_header) {
     log::info("a balancer's connection is ended, it did not say who calls",
               {{"balancer", facts_.peer}, {"why", error.context}});
@@ -212,6 +260,9 @@ void ClientConnection::on_end(const Error& error) {
 
 void ClientConnection::on_closed() {
   set_state(State::closed);
+  address_share_.release(now());
+  identity_share_.release(now());
+  if (makes_room_) shares_.made_room();
   stop_timers();
   if (protocol_ != nullptr) protocol_->abandon();
   CHECK(protocol_ == nullptr || protocol_->requests() == 0);
@@ -226,6 +277,7 @@ void ClientConnection::requests_over() {
   CHECK_EQ(protocol_->requests(), std::size_t{0});
   if (state_ != State::serving) return;
   idle_since_ = now();
+  rest();
   set_deadline(now() + options_.idle_timeout);
 }
 
@@ -246,6 +298,7 @@ void ClientConnection::deadline_passed() {
       }
       return leave(goaway_gap);
     case State::leaving:
+      if (makes_room_) return connection_.terminate();
       if (given_up_.empty()) return;
       return connection_.established() ? close_given_up() : connection_.terminate();
     case State::handshake:
@@ -268,11 +321,13 @@ void ClientConnection::begin_leaving() {
   connection_.transport().reactor().timers().set(last_word_, now(), *leave_gap_);
 }
 
-void ClientConnection::say_last_word() {
+void ClientConnection::say_last_word() { conclude({}); }
+
+void ClientConnection::conclude(std::string_view refusal) {
   if (state_ != State::serving) return;
   CHECK(protocol_ != nullptr);
   set_state(State::leaving);
-  protocol_->say_last_word();
+  protocol_->say_last_word(refusal);
   connection_.mark_dirty();
   close_if_unused();
 }
@@ -291,9 +346,18 @@ void ClientConnection::close_if_unused() {
   }
 }
 
-void ClientConnection::close_now() {
-  if (state_ == State::serving) say_last_word();
+void ClientConnection::close_now() { end({}); }
+
+void ClientConnection::end(std::string_view refusal) {
+  conclude(refusal);
   connection_.close();
+}
+
+void ClientConnection::make_room(Duration within) {
+  makes_room_ = true;
+  if (state_ == State::handshake) return connection_.terminate();
+  close_now();
+  set_deadline(now() + within);
 }
 
 void ClientConnection::terminate() { connection_.terminate(); }

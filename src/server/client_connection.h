@@ -17,6 +17,7 @@
 
 #include "client_metrics.h"
 #include "client_protocol.h"
+#include "client_shares.h"
 #include "sluice/base/transitions.h"
 #include "sluice/io/timer_wheel.h"
 #include "sluice/net/connection.h"
@@ -25,12 +26,15 @@
 
 namespace sluice::server {
 
-class ClientConnection final : public net::ConnectionHandler, private ClientProtocolOwner {
+class ClientConnection final : public net::ConnectionHandler,
+                               public SharedPlace,
+                               private ClientProtocolOwner {
  public:
   using OnClosed = std::function<void(ClientConnection&)>;
 
-  ClientConnection(net::Transport& transport, proxy::Proxy& proxy, const ClientOptions& options,
-                   metrics::Cells& cells, const ClientMetrics& metrics, OnClosed on_closed);
+  ClientConnection(net::Transport& transport, proxy::Proxy& proxy, ClientShares& shares,
+                   const ClientOptions& options, metrics::Cells& cells,
+                   const ClientMetrics& metrics, OnClosed on_closed);
   ~ClientConnection() override;
 
   void accept(int descriptor, const net::ContextSelector& select);
@@ -52,6 +56,10 @@ class ClientConnection final : public net::ConnectionHandler, private ClientProt
   void on_end(const Error& error) override;
   void on_closed() override;
 
+  // SharedPlace
+  Instant resting_since() const override { return idle_since_; }
+  void make_room(Duration within) override;
+
  private:
   enum class State : std::uint8_t { handshake, serving, leaving, closed };
   static constexpr Transitions<State, 4> transitions{{
@@ -64,6 +72,13 @@ class ClientConnection final : public net::ConnectionHandler, private ClientProt
   // ClientProtocolOwner
   void output_ready() override { connection_.mark_dirty(); }
   void requests_over() override;
+  void proven() override;
+
+  // net::ConnectionHandler: what it costs is charged to where it comes from, from now on. One from
+  // where too many are ends.
+  void on_caller_known() override;
+  bool take_identity_share();
+  void handshake_failed(const Error& error);
 
   void set_state(State state);
   void wrong_transition(State state);
@@ -72,6 +87,8 @@ class ClientConnection final : public net::ConnectionHandler, private ClientProt
   void establish_identity();
   void begin_leaving();
   void say_last_word();
+  void conclude(std::string_view refusal);
+  void end(std::string_view refusal);
   void give_up(const Error& why);
   void close_if_unused();
   void close_given_up();
@@ -83,6 +100,7 @@ class ClientConnection final : public net::ConnectionHandler, private ClientProt
 
   net::Connection connection_;
   proxy::Proxy& proxy_;
+  ClientShares& shares_;
   const ClientOptions& options_;
   metrics::Cells& cells_;
   const ClientMetrics& metrics_;
@@ -90,6 +108,9 @@ class ClientConnection final : public net::ConnectionHandler, private ClientProt
   State state_ = State::handshake;
   std::unique_ptr<ClientProtocol> protocol_;  // from the end of the handshake on
   proxy::ClientFacts facts_;
+  balance::ChargeLease address_share_;
+  balance::ChargeLease identity_share_;
+  bool makes_room_ = false;
   Instant idle_since_{};
   std::optional<Duration> leave_gap_;  // set from when it is to leave
   std::string given_up_;               // why, when a limit was exceeded

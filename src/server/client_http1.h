@@ -23,7 +23,7 @@ class ClientHttp1 final : public ClientProtocol {
   std::size_t requests() const override { return 0; }
   std::optional<Instant> head_since() const override { return since_; }
   bool announce_end() override { return false; }
-  void say_last_word() override {}
+  void say_last_word(std::string_view) override {}
   void plan_ends(const proxy::EndWindow&) override {}
   void abandon() override {}
   bool broken() const override { return false; }

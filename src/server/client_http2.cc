@@ -61,6 +61,12 @@ void ClientHttp2::describe(Outline& outline) const {
   }
 }
 
+// With NO_ERROR clients try again at once.
+void ClientHttp2::say_last_word(std::string_view refusal) {
+  session_.goaway_final(
+      refusal.empty() ? http2::ErrorCode::no_error : http2::ErrorCode::enhance_your_calm, refusal);
+}
+
 void ClientHttp2::abandon() {
   requests_ = 0;
   for (const http2::StreamRef ref : session_.streams()) {

@@ -31,7 +31,7 @@ class ClientHttp2 final : public ClientProtocol,
     session_.goaway_notice();
     return true;
   }
-  void say_last_word() override { session_.goaway_final(); }
+  void say_last_word(std::string_view refusal) override;
   void plan_ends(const proxy::EndWindow& window) override;
   void abandon() override;
   bool broken() const override { return session_.abuse() != http2::AbuseKind::none; }
@@ -58,6 +58,7 @@ class ClientHttp2 final : public ClientProtocol,
   void grow_window(proxy::ClientStream, std::uint32_t bytes) override;
   void cut(proxy::ClientStream, proxy::Cut) override;
   void stop_upload(proxy::ClientStream) override;
+  void on_proven() override { owner_.proven(); }
 
   void add(http2::StreamRef ref, SlotId exchange);
   void reset(proxy::ClientStream, http2::ErrorCode);

@@ -31,6 +31,16 @@ std::string_view to_string(CertificateResult result) {
   return "unknown";
 }
 
+std::string_view to_string(Share share) {
+  switch (share) {
+    case Share::address: return "address";
+    case Share::identity: return "identity";
+    case Share::room: return "room";
+    case Share::handshakes: return "handshakes";
+  }
+  return "unknown";
+}
+
 ClientMetrics::ClientMetrics(metrics::Registry& registry)
     : connections(registry.gauge("sluice_client_connections", "Open connections of clients.")),
       accepted(registry.counter("sluice_client_connections_accepted_total",
@@ -46,6 +56,9 @@ ClientMetrics::ClientMetrics(metrics::Registry& registry)
           "sluice_client_certificates_total", "Handshakes by what the client's certificate led to.",
           "result")),
       http1_refused(registry.counter("sluice_client_http1_refused_total",
-                                     "Connections refused because they speak HTTP/1.1.")) {}
+                                     "Connections refused because they speak HTTP/1.1.")),
+      shares(registry.counters_by<Share>(
+          "sluice_client_share_exceeded_total",
+          "Connections refused or ended because their client has its share, by share.", "share")) {}
 
 }  // namespace sluice::server

@@ -27,6 +27,15 @@ std::string_view to_string(EndReason reason);
 enum class CertificateResult : std::uint8_t { none, identity, no_identity, refused };
 std::string_view to_string(CertificateResult result);
 
+// What a client has had its share of, so that a connection of it was refused or ended.
+enum class Share : std::uint8_t {
+  address,     // connections from where it is
+  identity,    // and of those, of one identity
+  room,        // there is little for all: what rests makes room
+  handshakes,  // that wait for their turns
+};
+std::string_view to_string(Share share);
+
 struct ClientMetrics {
   explicit ClientMetrics(metrics::Registry& registry);
   metrics::GaugeId connections;
@@ -36,6 +45,7 @@ struct ClientMetrics {
   metrics::CounterTable abuse;         // http2::AbuseKind
   metrics::CounterTable certificates;  // CertificateResult
   metrics::CounterId http1_refused;
+  metrics::CounterTable shares;  // Share
 };
 
 }  // namespace sluice::server

@@ -23,6 +23,8 @@ class ClientProtocolOwner {
   virtual void output_ready() = 0;
   // The last request is over.
   virtual void requests_over() = 0;
+  // A request of a proven identity has come.
+  virtual void proven() = 0;
 };
 
 class ClientProtocol {
@@ -48,7 +50,8 @@ class ClientProtocol {
   // An end in order: first a notice, then, a round trip later, the last word. No request is taken
   // behind it. Returns false where there is no such notice.
   virtual bool announce_end() = 0;
-  virtual void say_last_word() = 0;
+  // `refusal`: why nothing is served here; empty when it is just the end.
+  virtual void say_last_word(std::string_view refusal = {}) = 0;
   virtual void plan_ends(const proxy::EndWindow& window) = 0;
   // The connection is over: exchanges are told.
   virtual void abandon() = 0;

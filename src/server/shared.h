@@ -7,6 +7,7 @@
 
 #include "client_connection.h"
 #include "sluice/backend/backend_set.h"
+#include "sluice/balance/charge_table.h"
 #include "sluice/balance/load_board.h"
 #include "sluice/kubernetes/identity_fields.h"
 #include "sluice/net/listener.h"
@@ -27,6 +28,7 @@ struct Shared {
   kubernetes::IdentityFields identity_fields;
   std::unique_ptr<observability::AccessLog> access_log;  // null: none
   net::AdmissionBudget admission;
+  balance::ChargeTable charges;  // of clients, by ClientKeys
   metrics::Registry registry;
   proxy::ProxyMetrics proxy_metrics;
   ClientMetrics client_metrics;

@@ -19,6 +19,8 @@ constexpr Duration heartbeat_interval = std::chrono::milliseconds(500);
 constexpr Duration goaway_gap = std::chrono::seconds(1);
 // How long after the drain window connections may take to end in order.
 constexpr Duration end_in_order = std::chrono::seconds(2);
+// While there is little room for newcomers.
+constexpr Duration make_room_interval = std::chrono::milliseconds(50);
 
 }  // namespace
 
@@ -52,8 +54,11 @@ Worker::Worker(io::Reactor& reactor, std::size_t number, WorkerOptions options,
               parts.shared.proxy_metrics, parts.shared.access_log.get(), *this, random_.next(),
               parts.token_key},
              options_.proxy),
+      shares_(parts.shared.charges, parts.shared.admission, options_.client, cells_,
+              parts.shared.client_metrics),
       heartbeat_(io::Timer::bind<&Worker::heartbeat>(this)),
-      drain_end_(io::Timer::bind<&Worker::drain_over>(this)) {
+      drain_end_(io::Timer::bind<&Worker::drain_over>(this)),
+      make_room_(io::Timer::bind<&Worker::make_room>(this)) {
   heartbeat();
 }
 
@@ -75,7 +80,7 @@ void Worker::listen(int descriptor) {
 
 void Worker::accepted(int descriptor) {
   auto client = std::make_unique<ClientConnection>(
-      transport_, proxy_, options_.client, cells_, parts_.shared.client_metrics,
+      transport_, proxy_, shares_, options_.client, cells_, parts_.shared.client_metrics,
       [this](ClientConnection& closed) {
         parts_.shared.admission.connections.fetch_sub(1, std::memory_order_relaxed);
         CHECK(clients_.contains(&closed));
@@ -87,6 +92,14 @@ void Worker::accepted(int descriptor) {
   // A listener empties its backlog when it stops.
   if (state_ == State::draining) added.leave(drain_gap_);
   if (state_ == State::stopping) added.close_now();
+  make_room();
+}
+
+void Worker::make_room() {
+  if (state_ != State::serving) return;
+  shares_.make_room(reactor_.now());
+  if (parts_.shared.admission.shortage() == 0 || make_room_.armed()) return;
+  reactor_.timers().set(make_room_, reactor_.now(), make_room_interval);
 }
 
 void Worker::pool_event(std::size_t backend, backend::PoolKind kind, backend::PoolEvent event,
@@ -142,6 +155,7 @@ bool Worker::all_gone() const {
 
 void Worker::heartbeat() {
   publish();
+  make_room();
   if (state_ == State::draining && clients_.empty() && listeners_stopped()) stop();
   reactor_.timers().set(heartbeat_, reactor_.now(), heartbeat_interval);
 }

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "client_connection.h"
+#include "client_shares.h"
 #include "outline.h"
 #include "shared.h"
 #include "sluice/backend/backend_set.h"
@@ -83,6 +84,7 @@ class Worker final : private proxy::ProxyEvents {
   bool listeners_stopped() const;
   bool all_gone() const;
   void heartbeat();
+  void make_room();
   void describe_backends(Outline& outline);
   void pool_event(std::size_t backend, backend::PoolKind kind, backend::PoolEvent event,
                   const std::string& text);
@@ -102,10 +104,12 @@ class Worker final : private proxy::ProxyEvents {
   net::Transport transport_;
   backend::BackendSet backends_;
   proxy::Proxy proxy_;
+  ClientShares shares_;
   std::vector<std::unique_ptr<net::Listener>> listeners_;
   std::unordered_map<ClientConnection*, std::unique_ptr<ClientConnection>> clients_;
   io::Timer heartbeat_;
   io::Timer drain_end_;
+  io::Timer make_room_;
   Duration drain_gap_{};  // between the two GOAWAYs
 };
 

@@ -54,6 +54,7 @@ TEST_F(AdmissionTest, TheConnectionLimitHoldsAndFreesItself) {
   for (int i = 0; i < 10; ++i) {
     clients.push_back(connect(&credentials.alice));
     ASSERT_TRUE(clients.back()->ready());
+    open_watches(*clients.back(), 1);  // who is idle would make room
   }
   std::vector<std::unique_ptr<RawClient>> waiting;
   for (int i = 0; i < 100; ++i)

@@ -3,6 +3,7 @@
 #include "http2_client.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -311,10 +312,17 @@ std::size_t run(const std::vector<Http2Client*>& clients, const Load& load, Dura
 // --- raw -------------------------------------------------------------------------------------
 
 RawClient::RawClient(const io::Address& address, std::shared_ptr<const tls::ClientContext> tls,
-                     bool handshake) {
+                     bool handshake, std::string_view source) {
   CHECK(tls::initialize().has_value());
   descriptor_ = ::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
   CHECK(descriptor_ >= 0);
+  if (!source.empty()) {
+    const io::Address from = io::Address::parse(std::string(source) + ":0").value();
+    // The port is chosen by connect: one that was used towards somebody else is free.
+    const int on = 1;
+    ::setsockopt(descriptor_, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    CHECK_EQ(::bind(descriptor_, from.data(), from.size()), 0);
+  }
   if (::connect(descriptor_, address.data(), address.size()) != 0) {
     ::close(descriptor_);
     descriptor_ = -1;

@@ -202,9 +202,10 @@ class RawClient {
     alert,
   };
 
-  // Without `tls`: plain TCP. The handshake is made at once unless `handshake` is false.
+  // Without `tls`: plain TCP. The handshake is made at once unless `handshake` is false. `source`:
+  // the address that it comes from, for example 127.0.0.2.
   RawClient(const io::Address& address, std::shared_ptr<const tls::ClientContext> tls,
-            bool handshake = true);
+            bool handshake = true, std::string_view source = {});
   ~RawClient();
   RawClient(const RawClient&) = delete;
   RawClient& operator=(const RawClient&) = delete;

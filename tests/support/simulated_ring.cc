@@ -54,7 +54,8 @@ int SimulatedNetwork::connect(int descriptor, const io::Address& address) {
   if (listener == nullptr) return -ECONNREFUSED;
   Socket& client = socket(descriptor);
   client.remote = address;
-  client.local = *io::Address::parse(address.host() + ":" + std::to_string(next_port_++));
+  const std::string host = source_.empty() ? address.host() : source_;
+  client.local = *io::Address::parse(host + ":" + std::to_string(next_port_++));
   Socket served{.local = address, .remote = client.local, .peer = descriptor};
   draw_ways(address, client.way, served.way);
   const int accepted = add(std::move(served));

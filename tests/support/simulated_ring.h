@@ -15,6 +15,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "sluice/base/random.h"
 #include "sluice/base/time.h"
@@ -52,6 +53,8 @@ class SimulatedNetwork {
   void pass(Duration duration) { now_ += duration; }
   // Connects to this address get no answer at all. (One without a listener is refused.)
   void swallow(const io::Address& address) { swallowed_.insert(address.to_string()); }
+  // Connections come from this host from now on; at first each from that of its listener.
+  void connect_from(std::string host) { source_ = std::move(host); }
   // Accepting fails with this error number, until it is 0 again.
   void fail_accepts(int error) { accept_error_ = error; }
   // What a socket holds for a reader that does not read; a sender waits for room. No bound at
@@ -132,6 +135,7 @@ class SimulatedNetwork {
   std::map<int, int> operations_;  // in flight, by descriptor
   std::set<std::string> swallowed_;
   int accept_error_ = 0;
+  std::string source_;
   std::size_t receive_buffer_bytes_ = SIZE_MAX;
   std::size_t receive_bytes_max_ = std::size_t{16} * 1024;
   std::size_t send_bytes_max_ = SIZE_MAX;

@@ -32,7 +32,9 @@ struct Config {
   std::string tls_private_key_file;
   std::string client_ca_file;  // empty: no client certificates, no identity of ours
   bool client_cert_strict = false;
-  std::uint32_t client_connections_max = 0;  // 0: as many as the descriptor limit allows
+  std::uint32_t client_connections_max = 0;         // 0: as many as the descriptor limit allows
+  std::uint32_t connections_per_address = 10'000;   // 0: any number
+  std::uint32_t connections_per_identity = 10'000;  // at one address; 0: any number
   Duration client_idle_timeout = std::chrono::minutes(15);  // connection without streams
   Duration client_stall_timeout =
       proxy::ProxyOptions{}.client_stall_timeout;  // bytes to send, none taken

@@ -34,6 +34,9 @@ class ConnectionHandler {
  public:
   virtual ~ConnectionHandler() = default;
 
+  // Of an accepted one: Connection::peer() is who calls, before anything is computed for it. It may
+  // be terminated.
+  virtual void on_caller_known() {}
   // The handshake is done.
   virtual void on_established() = 0;
   // Plain bytes; the view is valid during the call.
@@ -54,6 +57,7 @@ using ContextSelector =
     std::function<std::shared_ptr<const tls::ServerContext>(std::string_view server_name)>;
 
 class Connection final : public ListNode<HandshakeTag>,
+                         public balance::FairWaiter,
                          public ListNode<ResumeTag>,
                          private TcpHandler {
  public:
@@ -74,6 +78,8 @@ class Connection final : public ListNode<HandshakeTag>,
   // PROXY header (proxy_protocol.h), and is believed; from anybody else it is no TLS.
   void accept(int descriptor, const ContextSelector& select,
               std::span<const io::Network> balancers = {});
+  // In whose turns its handshake is served; from the next piece on.
+  void take_turns_of(const balance::FairShare& share) { turns_ = share; }
   // Opens a descriptor and connects. An immediate failure is reported by on_end at turn's end.
   void connect(const io::Address& address, std::shared_ptr<const tls::ClientContext> context,
                std::string_view server_name);
@@ -104,7 +110,8 @@ class Connection final : public ListNode<HandshakeTag>,
   }
   // True while bytes wait for the peer to take them.
   bool send_in_flight() const { return tcp_.send_in_flight(); }
-  // Null before the handshake began.
+  // Null before the handshake began: one that waits for its first turn costs no more than what has
+  // been received.
   tls::Engine* engine() { return engine_.get(); }
   const std::string& server_name() const { return server_name_; }  // of the ClientHello
   // Who calls: whom a PROXY header has named, else the other end of the TCP connection.
@@ -158,8 +165,13 @@ class Connection final : public ListNode<HandshakeTag>,
   void hold(Bytes bytes);
   void await_proxy_header();
   void read_proxy_header();
+  void name_caller();
   void read_hello();
+  bool is_strangers() const {
+    return select_ && turns_.lane == static_cast<std::size_t>(HandshakeLane::strangers);
+  }
   void queue_handshake();
+  Result<void> begin_engine();
   void set_deadline(Duration timeout);
   void leave_handshake();
   void continue_handshake();
@@ -178,6 +190,8 @@ class Connection final : public ListNode<HandshakeTag>,
   Input input_ = Input::direct;
   std::unique_ptr<tls::Engine> engine_;
   ContextSelector select_;  // null: a client
+  balance::FairShare turns_;
+  std::shared_ptr<const tls::ServerContext> context_;  // until there is an engine
   // Received, not yet given to the engine: a handshake's next flight, or what came during a pause.
   std::vector<std::uint8_t> held_;
   io::Timer handshake_deadline_;

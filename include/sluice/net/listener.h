@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Accepts connections on one address for one worker, with admission: a process-wide budget of
-// client connections with hysteresis, a back-off when descriptors run out, and a pause while the
-// handshake queue is full. Running out costs no spin: a paused listener only looks again on a
-// timer.
+// client connections, a back-off when descriptors run out, and a pause while the handshake queue is
+// full. Running out costs no spin: a paused listener only looks again on a timer.
 //
 // A multishot accept takes whatever the backlog holds before anybody can stop it; it is used only
 // while there is room for a whole backlog. Nearer to the limit the listener is polled and
 // connections are taken one by one.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -28,11 +28,18 @@ struct AdmissionBudget {
     const std::size_t taken = connections.load(std::memory_order_relaxed);
     return taken < connections_max ? connections_max - taken : 0;
   }
-  // Whether a listener that paused accepts again. One that found no room waits until some of it is
-  // free, not for each connection that goes; one that paused for something else only needs room.
-  bool may_resume(bool found_no_room) const {
-    return room() > (found_no_room ? connections_max / 16 : 0);
+
+  // Newcomers should find room at once, so a part of it is kept free as long as somebody can be
+  // asked to go: how many more should. Those who were asked already count as gone.
+  std::size_t shortage() const {
+    if (connections_max < 2) return 0;
+    const std::size_t reserve = std::min(connections_max / 16 + 1, connections_max - 1);
+    const std::size_t free = room() + leaving.load(std::memory_order_relaxed);
+    return free < reserve ? reserve - free : 0;
   }
+  std::atomic<std::size_t> leaving{0};  // were asked to go, to make room
+  // There is room, but an accept failed for want of a descriptor: somebody should go all the same.
+  std::atomic<bool> starved{false};
 };
 
 struct ListenerCounters {
@@ -63,6 +70,7 @@ class Listener {
   void admit(int descriptor);
   void accept_some();
   bool may_accept() const { return budget_.room() > 0 && !transport_.handshake_queue_full(); }
+  void fail();
   void pause(Duration retry);
   void retry();
   void finish_stop();
@@ -75,7 +83,6 @@ class Listener {
   io::Operation accept_;
   io::Operation knock_;
   io::Timer retry_;
-  bool found_no_room_ = false;  // since it paused
   bool stopping_ = false;
 };
 

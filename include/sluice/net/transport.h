@@ -2,14 +2,19 @@
 // What connections of one thread share: the reactor, pooled send buffers, the list of connections
 // to flush at the end of the turn, and the queue of handshakes.
 //
-// Handshakes cost about 150 us each; they are served from a queue at the end of a turn, at most
-// `handshake_time_per_turn`, after established traffic. A full queue is a reason not to accept.
+// Handshakes cost up to a millisecond each; they are served from a queue at the end of a turn, at
+// most `handshake_time_per_turn` (a quarter of it for strangers), after established traffic. Our
+// own to backends come first, then those of clients in turns, by the names that their owners give
+// them: however many one begins, another waits for one of each that waits. When the queue is full,
+// who has its share of it gets no more in, and everybody else does; so one client alone is never a
+// reason not to accept.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <vector>
 
+#include "sluice/balance/fair_queue.h"
 #include "sluice/base/bytes.h"
 #include "sluice/base/list.h"
 #include "sluice/io/reactor.h"
@@ -22,7 +27,9 @@ class TcpConnection;
 struct TransportOptions {
   std::size_t send_buffer_bytes = 64 * 1024;  // records of one send, for each connection that sends
   Duration handshake_time_per_turn = std::chrono::milliseconds(2);
-  std::size_t handshake_queue_max = 1024;
+  // As many as are served within the time for which clients wait. At twice as many, which takes
+  // that many clients, accepting waits.
+  std::size_t handshake_queue_max = 4096;
   Duration handshake_timeout = std::chrono::seconds(10);    // from accept or connect to established
   Duration proxy_header_timeout = std::chrono::seconds(2);  // of the same; from accept
   Duration connect_timeout = std::chrono::seconds(3);
@@ -60,6 +67,9 @@ class BufferPool {
   std::vector<std::unique_ptr<std::uint8_t[]>> free_;
 };
 
+// Strangers can be many, and have one of five turns; for FairShare.
+enum class HandshakeLane : std::uint8_t { strangers, known };
+
 struct FlushTag;
 struct HandshakeTag;
 struct ResumeTag;
@@ -74,13 +84,18 @@ class Transport {
   const TransportOptions& options() const { return options_; }
   const TransportCounters& counters() const { return counters_; }
   std::size_t connections() const { return connections_; }
-  bool handshake_queue_full() const { return handshakes_waiting_ >= options_.handshake_queue_max; }
+  std::size_t handshakes_waiting() const { return handshakes_.size(); }  // of clients
+  bool handshake_queue_full() const {
+    return handshakes_.size() >= 2 * options_.handshake_queue_max;
+  }
 
  private:
   friend class Connection;
   friend class TcpConnection;
   void flush();
   void handshake();
+  Connection* next_handshake();
+  bool may_wait(const balance::FairShare& share) const;
   void resume();
   void reap();
 
@@ -89,10 +104,10 @@ class Transport {
   TransportCounters counters_;
   BufferPool send_buffers_;
   List<TcpConnection, FlushTag> to_flush_;
-  List<Connection, HandshakeTag> to_handshake_;
+  List<Connection, HandshakeTag> own_handshakes_;
+  balance::FairQueue handshakes_{1, 4};  // HandshakeLane
   List<Connection, ResumeTag> to_resume_;
   List<TcpConnection, ReapTag> to_reap_;
-  std::size_t handshakes_waiting_ = 0;
   std::size_t connections_ = 0;
   io::TurnEnd flush_;
   io::TurnEnd handshake_;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "sluice/base/time.h"
 #include "sluice/http/message.h"
@@ -57,11 +58,20 @@ class ClientSide {
   // Behind a complete answer: the rest of the upload is not wanted.
   virtual void stop_upload(ClientStream) = 0;
 
+  // A request of it comes with a proven identity.
+  void prove() {
+    if (!std::exchange(proven_, true)) on_proven();
+  }
+
   LastToken& last_token() { return last_token_; }
   // Of the client of its last request.
   AccountRef& last_account() { return last_account_; }
 
+ protected:
+  virtual void on_proven() = 0;  // once
+
  private:
+  bool proven_ = false;
   AccountRef last_account_;
   LastToken last_token_;
 };

@@ -3,6 +3,7 @@
 // thread, to the worker in it. What belongs to a layer below is that layer's struct.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,9 @@ struct ClientOptions {
   Duration idle_timeout = std::chrono::minutes(15);  // without streams
   // Of balancers, whose connections begin with a PROXY header.
   std::vector<io::Network> proxy_protocol_from;
+  // In all workers together; 0: any number.
+  std::uint32_t connections_per_address = 10'000;   // IPv4 address, or first half of an IPv6 one
+  std::uint32_t connections_per_identity = 10'000;  // of a certificate's user, at one such address
 
   friend bool operator==(const ClientOptions&, const ClientOptions&) = default;
 };

@@ -57,16 +57,34 @@ TEST_F(ListenerTest, AcceptsUpToTheBudgetAndGoesOnWhenThereIsRoomAgain) {
   EXPECT_TRUE(until([&] { return in.size() == 60; }));
 }
 
-// After a pause for the handshake queue a nearly full budget is no reason to wait.
-TEST(AdmissionBudgetTest, WhoFoundNoRoomWaitsForSomeAndOthersForAny) {
+TEST_F(ListenerTest, APlaceThatBecomesFreeIsGivenToOneWhoWaits) {
+  open(32);
+  knock(40);
+  ASSERT_TRUE(until([&] { return under_test->counters().paused > 0; }));
+  EXPECT_EQ(in.size(), 32U);
+  budget->connections.fetch_sub(1);
+  EXPECT_TRUE(until([&] { return in.size() == 33; }));
+}
+
+TEST(AdmissionBudgetTest, APartOfTheRoomIsKeptForNewcomers) {
   AdmissionBudget budget(160);
-  for (const std::size_t taken : {0U, 149U, 150U, 159U, 160U, 161U}) {
+  for (const auto& [taken, shortage] : {std::pair{0U, 0U}, {149U, 0U}, {150U, 1U}, {160U, 11U}}) {
     budget.connections.store(taken);
-    EXPECT_EQ(budget.may_resume(false), taken < 160) << taken;
-    EXPECT_EQ(budget.may_resume(true), taken < 150) << taken;
+    EXPECT_EQ(budget.shortage(), shortage) << taken;
   }
-  AdmissionBudget one(1);
-  EXPECT_TRUE(one.may_resume(true));
+  budget.leaving.store(4);
+  EXPECT_EQ(budget.shortage(), 7U);
+  budget.leaving.store(100);
+  EXPECT_EQ(budget.shortage(), 0U);
+}
+
+// Not the only one there is.
+TEST(AdmissionBudgetTest, WhoIsAloneIsNotAskedToGo) {
+  for (const std::size_t max : {0U, 1U, 2U}) {
+    AdmissionBudget budget(max);
+    budget.connections.store(max / 2);
+    EXPECT_EQ(budget.shortage(), 0U) << max;
+  }
 }
 
 TEST_F(ListenerTest, StoppingTakesWhatIsInTheBacklog) {

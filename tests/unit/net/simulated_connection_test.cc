@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Connections on the simulated ring: what waits, what a pause keeps, and how long an end may take.
+#include <algorithm>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -23,8 +25,9 @@ class SimulatedConnectionTest : public testing::Test {
     std::unique_ptr<Recorder> server;
   };
 
-  void make(Simulation::Handshakes handshakes = Simulation::Handshakes::all) {
-    simulation = std::make_unique<Simulation>(TransportOptions{}, handshakes);
+  void make(Simulation::Handshakes handshakes = Simulation::Handshakes::all,
+            const TransportOptions& options = {}) {
+    simulation = std::make_unique<Simulation>(options, handshakes);
     TransportOptions patient;
     patient.handshake_time_per_turn = patient.handshake_timeout = 1h;
     clients = std::make_unique<Transport>(simulation->reactor(), patient);
@@ -46,13 +49,19 @@ class SimulatedConnectionTest : public testing::Test {
     simulation.reset();
   }
 
+  void turn_until(const std::function<bool()>& done) {
+    for (int turn = 0; turn < 1000 && !done(); ++turn) simulation->reactor().turn(false);
+    ASSERT_TRUE(done());
+  }
+
   // Both ends, with the handshake not begun.
-  Pair& connect() {
+  Pair& connect(const balance::FairShare& turns = {}) {
     Pair& pair = pairs.emplace_back(std::make_unique<Recorder>(*clients),
                                     std::make_unique<Recorder>(simulation->transport()));
     pair.client->connection.connect(address, contexts.client, "localhost");
     int descriptor = -1;
     while ((descriptor = io::accept_now(listener)) < 0) simulation->reactor().turn(false);
+    pair.server->connection.take_turns_of(turns);
     pair.server->connection.accept(descriptor,
                                    [this](std::string_view) { return contexts.server; });
     return pair;
@@ -209,6 +218,62 @@ TEST_F(SimulatedConnectionTest, WhoLeavesTheQueueIsNotServed) {
   EXPECT_TRUE(pairs.back().server->closed);
   ASSERT_TRUE(pairs.back().server->end);
   EXPECT_EQ(pairs.back().server->end->kind, ErrorKind::closed);
+  EXPECT_TRUE(pairs.front().server->established);
+}
+
+// Turns are by name: a flood under one of them costs another one a turn for each of its own.
+TEST_F(SimulatedConnectionTest, AHundredHandshakesOfOneDelayAnothersByOneForEachOfItsTurns) {
+  make(Simulation::Handshakes::one_a_turn);
+  for (int i = 0; i < 100; ++i) connect({.client = 1});
+  ASSERT_GE(simulation->transport().handshakes_waiting(), 20U);
+  const std::uint64_t before = simulation->transport().counters().handshakes_finished;
+  const Pair& other = connect({.client = 2});
+  turn_until([&] { return other.server->established; });
+  EXPECT_LE(simulation->transport().counters().handshakes_finished - before, 5U);
+  turn_until([&] { return simulation->transport().handshakes_waiting() == 0; });
+  for (const Pair& pair : pairs) EXPECT_TRUE(pair.server->established);
+}
+
+TEST_F(SimulatedConnectionTest, ManyStrangersDelayAKnownClientsHandshakeByLittle) {
+  make(Simulation::Handshakes::one_a_turn);
+  for (std::uint64_t i = 0; i < 100; ++i) connect({.client = 100 + i});
+  ASSERT_GE(simulation->transport().handshakes_waiting(), 20U);
+  const std::uint64_t before = simulation->transport().counters().handshakes_finished;
+  constexpr auto known = static_cast<std::size_t>(HandshakeLane::known);
+  const Pair& other = connect({.client = 1, .lane = known});
+  turn_until([&] { return other.server->established; });
+  EXPECT_LE(simulation->transport().counters().handshakes_finished - before, 5U);
+}
+
+TEST_F(SimulatedConnectionTest, WhoFillsTheQueueOfHandshakesGetsNoMoreInAndOthersDo) {
+  constexpr std::size_t places = 20;
+  make(Simulation::Handshakes::one_a_turn, {.handshake_queue_max = places});
+  for (std::size_t i = 0; i < 3 * places; ++i) connect({.client = 1});
+  const auto refused = [&] {
+    return std::ranges::count_if(pairs, [](const Pair& pair) {
+      return pair.server->end && pair.server->end->kind == ErrorKind::unavailable;
+    });
+  };
+  turn_until([&] { return refused() > 0; });
+  EXPECT_GE(simulation->transport().handshakes_waiting(), places - 10);
+  EXPECT_FALSE(simulation->transport().handshake_queue_full());
+  const std::size_t others = pairs.size();
+  for (std::uint64_t i = 0; i < 5; ++i) connect({.client = 2 + i});
+  turn_until([&] { return simulation->transport().handshakes_waiting() == 0; });
+  for (std::size_t i = others; i < pairs.size(); ++i) EXPECT_TRUE(pairs[i].server->established);
+}
+
+TEST_F(SimulatedConnectionTest, WhoIsClosedBeforeItsFirstTurnEndsWithoutAWord) {
+  make(Simulation::Handshakes::one_a_turn);
+  for (int i = 0; i < 10; ++i) connect();
+  turn_until([&] { return simulation->transport().handshakes_waiting() > 4; });
+  Recorder& last = *pairs.back().server;
+  ASSERT_EQ(last.connection.state(), Connection::State::handshaking);
+  EXPECT_EQ(last.connection.engine(), nullptr);
+  last.connection.close();
+  simulation->settle();
+  simulation->advance(5s);
+  EXPECT_TRUE(last.closed);
   EXPECT_TRUE(pairs.front().server->established);
 }
 

@@ -66,6 +66,7 @@ class Client final : public ClientSide {
   }
   void credit(ClientStream id, std::size_t bytes) override { answers[id].credit += bytes; }
   void grow_window(ClientStream id, std::uint32_t bytes) override { windows[id] = bytes; }
+  void on_proven() override {}
   void cut(ClientStream id, Cut how) override {
     reset(id, how == Cut::stalled ? Reset::stalled : Reset::truncated);
   }

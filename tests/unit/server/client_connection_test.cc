@@ -129,6 +129,7 @@ class ClientConnectionTest : public testing::Test, private proxy::ProxyEvents {
                                      1,
                                      {1, 2}},
                    proxy::ProxyOptions{});
+    shares_.emplace(charges_, admission_, options_, *cells_, *client_metrics_);
     server_tls_ = keys.server_context();
     client_tls_ = keys.plain_context();
     listener_ = io::listen_on(address_, {}).value();
@@ -149,6 +150,8 @@ class ClientConnectionTest : public testing::Test, private proxy::ProxyEvents {
     backend_->stop();
     simulation_.settle();
     set_.reset();
+    EXPECT_EQ(charges_.held(), 0U);
+    shares_.reset();
     cells_.reset();
   }
 
@@ -159,13 +162,17 @@ class ClientConnectionTest : public testing::Test, private proxy::ProxyEvents {
     clients_.push_back(std::make_unique<Client>(transport(), address_, client_tls_));
     int descriptor = -1;
     while ((descriptor = io::accept_now(listener_)) < 0) simulation_.reactor().turn(false);
+    accept(descriptor);
+    return *clients_.back();
+  }
+
+  void accept(int descriptor) {
     auto connection = std::make_unique<ClientConnection>(
-        transport(), *proxy_, options_, *cells_, *client_metrics_,
+        transport(), *proxy_, *shares_, options_, *cells_, *client_metrics_,
         [this](ClientConnection& closed) { connections_.erase(&closed); });
     newest_ = connection.get();
     connections_.emplace(newest_, std::move(connection));
     newest_->accept(descriptor, [this](std::string_view) { return server_tls_; });
-    return *clients_.back();
   }
 
   // Everything that waits at the API server is answered.
@@ -213,6 +220,9 @@ class ClientConnectionTest : public testing::Test, private proxy::ProxyEvents {
   std::optional<metrics::Cells> cells_;
   std::optional<backend::BackendSet> set_;
   std::optional<proxy::Proxy> proxy_;
+  balance::ChargeTable charges_;
+  net::AdmissionBudget admission_{1000};
+  std::optional<ClientShares> shares_;
   std::shared_ptr<const tls::ServerContext> server_tls_;
   std::shared_ptr<const tls::ClientContext> client_tls_;
   std::vector<std::unique_ptr<Client>> clients_;
@@ -391,6 +401,70 @@ TEST_F(ClientConnectionTest, NothingMoreIsReadOfAClientThatHasGoneTooFar) {
 }
 
 // --- mistakes of ours --------------------------------------------------------------------------
+
+TEST_F(ClientConnectionTest, AboveTheShareOfAnAddressNothingIsReadOfAConnection) {
+  options_.connections_per_address = 2;
+  Client& first = connect();
+  connect();
+  settle();
+  Client& refused = connect();
+  settle();
+  EXPECT_TRUE(refused.closed);
+  EXPECT_EQ(registry_.total(client_metrics_->handshakes), 2U);
+  EXPECT_EQ(registry_.total(client_metrics_->shares.at(Share::address)), 1U);
+  // Others are let in, and so is this address when it holds less.
+  simulation_.network().connect_from("10.9.9.9");
+  EXPECT_FALSE(connect().closed);
+  simulation_.network().connect_from("");
+  first.connection.terminate();
+  settle();
+  Client& later = connect();
+  settle();
+  EXPECT_TRUE(later.connection.established());
+}
+
+TEST_F(ClientConnectionTest, WhoIsIdleIsToldBeforeItMakesRoomAndStrangersInTheirHandshakeEnd) {
+  Client& idle = connect();
+  settle();
+  ClientConnection& its = *newest_;
+  idle.ask("/api/v1/namespaces/a/pods/b");
+  EXPECT_TRUE(its.rests());
+  simulation_.reactor().turn(false);
+  simulation_.settle();
+  EXPECT_FALSE(its.rests());
+  settle();
+  EXPECT_TRUE(its.rests());
+  admission_.leaving.store(2);
+  its.make_room(1s);
+  simulation_.settle();
+  ASSERT_EQ(idle.goaways.size(), 1U);
+  EXPECT_EQ(idle.goaways[0].second, http2::ErrorCode::no_error);
+  EXPECT_TRUE(idle.closed);
+  EXPECT_EQ(admission_.leaving.load(), 1U);
+
+  const int silent = io::open_stream(0).value();
+  simulation_.network().connect(silent, address_);
+  accept(io::accept_now(listener_));
+  settle();
+  newest_->make_room(1s);
+  settle();
+  EXPECT_TRUE(connections_.empty());
+  EXPECT_EQ(admission_.leaving.load(), 0U);
+  io::close_socket(silent);
+}
+
+TEST_F(ClientConnectionTest, WhoDoesNotListenMakesRoomAllTheSame) {
+  Client& deaf = connect();
+  settle();
+  deaf.connection.pause_receiving();
+  settle();
+  admission_.leaving.store(1);
+  newest_->make_room(1s);
+  settle();
+  EXPECT_EQ(connections_.size(), 1U);
+  simulation_.advance(1100ms);
+  EXPECT_TRUE(connections_.empty());
+}
 
 // By their positions in ClientConnection::State.
 constexpr std::uint32_t into_serving = 1U << 1U;
