@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "backend_connection.h"
-#include "place_shares.h"
+#include "pool_places.h"
 #include "sluice/base/check.h"
 #include "sluice/base/random.h"
 #include "waiting_room.h"
@@ -30,22 +30,10 @@ namespace {
 
 constexpr std::array both = {Stay::brief, Stay::lasting};
 
-// How many ready connections are used for something, and how many places are free on them.
-struct Used {
-  std::size_t connections = 0;
-  std::size_t free = 0;
-};
-
 // How often clients that hold most are asked to make room for who waits.
 constexpr Duration room_interval = std::chrono::milliseconds(500);
 // Watches end some seconds later, and the places of cancelled streams are held for one.
 constexpr Duration room_made_within = std::chrono::seconds(2);
-
-// Of the connections that may be opened, what stays may fill so many: the rest is for who comes and
-// goes.
-std::size_t lasting_max(std::size_t connections_max) {
-  return std::max<std::size_t>(1, connections_max * 3 / 4);
-}
 
 }  // namespace
 
@@ -62,15 +50,7 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
         waiting_timer_(io::Timer::bind<&State::waited_too_long>(this)),
         held_place_timer_(io::Timer::bind<&State::held_place_came_free>(this)),
         room_timer_(io::Timer::bind<&State::make_room>(this)) {}
-  ~State() override {
-    CHECK(connections_.empty());
-    for (std::size_t use = 1; use < used_.size(); ++use) {
-      CHECK_EQ(used_[use].connections, std::size_t{0});
-      CHECK_EQ(used_[use].free, std::size_t{0});
-    }
-    for (const auto& shares : shares_) CHECK(!shares || shares->holders() == 0);
-    for (const std::size_t connections : in_state_) CHECK_EQ(connections, std::size_t{0});
-  }
+  ~State() override { CHECK(connections_.empty()); }
 
   void open(BackendStream& stream, const OpenRequest& request);
   void warm_up() {
@@ -79,11 +59,11 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   void check(std::function<bool()> confirmed);
   void terminate();
 
-  bool full(Stay stay) const { return !may_connect() && free_places(stay) == 0; }
-  bool unreachable() const { return failures_ > 0 && count(Connected::ready) == 0; }
-  std::size_t count(Connected state) const { return in_state_[static_cast<std::size_t>(state)]; }
+  bool full(Stay stay) const { return !places_.may_connect() && places_.free(stay) == 0; }
+  bool unreachable() const { return failures_ > 0 && places_.count(Connected::ready) == 0; }
   const ConnectionParts& parts() const { return parts_; }
-  const auto& connections() const { return connections_; }
+  const Connections& connections() const { return connections_; }
+  const PoolPlaces& places() const { return places_; }
 
  private:
   // Carrier of those that wait.
@@ -93,10 +73,12 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   void resume_body(BackendStream&) override {}
 
   // ConnectionOwner
-  void state_changed(Connected from, Connected to) override;
-  void places_changed(const Places& before, const Places& now) override;
-  void place_taken(BackendStream& stream) override;
-  void place_left(BackendStream& stream) override;
+  void state_changed(Connected from, Connected to) override { places_.state_changed(from, to); }
+  void places_changed(const Places& before, const Places& now) override {
+    places_.changed(before, now);
+  }
+  void place_taken(BackendStream& stream) override { places_.taken(stream); }
+  void place_left(BackendStream& stream) override { places_.left(stream); }
   void stream_ended() override { serve_waiting(); }
   void stream_cancelled() override;
   void connection_ready() override;
@@ -106,26 +88,9 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   void tell(PoolEvent event, const std::string& context) override { on_event_(event, context); }
   bool silence_confirmed() override { return check_confirmed_(); }
 
-  Used& used_for(Use use) { return used_[static_cast<std::size_t>(use)]; }
-  const Used& used_for(Use use) const { return used_[static_cast<std::size_t>(use)]; }
-  static Use use_of(Stay stay) { return stay == Stay::brief ? Use::brief : Use::lasting; }
-  bool may_connect() const;
-  bool may_use_another(Stay stay) const;
-  bool may_use_any(Stay stay) const;
-  std::size_t free_places(Stay stay) const;
-  bool may_take(BackendStream& stream);
-  bool is_short(Stay stay) const { return !may_connect() || !may_use_another(stay); }
-  std::size_t room(Stay stay) const;
-  void count_shares(Stay stay);
   void await_room(Duration interval);
   void make_room();
   void make_room_for(Stay stay);
-  static std::uint64_t holder(BackendStream& stream);
-  std::optional<PlaceShares>& shares_of(Stay stay) {
-    return shares_[static_cast<std::size_t>(stay)];
-  }
-  BackendConnection* connection_with_place(Stay stay);
-  std::size_t connections_wanted(Stay stay) const;
   void provide_places();
   void await_held_place();
   void held_place_came_free();
@@ -147,13 +112,10 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   std::function<bool()> check_confirmed_;
   PoolCounters counters_;
   const ConnectionParts parts_;
-  std::vector<std::unique_ptr<BackendConnection>> connections_;  // oldest first
-  std::array<std::size_t, 4> in_state_{};                        // of them
-  std::array<Used, 4> used_{};                                   // by Use
-  std::array<BackendConnection*, 2> recent_{};  // for each Stay, where a place was found last
-  std::array<bool, 2> asked_for_{};             // each Stay at all
-  // For each Stay, while its places are short: nobody counts them before.
-  std::array<std::optional<PlaceShares>, 2> shares_;
+  Connections connections_;
+  PoolPlaces places_{connections_, options_, parts_.kind};
+  std::array<bool, 2> asked_for_{true,
+                                 false};  // each Stay: nothing is kept for what nobody asks for
   WaitingRoom waiting_;
   std::uint32_t failures_ = 0;  // connects that failed in a row
   Instant next_connect_{};
@@ -174,81 +136,20 @@ void ConnectionPool::State::open(BackendStream& stream, const OpenRequest& reque
                       .slot = {},
                       .waiting_since = now()});
   asked_for_[static_cast<std::size_t>(request.stay)] = true;
-  const bool behind = !may_take(stream);
+  const bool behind = !places_.may_take(stream);
   BackendConnection* connection = nullptr;
   if (!behind && !waiting_.anybody(request.stay, false)) {
-    connection = connection_with_place(request.stay);
+    connection = places_.find(request.stay);
   }
   if (connection == nullptr || !connection->open(stream)) {
     waiting_.add(stream, behind);
     if (!waiting_timer_.armed()) {
       reactor().timers().set(waiting_timer_, now(), options_.wait_timeout);
     }
-    if (!behind && is_short(request.stay) && !room_timer_.armed()) await_room(room_interval);
+    if (!behind && places_.is_short(request.stay) && !room_timer_.armed())
+      await_room(room_interval);
   }
   provide_places();
-}
-
-// Those that drain have had their time: they take up memory, but nobody's place. There may be as
-// many again, and always twice as many as drain before the first of their watches move.
-bool ConnectionPool::State::may_connect() const {
-  const std::size_t drain_max = std::max(options_.connections_max, 2 * options_.draining_max);
-  return count(Connected::ready) + count(Connected::connecting) < options_.connections_max &&
-         connections_.size() < options_.connections_max + drain_max;
-}
-
-// Whether a connection that is used for nothing yet may be used for this.
-bool ConnectionPool::State::may_use_another(Stay stay) const {
-  return stay == Stay::brief ||
-         used_for(Use::lasting).connections < lasting_max(options_.connections_max);
-}
-
-// Rather beside the others than nowhere.
-bool ConnectionPool::State::may_use_any(Stay stay) const {
-  return used_for(use_of(stay)).connections == 0 && !may_connect();
-}
-
-std::size_t ConnectionPool::State::free_places(Stay stay) const {
-  std::size_t free = used_for(use_of(stay)).free;
-  if (may_use_another(stay)) free += used_for(Use::nothing_yet).free;
-  if (may_use_any(stay)) {
-    free += used_for(use_of(stay == Stay::brief ? Stay::lasting : Stay::brief)).free;
-  }
-  return free;
-}
-
-// All may be filled by anybody; the last places are for clients with few.
-bool ConnectionPool::State::may_take(BackendStream& stream) {
-  const Stay stay = stream.carriage().stay;
-  std::optional<PlaceShares>& shares = shares_of(stay);
-  if (!is_short(stay)) {
-    shares.reset();
-    return true;
-  }
-  if (!shares) count_shares(stay);
-  return shares->may_take(holder(stream), room(stay));
-}
-
-// Those on connections that drain, too.
-void ConnectionPool::State::count_shares(Stay stay) {
-  PlaceShares& shares = shares_of(stay).emplace();
-  for (const auto& connection : connections_) {
-    connection->for_each_stream([&](BackendStream& open) {
-      if (open.carriage().stay == stay) shares.take(holder(open));
-    });
-  }
-}
-
-std::size_t ConnectionPool::State::room(Stay stay) const {
-  std::size_t room = 0;
-  for (const auto& connection : connections_) {
-    const Use use = connection->use();
-    if (use == use_of(stay) || (use == Use::nothing_yet && may_use_another(stay)) ||
-        may_use_any(stay)) {
-      room += connection->room();
-    }
-  }
-  return room;
 }
 
 void ConnectionPool::State::await_room(Duration interval) {
@@ -262,21 +163,11 @@ void ConnectionPool::State::make_room() {
 // Somebody with few waits, and nothing comes free by itself: streams of the client that holds most
 // go, those that can move or that nobody reads.
 void ConnectionPool::State::make_room_for(Stay stay) {
-  if (!is_short(stay) || !waiting_.anybody(stay, false)) return;
+  if (!places_.is_short(stay) || !waiting_.anybody(stay, false)) return;
   if (!room_timer_.armed()) await_room(room_interval);
-  if (room(stay) > 0) return;
-  if (!shares_of(stay)) count_shares(stay);
-  const auto largest = shares_of(stay)->largest(0);
-  if (!largest) return;
-  std::vector<BackendStream*> held;
-  for (const auto& connection : connections_) {
-    if (connection->state() != Connected::ready) continue;
-    connection->for_each_stream([&](BackendStream& open) {
-      if (open.carriage().stay == stay && holder(open) == *largest) held.push_back(&open);
-    });
-  }
+  const std::vector<BackendStream*> held = places_.of_largest(stay);
+  std::size_t wanted = std::min(waiting_.count(stay), (held.size() + 1) / 2);
   // A handler may end its own stream, and no other one.
-  std::size_t wanted = std::min(waiting_.count(stay), std::max<std::size_t>(1, held.size() / 2));
   for (BackendStream* stream : held) {
     if (wanted == 0) return;
     if (!stream->handler().on_connection_retiring(Retiring::for_others)) continue;
@@ -285,80 +176,18 @@ void ConnectionPool::State::make_room_for(Stay stay) {
   }
 }
 
-// Who is proven is one client on all of its connections. All that is known of others is where they
-// come from, which good and bad ones may have in common.
-std::uint64_t ConnectionPool::State::holder(BackendStream& stream) {
-  const BackendStream::Carriage& carriage = stream.carriage();
-  return carriage.standing == Standing::proven ? carriage.client : carriage.connection;
-}
-
-void ConnectionPool::State::place_taken(BackendStream& stream) {
-  if (auto& shares = shares_of(stream.carriage().stay)) shares->take(holder(stream));
-}
-
-void ConnectionPool::State::place_left(BackendStream& stream) {
-  if (auto& shares = shares_of(stream.carriage().stay)) shares->give_back(holder(stream));
-}
-
-BackendConnection* ConnectionPool::State::connection_with_place(Stay stay) {
-  if (free_places(stay) == 0) return nullptr;
-  BackendConnection*& recent = recent_[static_cast<std::size_t>(stay)];
-  const auto fits = [&](const BackendConnection* connection, Use use) {
-    return connection->use() == use && connection->free_places() > 0;
-  };
-  if (recent != nullptr && fits(recent, use_of(stay))) return recent;
-  // The oldest first: requests share records and system calls when they share connections.
-  const auto find = [&](const auto& good) -> BackendConnection* {
-    const auto found = std::ranges::find_if(connections_, good);
-    return found == connections_.end() ? nullptr : found->get();
-  };
-  recent = find([&](const auto& c) { return fits(c.get(), use_of(stay)); });
-  if (recent == nullptr && may_use_another(stay)) {
-    recent = find([&](const auto& c) { return fits(c.get(), Use::nothing_yet); });
-  }
-  if (recent != nullptr) return recent;
-  return find([](const auto& c) { return c->free_places() > 0; });
-}
-
-void ConnectionPool::State::state_changed(Connected from, Connected to) {
-  CHECK_GT(count(from), std::size_t{0});
-  --in_state_[static_cast<std::size_t>(from)];
-  ++in_state_[static_cast<std::size_t>(to)];
-}
-
-void ConnectionPool::State::places_changed(const Places& before, const Places& now) {
-  Used& left = used_for(before.use);
-  CHECK_GE(left.free, before.free);
-  CHECK(before.use == Use::none || left.connections > 0);
-  left.free -= before.free;
-  if (before.use != Use::none) --left.connections;
-  Used& joined = used_for(now.use);
-  joined.free += now.free;
-  if (now.use != Use::none) ++joined.connections;
-}
-
-// How many connections more there should be: free places should cover who waits and a tenth more.
-std::size_t ConnectionPool::State::connections_wanted(Stay stay) const {
-  const std::size_t per_connection =
-      is_suspect(parts_.kind) ? 1 : options_.streams_per_connection_max;
-  const bool first = count(Connected::ready) + count(Connected::connecting) == 0;
-  std::size_t margin = first ? 1 : std::max<std::size_t>(1, per_connection / 10);
-  // Until it is asked for, nothing is kept for what stays.
-  if (!asked_for_[static_cast<std::size_t>(stay)] && stay == Stay::lasting) margin = 0;
-  if (!may_use_another(stay)) return 0;
-  const std::size_t needed = waiting_.count(stay) + margin;
-  const std::size_t free = used_for(use_of(stay)).free;
-  return needed <= free ? 0 : (needed - free + per_connection - 1) / per_connection;
-}
-
 // Opens connections before they are needed.
 void ConnectionPool::State::provide_places() {
   if (terminating_) return;
-  const std::size_t connecting = count(Connected::connecting);
+  const std::size_t connecting = places_.count(Connected::connecting);
   std::size_t wanted = 0;
-  for (const Stay stay : both) wanted += connections_wanted(stay);
-  if (wanted <= used_for(Use::nothing_yet).connections + connecting) return;
-  if (connecting >= options_.connecting_max || !may_connect()) return;
+  for (const Stay stay : both) {
+    if (asked_for_[static_cast<std::size_t>(stay)]) {
+      wanted += places_.wanted(stay, waiting_.count(stay));
+    }
+  }
+  if (wanted <= places_.unused() + connecting) return;
+  if (connecting >= options_.connecting_max || !places_.may_connect()) return;
   if (next_connect_ > now()) {
     if (!reconnect_timer_.armed()) reactor().timers().set(reconnect_timer_, next_connect_);
     return;
@@ -386,11 +215,11 @@ void ConnectionPool::State::held_place_came_free() {
 
 void ConnectionPool::State::connect() {
   CHECK(!terminating_);
-  CHECK(may_connect());
-  CHECK_LT(count(Connected::connecting), options_.connecting_max);
+  CHECK(places_.may_connect());
+  CHECK_LT(places_.count(Connected::connecting), options_.connecting_max);
   next_connect_ = now() + options_.connect_spacing;
   ++counters_.connects;
-  ++in_state_[static_cast<std::size_t>(Connected::connecting)];
+  places_.opened();
   ConnectionOwner& owner = *this;
   connections_.push_back(std::make_unique<BackendConnection>(owner, parts_));
   connections_.back()->connect();
@@ -410,15 +239,15 @@ void ConnectionPool::State::serve_waiting() {
 
 void ConnectionPool::State::serve_waiting(Stay stay, bool behind) {
   if (terminating_) return;
-  while (free_places(stay) > 0) {
+  while (places_.free(stay) > 0) {
     BackendStream* stream = waiting_.next(stay, behind);
     if (stream == nullptr) return;
-    if (!may_take(*stream)) {
+    if (!places_.may_take(*stream)) {
       if (behind) return waiting_.give_back(*stream);
       waiting_.put_behind(*stream);
       continue;
     }
-    BackendConnection* connection = connection_with_place(stay);
+    BackendConnection* connection = places_.find(stay);
     if (connection == nullptr || !connection->open(*stream)) return waiting_.give_back(*stream);
     waiting_.served(*stream);
   }
@@ -446,7 +275,7 @@ void ConnectionPool::State::waited_too_long() {
   if (const auto oldest = waiting_.oldest()) {
     reactor().timers().set(waiting_timer_, *oldest + options_.wait_timeout);
   }
-  if (count(Connected::ready) > 0) {
+  if (places_.count(Connected::ready) > 0) {
     end_unconnected(expired, StreamEnd::Cause::no_place,
                     "no free place on a connection to " + endpoint_.name + " in time");
   } else {
@@ -477,7 +306,7 @@ void ConnectionPool::State::connection_draining() {
 // One connection's watches move for each that drains above the bound. Those that resume go first,
 // wherever they are.
 void ConnectionPool::State::retire_oldest() {
-  if (count(Connected::draining) <= options_.draining_max) return;
+  if (places_.count(Connected::draining) <= options_.draining_max) return;
   std::vector<BackendConnection*> draining;
   for (const auto& connection : connections_) {
     if (connection->state() == Connected::draining) draining.push_back(connection.get());
@@ -505,7 +334,7 @@ void ConnectionPool::State::connection_ended(const Error* error, bool was_connec
     on_event_(PoolEvent::connection_lost, error->context);
   }
   if (terminating_) return;
-  const bool hope = count(Connected::ready) + count(Connected::connecting) > 0;
+  const bool hope = places_.count(Connected::ready) + places_.count(Connected::connecting) > 0;
   if (!hope && failures_ > 0) fail_waiting(error->context);
   provide_places();
 }
@@ -514,13 +343,7 @@ void ConnectionPool::State::connection_closed(BackendConnection& connection) {
   const auto found =
       std::ranges::find_if(connections_, [&](const auto& c) { return c.get() == &connection; });
   CHECK(found != connections_.end());
-  CHECK_EQ(connection.open_streams(), std::size_t{0});
-  CHECK_EQ(connection.free_places(), std::size_t{0});
-  CHECK_GT(count(connection.state()), std::size_t{0});
-  --in_state_[static_cast<std::size_t>(connection.state())];
-  for (BackendConnection*& recent : recent_) {
-    if (recent == &connection) recent = nullptr;
-  }
+  places_.closed(connection);
   connections_.erase(found);
   if (!waiting_.empty()) provide_places();
 }
@@ -579,7 +402,7 @@ PoolKind ConnectionPool::kind() const { return state_->parts().kind; }
 const PoolCounters& ConnectionPool::counters() const { return state_->parts().counters; }
 
 std::size_t ConnectionPool::ready_connections() const {
-  return state_->count(ConnectionOwner::Connected::ready);
+  return state_->places().count(ConnectionOwner::Connected::ready);
 }
 
 std::size_t ConnectionPool::connections() const { return state_->connections().size(); }
