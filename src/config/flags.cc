@@ -198,7 +198,9 @@ const std::vector<Group>& table() {
            {"backend-connections-max",
             "N",
             &Config::backend_connections_max,
-            "Connections for each worker, backend and kind of credential.",
+            "Connections for each worker, backend and kind of credential, without those that "
+            "drain. "
+            "Three quarters at most are for watches, logs and what else stays.",
             {1, 65536}},
            {"backend-draining-connections-max",
             "N",
