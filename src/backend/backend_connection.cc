@@ -70,6 +70,7 @@ void BackendConnection::set_state(State state) {
 void BackendConnection::wrong_transition(State state) {
   log::error("a backend connection is ended by a mistake of this program",
              {{"backend", name()}, {"state", to_string(state_)}, {"next", to_string(state)}});
+  connection_.transport().count_wrong_transition();
   connection_.terminate();
 }
 

@@ -55,6 +55,7 @@ void TcpConnection::set_state(State state) {
 void TcpConnection::terminate_by_mistake(std::string_view state, std::string_view next) {
   log::error("a connection is ended by a mistake of this program",
              {{"peer", peer_.to_string()}, {"state", state}, {"next", next}});
+  transport_.count_wrong_transition();
   if (transitions.allow(state_, State::terminating)) terminate();
 }
 

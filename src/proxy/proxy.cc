@@ -44,6 +44,14 @@ std::string_view to_string(WatchEnd end) {
   return "unknown";
 }
 
+std::string_view to_string(Mistake mistake) {
+  switch (mistake) {
+    case Mistake::exchange: return "exchange";
+    case Mistake::connection: return "connection";
+  }
+  return "unknown";
+}
+
 std::string_view to_string(ReplayCause cause) {
   switch (cause) {
     case ReplayCause::not_executed: return "not_executed";
@@ -89,8 +97,9 @@ ProxyMetrics::ProxyMetrics(metrics::Registry& registry, const backend::Cluster& 
           "Request fields dropped because a client claimed an identity with them.")),
       replay_budget_exhausted(registry.counter("sluice_replay_budget_exhausted_total",
                                                "Replays that the budget did not allow.")),
-      wrong_transitions(registry.counter("sluice_wrong_transitions_total",
-                                         "Requests ended by a mistake of the proxy itself.")),
+      wrong_transitions(registry.counters_by<Mistake>(
+          "sluice_wrong_transitions_total",
+          "Requests and connections ended by a mistake of the proxy itself.", "of")),
       drain_answers(registry.counter("sluice_drain_answers_total",
                                      "Answers by which a backend said that it shuts down.")),
       identity_refusals(registry.counter(

@@ -106,6 +106,7 @@ void ClientConnection::wrong_transition(State state) {
   log::error("a client connection is ended by a mistake of this program",
              {{"state", static_cast<int>(state_)}, {"next", static_cast<int>(state)}});
   cells_.add(metrics_.ended.at(EndReason::other));
+  connection_.transport().count_wrong_transition();
   connection_.terminate();
 }
 

@@ -165,6 +165,8 @@ void Worker::publish() {
   const WorkerMetrics& metrics = parts_.shared.worker_metrics;
   metrics.publish(cells_, reactor_.ring().counters());
   metrics.publish(cells_, transport_.counters());
+  cells_.publish(parts_.shared.proxy_metrics.wrong_transitions.at(proxy::Mistake::connection),
+                 transport_.counters().wrong_transitions);
   metrics.publish(cells_, listeners_);
   metrics.publish(cells_, backends_);
 }

@@ -38,7 +38,9 @@ class OddBackendTest : public IntegrationTest {
     backend.reset();
   }
 
-  void begin(const Flags& flags = {}) {
+  // With one connection to the backend, which all share, watches too.
+  void begin(Flags flags = {}) {
+    flags.insert(flags.begin(), "--backend-connections-max=1");
     backend.emplace(
         *loop,
         tls::ServerOptions{.certificate_chain_pem = read_file(credentials.file("apiserver.crt")),

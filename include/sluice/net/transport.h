@@ -49,6 +49,7 @@ struct TransportCounters {
   std::uint64_t records = 0;
   std::uint64_t bytes_sent = 0;      // encrypted
   std::uint64_t bytes_received = 0;  // encrypted
+  std::uint64_t wrong_transitions = 0;
 };
 
 // Pool of equal pieces of memory, grown on demand, kept for reuse up to a bound.
@@ -84,6 +85,8 @@ class Transport {
   const TransportOptions& options() const { return options_; }
   const TransportCounters& counters() const { return counters_; }
   std::size_t connections() const { return connections_; }
+  // One of them, or of what is built on them, made a transition that it must not make.
+  void count_wrong_transition() { ++counters_.wrong_transitions; }
   std::size_t handshakes_waiting() const { return handshakes_.size(); }  // of clients
   bool handshake_queue_full() const {
     return handshakes_.size() >= 2 * options_.handshake_queue_max;

@@ -58,6 +58,10 @@ std::string_view to_string(ReplayCause cause);
 enum class WatchEnd : std::uint8_t { backend_ended, backend_lost, retired, drain };
 std::string_view to_string(WatchEnd end);
 
+// What was ended because it made a transition that it must not make.
+enum class Mistake : std::uint8_t { exchange, connection };
+std::string_view to_string(Mistake mistake);
+
 struct ProxyMetrics {
   ProxyMetrics(metrics::Registry& registry, const backend::Cluster& cluster);
   metrics::CounterTable requests;       // class × backend
@@ -71,7 +75,7 @@ struct ProxyMetrics {
   metrics::GaugeId stalled;
   metrics::CounterId identity_fields_dropped;
   metrics::CounterId replay_budget_exhausted;
-  metrics::CounterId wrong_transitions;  // see Exchange::set_state
+  metrics::CounterTable wrong_transitions;  // Mistake
   metrics::CounterId drain_answers;
   metrics::CounterId identity_refusals;
   metrics::GaugeId exchanges;

@@ -958,6 +958,7 @@ TEST_F(ConnectionPoolTest, AMistakeOfOursOnTheWayToDrainingEndsItsStreamsAndNoOt
   ASSERT_TRUE(lost.end);
   EXPECT_EQ(lost.end->cause, StreamEnd::Cause::connection_lost);
   EXPECT_TRUE(other.open());
+  EXPECT_GE(simulation_.transport().counters().wrong_transitions, 1U);
   EXPECT_TRUE(
       mistake.log_text().contains("a backend connection is ended by a mistake of this program"));
 }

@@ -1509,7 +1509,7 @@ class ExchangeMistakeTest : public ExchangeTest {
     EXPECT_TRUE(mistake_->made());
     EXPECT_TRUE(lost.reset || lost.head.status == 0);
     EXPECT_EQ(proxy_->exchanges(), 1U);
-    EXPECT_GE(registry_.total(metrics_->wrong_transitions), 1U);
+    EXPECT_GE(registry_.total(metrics_->wrong_transitions.at(Mistake::exchange)), 1U);
     EXPECT_TRUE(mistake_->log_text().contains("an exchange is ended by a mistake of this program"));
     mistake_.reset();
     EXPECT_EQ(running().size(), 1U) << "the backend of the lost one is told, too";

@@ -408,7 +408,9 @@ void World::check_nothing_is_left() {
   none("lent window bytes", registry.total(shared.proxy_metrics.window_bytes));
   none("stalled streams", registry.total(shared.proxy_metrics.stalled));
   none("client connections", registry.total(shared.client_metrics.connections));
-  none("wrong transitions", registry.total(shared.proxy_metrics.wrong_transitions));
+  for (const auto mistake : {proxy::Mistake::exchange, proxy::Mistake::connection}) {
+    none("wrong transitions", registry.total(shared.proxy_metrics.wrong_transitions.at(mistake)));
+  }
 }
 
 std::size_t World::count(Ask::Outcome outcome) const {
