@@ -32,6 +32,7 @@ constexpr std::array both = {Stay::brief, Stay::lasting};
 
 // How often clients that hold most are asked to make room for who waits.
 constexpr Duration room_interval = std::chrono::milliseconds(500);
+constexpr std::size_t draining_asked_at_once = 4;
 // Watches end some seconds later, and the places of cancelled streams are held for one.
 constexpr Duration room_made_within = std::chrono::seconds(2);
 
@@ -91,6 +92,7 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   void await_room(Duration interval);
   void make_room();
   void make_room_for(Stay stay);
+  void leave_oldest_draining();
   void provide_places();
   void await_held_place();
   void held_place_came_free();
@@ -165,6 +167,7 @@ void ConnectionPool::State::make_room() {
 void ConnectionPool::State::make_room_for(Stay stay) {
   if (!places_.is_short(stay) || !waiting_.anybody(stay, false)) return;
   if (!room_timer_.armed()) await_room(room_interval);
+  if (places_.crowded_by_draining()) return leave_oldest_draining();
   const std::vector<BackendStream*> held = places_.of_largest(stay);
   std::size_t wanted = std::min(waiting_.count(stay), (held.size() + 1) / 2);
   // A handler may end its own stream, and no other one.
@@ -173,6 +176,16 @@ void ConnectionPool::State::make_room_for(Stay stay) {
     if (!stream->handler().on_connection_retiring(Retiring::for_others)) continue;
     --wanted;
     await_room(room_made_within);
+  }
+}
+
+// What drains keeps all others from being opened: what can move goes, and what nobody reads.
+void ConnectionPool::State::leave_oldest_draining() {
+  std::size_t asked = 0;
+  for (std::size_t i = 0; i < connections_.size() && asked < draining_asked_at_once; ++i) {
+    BackendConnection& connection = *connections_[i];
+    if (connection.state() != Connected::draining) continue;
+    if (connection.retire(Retiring::for_others)) ++asked;
   }
 }
 

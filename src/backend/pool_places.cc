@@ -61,10 +61,18 @@ void PoolPlaces::changed(const ConnectionOwner::Places& before,
 
 // Those that drain have had their time: they take up memory, but nobody's place. There may be as
 // many again, and always twice as many as drain before the first of their watches move.
+std::size_t PoolPlaces::all_max() const {
+  return options_.connections_max + std::max(options_.connections_max, 2 * options_.draining_max);
+}
+
 bool PoolPlaces::may_connect() const {
-  const std::size_t drain_max = std::max(options_.connections_max, 2 * options_.draining_max);
   return count(Connected::ready) + count(Connected::connecting) < options_.connections_max &&
-         connections_.size() < options_.connections_max + drain_max;
+         connections_.size() < all_max();
+}
+
+bool PoolPlaces::crowded_by_draining() const {
+  return count(Connected::ready) + count(Connected::connecting) < options_.connections_max &&
+         connections_.size() >= all_max();
 }
 
 // Free places should cover who waits and a tenth more.

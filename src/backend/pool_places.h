@@ -38,6 +38,8 @@ class PoolPlaces {
 
   std::size_t count(Connected state) const { return in_state_[static_cast<std::size_t>(state)]; }
   bool may_connect() const;
+  // It may not because too many drain.
+  bool crowded_by_draining() const;
   // How many connections more there should be for those that wait, and some to come.
   std::size_t wanted(Stay stay, std::size_t waiting) const;
   std::size_t unused() const { return used_for(Use::nothing_yet).connections; }
@@ -67,6 +69,7 @@ class PoolPlaces {
   std::optional<PlaceShares>& shares_of(Stay stay) {
     return shares_[static_cast<std::size_t>(stay)];
   }
+  std::size_t all_max() const;
   bool may_use_another(Stay stay) const;
   bool may_use_any(Stay stay) const;
   std::size_t room(Stay stay) const;

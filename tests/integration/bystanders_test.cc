@@ -14,7 +14,6 @@ namespace sluice::test {
 namespace {
 
 constexpr std::size_t budget_bytes = std::size_t{64} << 20;
-constexpr int requests = 2000;
 
 // Does a little each time.
 class Stranger {
@@ -42,6 +41,9 @@ class Stranger {
 
 class BystandersTest : public IntegrationTest {
  protected:
+  // Sanitizers are ten times slower.
+  const int requests = sanitized() ? 400 : 2000;
+
   using Connect = std::function<std::unique_ptr<Http2Client>()>;
 
   // Requests that wait for one of few connections without a credential.
@@ -159,8 +161,8 @@ class BystandersTest : public IntegrationTest {
     std::vector<std::unique_ptr<Http2Client>> clients_;
   };
 
-  void begin() {
-    start({"--workers=2", "--backend-connections-max=8",
+  void begin(int connections_max) {
+    start({"--workers=2", fmt::format("--backend-connections-max={}", connections_max),
            fmt::format("--body-bytes-per-worker={}", budget_bytes)},
           {"--pods=20"});
     by_certificate_ = connect(&credentials.alice);
@@ -284,7 +286,7 @@ class BystandersOfOneTest : public BystandersTest,
                             public testing::WithParamInterface<std::string_view> {};
 
 TEST_P(BystandersOfOneTest, AreServedAsIfAlone) {
-  begin();
+  begin(8);
   std::vector<std::unique_ptr<Stranger>> strangers;
   strangers.push_back(make(GetParam()));
   expect_all_well(std::string(GetParam()), strangers);
@@ -298,7 +300,7 @@ INSTANTIATE_TEST_SUITE_P(All, BystandersOfOneTest, testing::ValuesIn(kinds),
                          });
 
 TEST_F(BystandersTest, AreServedBesideAllOfThemAtOnce) {
-  begin();
+  begin(16);
   apisim->post("/servers/all/set?goaway-chance=0.02");
   std::vector<std::unique_ptr<Stranger>> strangers;
   for (const std::string_view kind : kinds) strangers.push_back(make(kind));

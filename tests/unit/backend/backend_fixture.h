@@ -53,7 +53,7 @@ class Caller final : public StreamHandler {
   }
   bool on_connection_retiring(Retiring who) override {
     if (who == Retiring::those_that_resume && !resumes) return false;
-    if (told_to_move > 0) return false;
+    if (told_to_move > 0 || (moves_for && who != *moves_for)) return false;
     ++told_to_move;
     asked_by = who;
     return true;
@@ -68,6 +68,7 @@ class Caller final : public StreamHandler {
   std::string body;
   bool resumes = true;
   int told_to_move = 0;
+  std::optional<Retiring> moves_for;  // only for that; none: for whatever asks
   Retiring asked_by{};
   std::optional<StreamEnd> end;
   std::function<void()> on_end;

@@ -630,6 +630,32 @@ TEST_F(ConnectionPoolTest, WhoHoldsMostIsAskedToMakeRoomForWhoWaits) {
   EXPECT_EQ(asked, 1U);
 }
 
+TEST_F(ConnectionPoolTest, WhatKeepsDrainingConnectionsOpenIsAskedToGoWhenNoOtherCanBeOpened) {
+  options_.connections_max = 2;
+  options_.draining_max = 1;
+  start();
+  // Two may drain beside the two in use.
+  for (std::size_t i = 0; i < 4; ++i) {
+    Caller& log = opened();
+    log.moves_for = Retiring::for_others;
+    request(i).begin(200);
+    backend_->connection(i).goaway();
+    simulation_.settle();
+  }
+  Caller& newcomer = opened({.client = 9});
+  EXPECT_TRUE(newcomer.waiting());
+  simulation_.advance(600ms);
+  std::size_t asked = 0;
+  for (std::size_t i = 0; i < 4; ++i) {
+    if (callers_[i]->told_to_move == 0) continue;
+    ++asked;
+    callers_[i]->stream.cancel();
+  }
+  EXPECT_GE(asked, 1U);
+  simulation_.advance(1s);
+  EXPECT_TRUE(newcomer.open());
+}
+
 TEST_F(ConnectionPoolTest, NobodyIsAskedToMakeRoomForWhoHoldsItsShare) {
   options_.connections_max = 2;
   options_.streams_per_connection_max = 10;
