@@ -51,10 +51,11 @@ std::expected<Admitted, NotAdmitted> admit(RequestPlan& plan, http::RequestHead&
   auto asked = plan_request(head);
   if (!asked) return refused(asked.error());
   plan = std::move(*asked);
-  if (shared.budget.used_up()) {
+  const auto overloaded = [&] {
     return no_room(plan, ReplyReason::overloaded, "the proxy holds too many bytes for its clients",
                    shared);
-  }
+  };
+  if (shared.budget.exhausted()) return overloaded();
   const ProxyParts& parts = shared.parts;
   const auto planned = plan_identity(
       plan, head, client.facts(), {shared.options.vouches_for_identity, parts.identity_fields},
@@ -63,6 +64,7 @@ std::expected<Admitted, NotAdmitted> admit(RequestPlan& plan, http::RequestHead&
   if (plan.identity_fields_dropped > 0) {
     shared.count(parts.metrics.identity_fields_dropped, plan.identity_fields_dropped);
   }
+  if (shared.budget.used_up() && !is_never_shed(plan, client.facts())) return overloaded();
   const bool proven = plan.standing == backend::Standing::proven;
   const std::uint64_t network = client.facts().keys.network;
   ClientAccount& account =

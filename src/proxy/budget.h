@@ -77,6 +77,8 @@ class Budget {
   BytesLease replay() { return BytesLease(replay_bytes_); }
 
   bool used_up() const { return committed() > options_.bytes_max; }
+  // Even for what must be served as long as anything is: that has a tenth more.
+  bool exhausted() const { return committed() > options_.bytes_max + options_.bytes_max / 10; }
   bool used_up_by(const ClientAccount& client) const {
     return client.bytes > options_.client_bytes_max;
   }

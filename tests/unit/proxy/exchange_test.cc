@@ -1408,6 +1408,14 @@ TEST_F(ExchangeTest, NobodyMakesRoomWhereAllHoldTheSameAndWhatMustBeServedStays)
   }
   EXPECT_EQ(ask(pod).head.status, 503);
   for (const Client::Answer* answer : all) EXPECT_FALSE(answer->reset.has_value());
+  // What a cluster falls apart without has a tenth more.
+  constexpr std::string_view lease = "/apis/coordination.k8s.io/v1/namespaces/a/leases/b";
+  Client::Answer& renewal = ask(lease);
+  EXPECT_EQ(renewal.head.status, 0);
+  running().back()->answer(200, std::string(90'000, 'x'));
+  simulation_.settle();
+  EXPECT_EQ(renewal.head.status, 200);
+  EXPECT_EQ(ask(lease).head.status, 503);
 }
 
 TEST_F(ExchangeTest, RequestsWithoutACredentialBeyondAShareAreRefusedAtOnce) {
