@@ -116,8 +116,8 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   const ConnectionParts parts_;
   Connections connections_;
   PoolPlaces places_{connections_, options_, parts_.kind};
-  std::array<bool, 2> asked_for_{true,
-                                 false};  // each Stay: nothing is kept for what nobody asks for
+  // Each Stay: nothing is kept for what nobody asks for.
+  std::array<bool, 2> asked_for_{true, false};
   WaitingRoom waiting_;
   std::uint32_t failures_ = 0;  // connects that failed in a row
   Instant next_connect_{};

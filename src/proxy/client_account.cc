@@ -31,8 +31,11 @@ std::optional<ClientAccounts::Holder> ClientAccounts::largest() const {
   Holder client;
   std::unordered_map<std::uint64_t, std::size_t> networks;
   std::size_t all = 0;
+  std::size_t clients = 0;
   for (const auto& [name, account] : accounts_) {
+    if (account.bytes == 0) continue;  // a connection that rests keeps its client's
     all += account.bytes;
+    ++clients;
     networks[account.network] += account.bytes;
     if (account.bytes > client.bytes) client = {name, account.network, false, account.bytes};
   }
@@ -40,7 +43,7 @@ std::optional<ClientAccounts::Holder> ClientAccounts::largest() const {
     return bytes / 9 > all / holders / 8;
   };
   if (all == 0) return std::nullopt;
-  if (clearly_more(client.bytes, accounts_.size())) return client;
+  if (clearly_more(client.bytes, clients)) return client;
   Holder network{.whole_network = true};
   for (const auto& [name, bytes] : networks) {
     if (bytes > network.bytes) network = {0, name, true, bytes};

@@ -328,14 +328,15 @@ void Proxy::plan_end(SlotId id, const EndWindow& window) {
   if (Exchange* exchange = state_->find(id)) exchange->plan_end(window);
 }
 
-ClientKeys Proxy::keys(std::string_view address, std::string_view user) {
+ClientKeys Proxy::keys(std::string_view address) {
   Shared& shared = state_->shared();
-  const TokenProofs& names = shared.proofs;
-  const std::string network = network_of(address);
   const std::string connection = "\n" + std::to_string(++shared.connections);
-  return {.network = names.hash(network).low,
-          .user = names.hash(network + '\n' + std::string(user)).low,
-          .connection = names.hash(connection).low};
+  return {.network = shared.proofs.hash(network_of(address)).low,
+          .connection = shared.proofs.hash(connection).low};
+}
+
+std::uint64_t Proxy::user_key(std::string_view address, std::string_view user) const {
+  return state_->shared().proofs.hash(network_of(address) + '\n' + std::string(user)).low;
 }
 
 std::size_t Proxy::exchanges() const { return state_->exchanges(); }

@@ -55,7 +55,7 @@ void ClientConnection::accept(int descriptor, const net::ContextSelector& select
 void ClientConnection::on_caller_known() {
   CHECK(!address_share_);
   note_address();
-  facts_.keys = proxy_.keys(facts_.address, "");
+  facts_.keys = proxy_.keys(facts_.address);
   auto share = shares_.of_address(facts_, now());
   if (!share) return connection_.terminate();
   address_share_ = std::move(*share);
@@ -121,7 +121,7 @@ void ClientConnection::on_established() {
   cells_.add(metrics_.handshakes);
   if (address_share_) address_share_.charge(balance::Charge::handshake, now());
   establish_identity();
-  facts_.keys = proxy_.keys(facts_.address, facts_.identity ? facts_.identity->user : "");
+  if (facts_.identity) facts_.keys.user = proxy_.user_key(facts_.address, facts_.identity->user);
   if (connection_.engine()->alpn() == "h2") {
     ClientProtocolOwner& owner = *this;
     protocol_ = std::make_unique<ClientHttp2>(owner, proxy_, facts_, options_.session, cells_,

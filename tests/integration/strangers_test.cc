@@ -14,38 +14,48 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class StrangersTest : public IntegrationTest {};
+class StrangersTest : public IntegrationTest {
+ protected:
+  static constexpr std::size_t askers = 4;
+  static constexpr std::size_t asks = 240;
+
+  // Many requests on each of some connections.
+  void ask(const std::function<Ask(std::size_t connection, std::size_t stream)>& next) {
+    for (std::size_t i = 0; i < askers; ++i) {
+      strangers_.push_back(connect());
+      for (std::size_t k = 0; k < asks; ++k) {
+        asked_.emplace_back(strangers_.back().get(), strangers_.back()->ask(next(i, k)));
+      }
+    }
+  }
+  std::size_t waiting() const {
+    return static_cast<std::size_t>(std::ranges::count_if(
+        asked_, [](const auto& each) { return !each.first->answer(each.second).over; }));
+  }
+  // By a token that is known, and may be new to the proxy.
+  void fetch(Http2Client& client, int token) {
+    const Answer& answer = client.fetch(
+        {.path = std::string(object_path), .fields = bearer("token-" + std::to_string(token))});
+    EXPECT_EQ(answer.status, 200) << answer.describe();
+    slowest_ = std::max<Duration>(slowest_, answer.ended_at - answer.asked);
+  }
+
+  std::vector<std::unique_ptr<Http2Client>> strangers_;
+  std::vector<std::pair<Http2Client*, Http2Client::Id>> asked_;
+  Duration slowest_{};
+};
 
 // Each of theirs costs an API server's connection, so they come one by one; a service account's
 // token is new every hour, and also has to prove itself on such a connection.
 TEST_F(StrangersTest, AFreshTokenDoesNotWaitForAThousandRequestsWithoutCredential) {
   start({"--workers=1", "--anonymous-requests-per-address=4096"});
-  constexpr std::size_t connections = 4;
-  constexpr std::size_t streams = 240;
-  std::vector<std::unique_ptr<Http2Client>> strangers;
-  std::vector<std::vector<Http2Client::Id>> asked(connections);
-  for (std::size_t i = 0; i < connections; ++i) {
-    strangers.push_back(connect());
-    for (std::size_t k = 0; k < streams; ++k) {
-      asked[i].push_back(strangers[i]->ask({.path = "/version"}));
-    }
-  }
+  ask([](std::size_t, std::size_t) { return Ask{.path = "/version"}; });
   const auto client = connect();
-  Duration slowest{};
-  for (int token = 0; token < 8; ++token) {
-    const Answer& answer = client->fetch(
-        {.path = std::string(object_path), .fields = bearer("token-" + std::to_string(token))});
-    EXPECT_EQ(answer.status, 200) << answer.describe();
-    slowest = std::max<Duration>(slowest, answer.ended_at - answer.asked);
-  }
-  std::size_t waiting = 0;
-  for (std::size_t i = 0; i < connections; ++i) {
-    for (const Http2Client::Id id : asked[i]) waiting += strangers[i]->answer(id).over ? 0U : 1U;
-  }
-  EXPECT_GT(waiting, connections * streams / 2);
+  for (int token = 0; token < 8; ++token) fetch(*client, token);
+  EXPECT_GT(waiting(), askers * asks / 2);
   // Seconds when all wait in one line.
-  EXPECT_LE(slowest, 1s);
-  RecordProperty("slowest_ms", std::to_string(slowest / 1ms));
+  EXPECT_LE(slowest_, 1s);
+  RecordProperty("slowest_ms", std::to_string(slowest_ / 1ms));
 }
 
 TEST_F(StrangersTest, BeyondAShareRequestsWithoutACredentialAreRefusedAtOnce) {
@@ -74,33 +84,14 @@ TEST_F(StrangersTest, ATokenIsNotDelayedByMadeUpOnesOfItsAddress) {
   const auto known = connect();
   EXPECT_EQ(known->fetch({.path = std::string(object_path), .fields = bearer("token-0")}).status,
             200);
-  constexpr std::size_t connections = 4;
-  constexpr std::size_t streams = 240;
-  std::vector<std::unique_ptr<Http2Client>> strangers;
-  std::vector<std::vector<Http2Client::Id>> asked(connections);
-  for (std::size_t i = 0; i < connections; ++i) {
-    strangers.push_back(connect());
-    for (std::size_t k = 0; k < streams; ++k) {
-      asked[i].push_back(strangers[i]->ask(
-          {.path = "/version", .fields = bearer(fmt::format("made-up-{}-{}", i, k))}));
-    }
-  }
-  Duration slowest{};
-  const auto fetch = [&](Http2Client& client, int token) {
-    const Answer& answer = client.fetch(
-        {.path = std::string(object_path), .fields = bearer("token-" + std::to_string(token))});
-    EXPECT_EQ(answer.status, 200) << answer.describe();
-    slowest = std::max<Duration>(slowest, answer.ended_at - answer.asked);
-  };
+  ask([](std::size_t i, std::size_t k) {
+    return Ask{.path = "/version", .fields = bearer(fmt::format("made-up-{}-{}", i, k))};
+  });
   for (int token = 1; token < 4; ++token) fetch(*known, token);      // renewals
   for (int token = 4; token < 8; ++token) fetch(*connect(), token);  // newcomers
-  std::size_t waiting = 0;
-  for (std::size_t i = 0; i < connections; ++i) {
-    for (const Http2Client::Id id : asked[i]) waiting += strangers[i]->answer(id).over ? 0U : 1U;
-  }
-  EXPECT_GT(waiting, connections * streams / 4);
-  EXPECT_LE(slowest, 1s);
-  RecordProperty("slowest_ms", std::to_string(slowest / 1ms));
+  EXPECT_GT(waiting(), askers * asks / 4);
+  EXPECT_LE(slowest_, 1s);
+  RecordProperty("slowest_ms", std::to_string(slowest_ / 1ms));
 }
 
 // Heads that the compression makes out of some bytes each; the answers, which are our own, are not

@@ -6,7 +6,7 @@
 // whose certificate it trusts, and answers one anonymous or unauthorised request with GOAWAY for
 // the whole connection (k8s.io/apiserver pkg/endpoints/filters/authentication.go):
 //   identity  our front-proxy certificate; only streams for which we set X-Remote-User
-//   bearer    no client certificate; tokens that have earned an answer other than 401 here
+//   bearer    no client certificate; tokens that have earned an answer from behind authentication
 //   suspect   no client certificate; unproven tokens and requests without any credential
 //   suspect_identity  our front-proxy certificate, for certificate users that are anonymous by name
 //
@@ -15,8 +15,7 @@
 // where many short requests pass no connection lives long, and what stays there would have to move
 // with each of them, or keep one after the other from closing.
 //
-// When nothing more can be opened, the last places for what stays are for clients that hold less
-// than their share of them.
+// When nothing more can be opened, the last places are for clients that hold less than their share.
 #pragma once
 
 #include <array>

@@ -139,8 +139,10 @@ class Proxy {
   // Plans the end of a watch that is past its first burst.
   void plan_end(SlotId id, const EndWindow& window);
 
-  // The names of a new connection's client at this address with this certificate's user, if any.
-  ClientKeys keys(std::string_view address, std::string_view user);
+  // The names of a new connection's client at this address; without a user's.
+  ClientKeys keys(std::string_view address);
+  // That of its certificate's user.
+  std::uint64_t user_key(std::string_view address, std::string_view user) const;
 
   std::size_t exchanges() const;
   // One line for people, without anything secret; empty when it has ended.

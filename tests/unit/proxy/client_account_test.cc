@@ -56,6 +56,13 @@ TEST_F(ClientAccountTest, WhereAllHoldAboutTheSameNobodyHoldsMost) {
   EXPECT_FALSE(all_.largest());
 }
 
+// Resting connections keep accounts, too, and hold nothing.
+TEST_F(ClientAccountTest, WhoHoldsNothingDoesNotMakeOthersHoldMost) {
+  for (std::uint64_t client = 1; client < 20; ++client) hold(client, client, 1000 + client);
+  for (std::uint64_t client = 100; client < 1000; ++client) hold(client, client, 0);
+  EXPECT_FALSE(all_.largest());
+}
+
 // Tokens by the thousand from one address, each with a little.
 TEST_F(ClientAccountTest, ANetworkWhoseClientsTogetherHoldMostIsFound) {
   for (std::uint64_t client = 1; client < 1000; ++client) hold(client, 10, 1000);
