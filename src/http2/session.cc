@@ -29,6 +29,8 @@ constexpr std::uint64_t backend_glitch_rate = 20'000;
 // What we queue on our own account for a stream, while its peer does not read: an interim head, a
 // head, credit, RST_STREAM. As many streams are open as we have granted.
 constexpr std::size_t queued_frames_per_stream = 4;
+// What the codec allocates for one that waits, without a head.
+constexpr std::size_t queued_frame_bytes = 256;
 
 constexpr std::size_t hpack_table_bytes = 4096;
 constexpr std::uint32_t streams_before_settings = 100;
@@ -318,8 +320,34 @@ Result<void> Session::feed(Bytes plain, Instant now) {
     s.probe_due |= queued_now > queued;
     if (!s.failure && s.probe_due && s.scanner.at_boundary()) s.probe_codec();
   }
+  s.count_held();
   if (s.failure) return std::unexpected(*s.failure);
   return {};
+}
+
+std::size_t Session::State::bytes_of(std::span<const nghttp2_nv> head) {
+  std::size_t bytes = 0;
+  for (const nghttp2_nv& field : head) bytes += field.namelen + field.valuelen + sizeof field;
+  return bytes;
+}
+
+void Session::State::count_queued_head(Stream& stream, std::span<const nghttp2_nv> head) {
+  const std::size_t bytes = bytes_of(head);
+  stream.queued_head_bytes += bytes;
+  queued_head_bytes += bytes;
+}
+
+// Trailers were not counted.
+void Session::State::forget_queued_head(Stream& stream, std::size_t bytes) {
+  bytes = std::min(bytes, stream.queued_head_bytes);
+  DCHECK(bytes <= queued_head_bytes);
+  stream.queued_head_bytes -= bytes;
+  queued_head_bytes -= bytes;
+}
+
+void Session::State::count_held() {
+  held.set((building != nullptr ? builder.held_bytes() : 0) + pending.size() + queued_head_bytes +
+           nghttp2_session_get_outbound_queue_size(codec) * queued_frame_bytes);
 }
 
 std::size_t Session::collect(MutableBytes batch) {
@@ -360,6 +388,7 @@ std::size_t Session::collect(MutableBytes batch) {
     if (fits < size) s.pending.assign(frame + fits, frame + size);
   }
   s.output = {};
+  s.count_held();
   if (!s.wants_output()) s.output_announced = false;
   return s.output_used;
 }
@@ -422,6 +451,7 @@ void Session::submit_response(StreamId id, const http::ResponseHead& head, bool 
   CHECK_EQ(
       nghttp2_submit_response2(s.codec, id, list.data(), list.size(), has_body ? &body : nullptr),
       0);
+  s.count_queued_head(*stream, list);
   stream->send(Part::body);
   stream->answered = true;
   s.output_queued();
@@ -440,6 +470,7 @@ void Session::submit_interim(StreamId id, const http::ResponseHead& head) {
   CHECK_EQ(nghttp2_submit_headers(s.codec, NGHTTP2_FLAG_NONE, id, nullptr, list.data(), list.size(),
                                   nullptr),
            0);
+  s.count_queued_head(*stream, list);
   s.output_queued();
 }
 
@@ -541,6 +572,8 @@ bool Session::can_open_stream() const {
          s.streams.size() < peer_max_concurrent_streams() &&
          nghttp2_session_check_request_allowed(s.codec) != 0;
 }
+
+std::size_t Session::held_bytes() const { return state_->held.part(); }
 
 std::size_t Session::queued_frames() const {
   return nghttp2_session_get_outbound_queue_size(state_->codec);

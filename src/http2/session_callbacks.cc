@@ -322,6 +322,7 @@ int Session::State::on_stream_close(nghttp2_session*, std::int32_t id, std::uint
     s.handler.on_stream_closed(stream->ref(), static_cast<ErrorCode>(code),
                                stream->reset == Reset::by_peer || refused_by_goaway);
   }
+  s.forget_queued_head(*stream, stream->queued_head_bytes);
   s.streams.erase(id);
   s.memory.give_back(std::unique_ptr<Stream>(stream));
   return 0;
@@ -331,8 +332,13 @@ int Session::State::on_stream_close(nghttp2_session*, std::int32_t id, std::uint
 
 int Session::State::before_frame_sent(nghttp2_session*, const nghttp2_frame* frame, void* user) {
   State& s = *static_cast<State*>(user);
-  if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
-    if (Stream* stream = s.streams.find(frame->hd.stream_id)) stream->written = true;
+  if (frame->hd.type != NGHTTP2_HEADERS) return 0;
+  Stream* stream = s.streams.find(frame->hd.stream_id);
+  if (stream == nullptr) return 0;
+  if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
+    stream->written = true;
+  } else if (stream->queued_head_bytes > 0) {
+    s.forget_queued_head(*stream, bytes_of({frame->headers.nva, frame->headers.nvlen}));
   }
   return 0;
 }

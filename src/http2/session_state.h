@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "http2/frame_scanner.h"
 #include "http2/head_builder.h"
 #include "http2/stream.h"
+#include "sluice/base/tally.h"
 #include "sluice/http2/session.h"
 
 namespace sluice::http2 {
@@ -63,6 +65,10 @@ struct Session::State {
   void stop_reading(AbuseKind abuse_kind, std::string_view why);
   void say_goaway(ErrorCode code, std::string_view debug);
   void probe_codec();
+  void count_held();
+  static std::size_t bytes_of(std::span<const nghttp2_nv> head);
+  void count_queued_head(Stream& stream, std::span<const nghttp2_nv> head);
+  void forget_queued_head(Stream& stream, std::size_t bytes);
   bool wants_output() const;
   void output_queued();
   void reset(Stream& stream, Reset reset, ErrorCode code);
@@ -134,6 +140,9 @@ struct Session::State {
   // Role client: the codec would finish one upload before it starts the next; see start_next_round.
   std::uint32_t uploads = 0;
   std::vector<StreamId> had_turn;
+
+  std::size_t queued_head_bytes = 0;  // of answers, in the codec
+  Tally held{memory.held_bytes};
 
   std::optional<Error> failure;
   AbuseKind abuse = AbuseKind::none;

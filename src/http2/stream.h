@@ -31,16 +31,17 @@ struct Stream {
   Part sending = Part::head;
   Part receiving = Part::head;
   Reset reset = Reset::none;
-  bool announced = false;       // the handler knows this stream
-  bool head_too_large = false;  // the rest of the head is decoded, but not kept
-  bool malformed = false;       // role server: the request breaks a rule of HTTP,
-  bool malformed_told = false;  // and the handler knows
-  bool answered = false;        // role server: a response was submitted
-  bool written = false;         // role client: bytes of the request have left
-  bool uploading = false;       // role client: counted among the uploads
-  bool had_turn = false;        // role client: sent DATA in this round
-  bool stop_upload = false;     // reset with no_error as soon as END_STREAM is sent
-  bool resumed = false;         // resume_body was called while its body was being asked for
+  std::size_t queued_head_bytes = 0;  // role server
+  bool announced = false;             // the handler knows this stream
+  bool head_too_large = false;        // the rest of the head is decoded, but not kept
+  bool malformed = false;             // role server: the request breaks a rule of HTTP,
+  bool malformed_told = false;        // and the handler knows
+  bool answered = false;              // role server: a response was submitted
+  bool written = false;               // role client: bytes of the request have left
+  bool uploading = false;             // role client: counted among the uploads
+  bool had_turn = false;              // role client: sent DATA in this round
+  bool stop_upload = false;           // reset with no_error as soon as END_STREAM is sent
+  bool resumed = false;               // resume_body was called while its body was being asked for
 
   StreamRef ref() const { return {id, tag}; }
   // A part only moves forward.

@@ -32,6 +32,7 @@ Connection::Connection(Transport& transport, ConnectionHandler& handler)
     : transport_(transport),
       handler_(handler),
       tcp_(transport, *this),
+      input_bytes_(transport.held_bytes_),
       handshake_deadline_(io::Timer::bind<&Connection::deadline_passed>(this)) {}
 
 Connection::State Connection::state() const {
@@ -115,6 +116,7 @@ void Connection::continue_handshake() {
   switch (status) {
     case tls::Engine::Status::need_input:
       held_.clear();
+      input_bytes_.set(0);
       set_deadline(handshake_time_left_);
       return tcp_.receive_once();
     case tls::Engine::Status::closed: return fail(end_of_stream());
@@ -130,6 +132,7 @@ void Connection::continue_handshake() {
   handler_.on_established();
   give_out({});  // what the peer sent right behind its last flight, and was fed with it
   std::vector<std::uint8_t>().swap(held_);
+  input_bytes_.set(0);
   if (established() && input_ == Input::direct) tcp_.receive();
 }
 
@@ -171,7 +174,10 @@ void Connection::on_receive(Bytes bytes) {
   give_out(bytes);
 }
 
-void Connection::hold(Bytes bytes) { held_.insert(held_.end(), bytes.begin(), bytes.end()); }
+void Connection::hold(Bytes bytes) {
+  held_.insert(held_.end(), bytes.begin(), bytes.end());
+  input_bytes_.set(held_.size());
+}
 
 void Connection::give_out(Bytes encrypted) {
   engine_->feed(encrypted);
@@ -217,6 +223,7 @@ void Connection::read_held() {
   input_ = Input::direct;
   const std::vector<std::uint8_t> held = std::exchange(held_, {});
   give_out(held);
+  input_bytes_.set(held_.size());
   if (established() && input_ == Input::direct) tcp_.receive();
 }
 

@@ -41,7 +41,8 @@ TcpConnection::TcpConnection(Transport& transport, TcpHandler& handler)
       connect_(io::Operation::bind<&TcpConnection::connected>(this)),
       receive_(io::Operation::bind<&TcpConnection::received>(this)),
       send_(io::Operation::bind<&TcpConnection::sent>(this)),
-      timer_(io::Timer::bind<&TcpConnection::deadline_passed>(this)) {}
+      timer_(io::Timer::bind<&TcpConnection::deadline_passed>(this)),
+      unsent_(transport.held_bytes_) {}
 
 TcpConnection::~TcpConnection() { CHECK(state_ == State::idle || state_ == State::closed); }
 
@@ -196,6 +197,7 @@ void TcpConnection::flush() {
 }
 
 void TcpConnection::send() {
+  unsent_.set(send_end_ - send_begin_);
   set_deadline(transport_.options().send_stall_timeout);
   transport_.reactor().ring().send(send_, descriptor_,
                                    {send_buffer_.get() + send_begin_, send_end_ - send_begin_});
@@ -214,6 +216,7 @@ void TcpConnection::sent(const io::Completion& completion) {
     }
   }
   transport_.send_buffers_.give_back(std::move(send_buffer_));
+  unsent_.set(0);
   if (state_ == State::terminating) return join();
   if (completion.result <= 0) return fail(error_of("send", completion.result));
   switch (std::exchange(sending_, Sending::idle)) {

@@ -210,6 +210,10 @@ class Session {
   bool can_open_stream() const;
   // Bytes still unsent of everything queued inside the codec (not bodies).
   std::size_t queued_frames() const;
+  // What the peer makes the session hold, in bytes, beside a fixed amount for itself and for each
+  // stream: the head that is being received, and what is queued inside of the codec. An estimate,
+  // as of the last feed() or collect().
+  std::size_t held_bytes() const;
   AbuseKind abuse() const;
   // Connection-level credit that the peer has with us, and we with the peer.
   std::int32_t receive_window() const;

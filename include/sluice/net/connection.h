@@ -20,6 +20,7 @@
 #include <string_view>
 #include <vector>
 
+#include "sluice/base/tally.h"
 #include "sluice/base/transitions.h"
 #include "sluice/io/address.h"
 #include "sluice/io/network.h"
@@ -91,8 +92,9 @@ class Connection final : public ListNode<HandshakeTag>,
   void pause_receiving();
   void resume_receiving();
   bool receiving_paused() const { return established() && input_ == Input::paused; }
-  // Received, and kept because of a pause; encrypted bytes.
-  std::size_t held_bytes() const { return held_.size(); }
+  // What the peer makes it hold: received, and kept because of a pause or until its handshake's
+  // turn; given to be sent, and not taken. Encrypted bytes, of which others are at most 16 KB.
+  std::size_t held_bytes() const { return input_bytes_.part() + tcp_.unsent_bytes(); }
 
   // There is something to collect; flushed at the end of this turn (or when the send in flight
   // ends). Cheap to call often.
@@ -194,6 +196,7 @@ class Connection final : public ListNode<HandshakeTag>,
   std::shared_ptr<const tls::ServerContext> context_;  // until there is an engine
   // Received, not yet given to the engine: a handshake's next flight, or what came during a pause.
   std::vector<std::uint8_t> held_;
+  Tally input_bytes_;  // in it
   io::Timer handshake_deadline_;
   Instant handshake_queued_at_{};
   // While in the queue, where the deadline does not run; and what follows the PROXY header's time.

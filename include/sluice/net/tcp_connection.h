@@ -18,6 +18,7 @@
 #include <string>
 #include <string_view>
 
+#include "sluice/base/tally.h"
 #include "sluice/base/transitions.h"
 #include "sluice/io/address.h"
 #include "sluice/io/operation.h"
@@ -101,6 +102,8 @@ class TcpConnection : public ListNode<FlushTag>, public ListNode<ReapTag> {
   State state() const { return state_; }
   // True while bytes wait for the peer to take them.
   bool send_in_flight() const { return send_.in_flight(); }
+  // Given to be sent, and not taken by the peer's window or the socket's buffer yet.
+  std::size_t unsent_bytes() const { return unsent_.part(); }
   const io::Address& peer() const { return peer_; }
   int descriptor() const { return descriptor_; }  // -1: none
   Transport& transport() { return transport_; }
@@ -167,6 +170,7 @@ class TcpConnection : public ListNode<FlushTag>, public ListNode<ReapTag> {
   io::Operation receive_;
   io::Operation send_;
   io::Timer timer_;                     // of the connect, of a send, of the linger
+  Tally unsent_;                        // bytes of the send buffer that nobody has taken yet
   std::optional<Error> pending_error_;  // to be reported at the end of this turn
 };
 

@@ -104,6 +104,67 @@ TEST(SessionLimitsTest, AStreamThatEndedMakesRoom) {
   EXPECT_EQ(server.count("closed"), 1000u);
 }
 
+// --- what a peer makes us hold -------------------------------------------------------------------
+
+TEST(SessionLimitsTest, AHeadThatIsNotCompleteIsCountedWhileItIsHeld) {
+  CodecMemory memory;
+  SessionOptions options;
+  options.memory = &memory;
+  Recorder server(options);
+  open_server(server);
+  EXPECT_EQ(server.session.held_bytes(), 0U);
+  // One field of 3000 bytes, and 50 times the same out of the dynamic table.
+  const std::string block = hpack_get() +
+                            hpack_literal("x", std::string(3000, 'v'), Indexing::incremental) +
+                            std::string(50, '\xbe');
+  ASSERT_TRUE(server.feed(FrameWriter().headers(1, block, true, false)));
+  EXPECT_GE(server.session.held_bytes(), 51U * 3000);
+  EXPECT_LE(server.session.held_bytes(), 2U * 51 * 3000);
+  EXPECT_EQ(memory.held_bytes(), server.session.held_bytes());
+  ASSERT_TRUE(server.feed(FrameWriter().continuation(1, "", true)));
+  EXPECT_EQ(server.count("request"), 1U);
+  EXPECT_EQ(server.session.held_bytes(), 0U);
+  EXPECT_EQ(memory.held_bytes(), 0U);
+}
+
+TEST(SessionLimitsTest, AnswersThatNobodyTakesAreCountedUntilTheyAreCollected) {
+  Recorder server(server_options());
+  open_server(server);
+  http::ResponseHead head;
+  head.status = 200;
+  head.fields.add("x", std::string(5000, 'v'));
+  for (std::uint32_t i = 0; i < 10; ++i) {
+    ASSERT_TRUE(server.feed(FrameWriter().headers(2 * i + 1, hpack_get())));
+    server.session.submit_response(static_cast<StreamId>(2 * i + 1), head, false);
+  }
+  ASSERT_TRUE(server.feed(FrameWriter().ping()));
+  EXPECT_GE(server.session.held_bytes(), 50'000U);
+  EXPECT_LE(server.session.held_bytes(), 60'000U);
+  // One is cancelled, the others are taken.
+  ASSERT_TRUE(server.feed(FrameWriter().rst_stream(1, 8)));
+  EXPECT_LE(server.session.held_bytes(), 55'000U);
+  server.collect_all();
+  EXPECT_EQ(server.session.held_bytes(), 0U);
+}
+
+#ifdef __GLIBC__
+TEST(SessionLimitsTest, QueuedFramesAreCountedWithAboutWhatTheyCost) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "the sanitizer's allocator says nothing of itself";
+#endif
+  Recorder server(server_options());
+  open_server(server);
+  const std::size_t before = mallinfo2().uordblks;
+  constexpr int pings = 150;
+  FrameWriter writer;
+  for (int i = 0; i < pings; ++i) writer.ping();
+  ASSERT_TRUE(server.feed(writer));
+  const std::size_t real = mallinfo2().uordblks - before;
+  EXPECT_GE(server.session.held_bytes(), real * 2 / 3);
+  EXPECT_LE(server.session.held_bytes(), real * 2);
+}
+#endif
+
 TEST(SessionLimitsTest, RapidResetEndsTheConnection) {
   Recorder server(server_options());
   open_server(server);

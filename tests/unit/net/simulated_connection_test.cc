@@ -304,10 +304,15 @@ TEST_F(SimulatedConnectionTest, APauseLeavesTheRestToThePeersWindow) {
   EXPECT_LE(pair.server->received.size(), 16384U);  // what was handed over before the pause
   EXPECT_LE(pair.server->connection.held_bytes(), 32768U);
   EXPECT_TRUE(pair.client->connection.send_in_flight());
+  // What either side holds is counted.
+  net::Connection& sender = pair.client->connection;
+  EXPECT_GT(sender.held_bytes(), 0U);
+  EXPECT_EQ(sender.transport().held_bytes(), sender.held_bytes());
   pair.server->then = nullptr;
   pair.server->connection.resume_receiving();
   simulation->settle();
   EXPECT_EQ(pair.server->received, text(3'000'000));
+  EXPECT_EQ(sender.transport().held_bytes(), 0U);
 }
 
 TEST_F(SimulatedConnectionTest, PausesAtEveryPieceLoseAndReorderNothing) {
