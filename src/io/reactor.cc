@@ -30,6 +30,7 @@ Result<std::unique_ptr<Reactor>> Reactor::create(const RingOptions& options) {
   if (!mailbox) return std::unexpected(std::move(mailbox.error()));
   reactor->mailbox_ = std::move(*mailbox);
   reactor->timers_ = std::make_unique<TimerWheel>(reactor->now());
+  reactor->load_.emplace(reactor->now());
   reactor->last_turn_.store(reactor->now().time_since_epoch().count(), std::memory_order_relaxed);
   return reactor;
 }
@@ -90,6 +91,7 @@ void Reactor::turn(bool wait) {
     ring_->turn(now());
   }
   last_turn_.store(now().time_since_epoch().count(), std::memory_order_relaxed);
+  if (load_->turn(now(), ring_->starved())) load_->end_window(ring_->thread_time());
   begin(TurnStep::messages);
   mailbox_->run();
   begin(TurnStep::timers);

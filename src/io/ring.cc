@@ -261,7 +261,7 @@ struct Ring::State {
       case Verdict::rearm: break;
       case Verdict::starved:
         ++counters.receive_starved;
-        starved.push_back(gathered.id);
+        starved.push_back({gathered.id, monotonic});
         break;
     }
     if (buffer) buffers->give_back(*buffer);
@@ -290,9 +290,11 @@ struct Ring::State {
   // receive make room for the next at the following turn.
   void rearm_starved() {
     std::uint32_t room = buffers->count() - buffers->taken();
+    longest_starved = {};
     while (room > 0 && !starved.empty()) {
-      const UserData id = starved.front();
+      const auto [id, since] = starved.front();
       starved.pop_front();
+      longest_starved = std::max(longest_starved, monotonic - since);
       const OperationSlot* slot = table.find(id);
       if (slot == nullptr || slot->cancel_requested) continue;
       arm(id.slot);
@@ -343,7 +345,12 @@ struct Ring::State {
   OperationTable table;
   std::vector<Gathered> pending;  // gathered, to be run at the next turn
   std::vector<Gathered> running;
-  std::deque<UserData> starved;
+  struct Starved {
+    UserData id;
+    Instant since{};
+  };
+  std::deque<Starved> starved;
+  Duration longest_starved{};  // of those that go on in this turn
   std::vector<UserData> cancel_again;
   RingCounters counters;
   Instant monotonic{};
@@ -416,6 +423,8 @@ void Ring::turn(std::optional<Instant> deadline) { state_->turn(deadline); }
 Instant Ring::now() const { return state_->monotonic; }
 
 Instant Ring::clock() const { return monotonic_now(); }
+Duration Ring::thread_time() const { return read_clock(CLOCK_THREAD_CPUTIME_ID); }
+Duration Ring::starved() const { return state_->longest_starved; }
 WallTime Ring::wall_now() const { return std::chrono::floor<std::chrono::seconds>(state_->wall); }
 std::chrono::sys_time<std::chrono::milliseconds> Ring::wall_now_exactly() const {
   return state_->wall;

@@ -341,6 +341,8 @@ void Ring::submit() {}  // whatever was begun is under way
 void Ring::turn(std::optional<Instant> deadline) { state_->turn(deadline); }
 Instant Ring::now() const { return network->now(); }
 Instant Ring::clock() const { return network->now(); }
+Duration Ring::thread_time() const { return network->worked(); }
+Duration Ring::starved() const { return {}; }
 WallTime Ring::wall_now() const {
   return std::chrono::floor<std::chrono::seconds>(wall_now_exactly());
 }

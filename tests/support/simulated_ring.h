@@ -51,6 +51,12 @@ class SimulatedNetwork {
   std::uint64_t progress() const { return happened_; }
   // Time passes while nobody turns: a machine that is busy with something else.
   void pass(Duration duration) { now_ += duration; }
+  // Time passes because a thread works. (There is one.)
+  void work(Duration duration) {
+    now_ += duration;
+    worked_ += duration;
+  }
+  Duration worked() const { return worked_; }
   // Connects to this address get no answer at all. (One without a listener is refused.)
   void swallow(const io::Address& address) { swallowed_.insert(address.to_string()); }
   // Connections come from this host from now on; at first each from that of its listener.
@@ -126,6 +132,7 @@ class SimulatedNetwork {
     std::optional<Instant> until;
   };
   Instant now_{std::chrono::seconds(1000)};
+  Duration worked_{};
   std::uint64_t happened_ = 0;
   std::uint64_t resets_ = 0;
   std::map<const void*, Sleep> rings_;

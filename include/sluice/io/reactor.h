@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "sluice/base/callback.h"
@@ -16,6 +17,7 @@
 #include "sluice/io/mailbox.h"
 #include "sluice/io/ring.h"
 #include "sluice/io/timer_wheel.h"
+#include "sluice/io/turn_load.h"
 
 namespace sluice::io {
 
@@ -66,6 +68,7 @@ class Reactor {
   TimerWheel& timers() { return *timers_; }
   Mailbox& mailbox() { return *mailbox_; }
   Instant now() const { return ring_->now(); }
+  const TurnLoad& load() const { return *load_; }
 
   // Phases of end-of-turn work, run in this order. Work registered while a turn's phases run still
   // runs in that turn, unless it ran in it before or its phase is over: then it runs in the next
@@ -105,6 +108,7 @@ class Reactor {
 
   std::unique_ptr<Ring> ring_;
   std::unique_ptr<TimerWheel> timers_;
+  std::optional<TurnLoad> load_;
   std::unique_ptr<Mailbox> mailbox_;
   std::array<List<TurnEnd>, phases> turn_end_;
   std::array<List<TurnEnd>, phases> next_turn_;  // ran in this turn and asked for another

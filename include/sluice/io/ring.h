@@ -94,6 +94,10 @@ class Ring {
   Instant now() const;
   // The monotonic time of this very moment: for work that measures itself.
   Instant clock() const;
+  // The CPU time that this thread has used. A system call.
+  Duration thread_time() const;
+  // How long the receives that went on in the last turn had waited for a buffer, at most.
+  Duration starved() const;
   // The wall-clock time of the last turn's moment, in whole seconds and to the millisecond.
   WallTime wall_now() const;
   std::chrono::sys_time<std::chrono::milliseconds> wall_now_exactly() const;
