@@ -164,6 +164,8 @@ proxy::ProxyOptions proxy_options(const Validation& valid) {
   proxy.body_bytes_per_worker = config.body_bytes_per_worker;
   proxy.anonymous_requests_per_address = config.anonymous_requests_per_address;
   proxy.unproven_requests_per_address = config.unproven_requests_per_address;
+  proxy.overload_wait = config.overload_wait;
+  proxy.overload_patience = config.overload_patience;
   proxy.body_bytes_per_client = config.body_bytes_per_client != 0
                                     ? config.body_bytes_per_client
                                     : config.body_bytes_per_worker / 4;

@@ -334,6 +334,12 @@ const std::vector<Group>& table() {
             &Config::unproven_requests_per_address,
             "The same with bearer tokens that have not been taken by an API server here yet.",
             {1, 1 << 20}},
+           {"overload-wait", "DURATION", &Config::overload_wait,
+            "A worker is overloaded when work has to wait for so long, because the worker itself "
+            "uses its CPU. Then clients that cause more work than others get 429. 0s: never.",
+            between(Duration::zero(), hours(1))},
+           {"overload-patience", "DURATION", &Config::overload_patience,
+            "For so long work may wait like that before anything is refused.", any_timeout},
            {"shutdown-delay-duration", "DURATION", &Config::shutdown_delay_duration,
             "After SIGTERM: how long to serve on as not ready, until balancers have noticed.",
             between(Duration::zero(), hours(1))},

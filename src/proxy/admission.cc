@@ -44,6 +44,18 @@ std::expected<CountLease, NotAdmitted> take_share(const RequestPlan& plan, std::
   return CountLease(std::move(account), &ClientAccount::unproven);
 }
 
+// Whether the worker has too much to do for this one.
+bool is_busy(const RequestPlan& plan, const ClientFacts& client, Shared& shared) {
+  Governor& governor = shared.governor;
+  governor.look(shared.parts.reactor.load());
+  if (!governor.watches()) return false;
+  if (is_probe(plan) || is_never_shed(plan, client)) {
+    governor.charge(plan.client, 1);
+    return false;
+  }
+  return governor.refuses(plan.client, plan.request_class, shared.random);
+}
+
 }  // namespace
 
 std::expected<Admitted, NotAdmitted> admit(RequestPlan& plan, http::RequestHead& head,
@@ -67,11 +79,15 @@ std::expected<Admitted, NotAdmitted> admit(RequestPlan& plan, http::RequestHead&
   if (shared.budget.used_up() && !is_never_shed(plan, client.facts())) return overloaded();
   const bool proven = plan.standing == backend::Standing::proven;
   const std::uint64_t network = client.facts().keys.network;
-  ClientAccount& account =
-      shared.accounts.open(proven ? plan.client : plan.connection, network, client.last_account());
+  ClientAccount& account = shared.accounts.open(proven ? plan.client : plan.connection, network,
+                                                proven, client.last_account());
   if (shared.budget.used_up_by(account) && !is_never_shed(plan, client.facts())) {
     return no_room(plan, ReplyReason::client_overloads,
                    "the proxy holds too many bytes for this client already", shared);
+  }
+  if (is_busy(plan, client.facts(), shared)) [[unlikely]] {
+    return no_room(plan, ReplyReason::worker_busy,
+                   "the proxy is short of CPU time, and this client uses much of it", shared);
   }
   auto unanswered = take_share(plan, network, shared);
   if (!unanswered) return std::unexpected(std::move(unanswered.error()));

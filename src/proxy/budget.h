@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The bytes that requests make one worker hold, and those that their peers may send on top of it.
-// Each byte is on a lease, which pays it back when it is destroyed, and is charged to its client.
+// The bytes that requests and connections make one worker hold, and those that their peers may send
+// on top of it. Each byte is on a lease, which pays it back when it is destroyed, and is charged to
+// its client.
 #pragma once
 
 #include <cstddef>
@@ -75,8 +76,12 @@ class Budget {
   BytesLease bodies() { return BytesLease(body_bytes_); }
   BytesLease window() { return BytesLease(lent_bytes_); }
   BytesLease replay() { return BytesLease(replay_bytes_); }
+  // Of connections, outside of requests, as of now.
+  void set_connections(std::size_t bytes) { connection_bytes_ = bytes; }
 
   bool used_up() const { return committed() > options_.bytes_max; }
+  // A little earlier: what is asked to go takes a moment to do so.
+  bool wants_room() const { return committed() > options_.bytes_max - options_.bytes_max / 16; }
   // Even for what must be served as long as anything is: that has a tenth more.
   bool exhausted() const { return committed() > options_.bytes_max + options_.bytes_max / 10; }
   bool used_up_by(const ClientAccount& client) const {
@@ -96,14 +101,15 @@ class Budget {
   std::size_t lent_bytes() const { return lent_bytes_; }
 
  private:
-  // What requests in progress make us hold.
-  std::size_t held() const { return body_bytes_ + head_bytes_; }
+  // What requests in progress, and connections, make us hold.
+  std::size_t held() const { return body_bytes_ + head_bytes_ + connection_bytes_; }
   // And what peers may send on top of it whenever they like, because a window has grown.
   std::size_t committed() const { return held() + lent_bytes_; }
 
   const BudgetOptions options_;
-  std::size_t head_bytes_ = 0;    // of requests and answers
-  std::size_t body_bytes_ = 0;    // in whole blocks
+  std::size_t head_bytes_ = 0;  // of requests and answers
+  std::size_t body_bytes_ = 0;  // in whole blocks
+  std::size_t connection_bytes_ = 0;
   std::size_t lent_bytes_ = 0;    // by which windows have grown
   std::size_t replay_bytes_ = 0;  // of request bodies that could be sent again
 };

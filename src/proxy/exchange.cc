@@ -272,6 +272,7 @@ void Exchange::finish() {
   client_ = nullptr;
   shared_.count(metrics().request_body_bytes, record_.bytes_in);
   shared_.count(metrics().response_body_bytes, answer_.body().passed());
+  shared_.governor.charge_bytes(plan_.client, record_.bytes_in + answer_.body().passed());
   if (parts.access_log != nullptr) parts.access_log->write(parts.worker, access_record(view()));
   upload_.body().end();
   answer_.body().end();

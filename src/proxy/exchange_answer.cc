@@ -63,8 +63,14 @@ void Exchange::learn_credential(const http::ResponseHead& head) {
       client_->prove();
       client_->last_token().note_proof();
       if (plan_.standing == backend::Standing::proven && !proofs.any_doubted()) return;
-      return proofs.prove(plan_.token, client_->facts().keys.network);
-    case TokenVerdict::refused: return proofs.refuse(plan_.token);
+      if (const std::uint64_t network = client_->facts().keys.network;
+          proofs.prove(plan_.token, network)) {
+        shared_.parts.events.on_token_change({plan_.token, network, true});
+      }
+      return;
+    case TokenVerdict::refused:
+      if (proofs.refuse(plan_.token)) shared_.parts.events.on_token_change({plan_.token});
+      return;
     case TokenVerdict::nothing: return;
   }
 }

@@ -26,6 +26,7 @@ std::string_view to_string(ReplyReason reason) {
     case ReplyReason::identity_refused: return "identity_refused";
     case ReplyReason::timeout: return "timeout";
     case ReplyReason::overloaded: return "overloaded";
+    case ReplyReason::worker_busy: return "worker_busy";
     case ReplyReason::client_overloads: return "client_overloads";
     case ReplyReason::anonymous_share: return "anonymous_share";
     case ReplyReason::unproven_share: return "unproven_share";
@@ -50,8 +51,8 @@ LocalReply make_local_reply(int code, std::string_view message, int retry_after_
 LocalReply make_unanswered_reply(RequestClass request_class, ReplyReason reason, Retry retry,
                                  std::string_view message, Random& random) {
   // However it asked: it is to ask less.
-  if (reason == ReplyReason::client_overloads || reason == ReplyReason::anonymous_share ||
-      reason == ReplyReason::unproven_share) {
+  if (reason == ReplyReason::worker_busy || reason == ReplyReason::client_overloads ||
+      reason == ReplyReason::anonymous_share || reason == ReplyReason::unproven_share) {
     return make_local_reply(429, message, 1 + static_cast<int>(random.below(5)));
   }
   const int soon = 1 + static_cast<int>(random.below(2));

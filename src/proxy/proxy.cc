@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "exchange.h"
+#include "holdings.h"
 #include "shared.h"
 #include "sluice/base/check.h"
 #include "sluice/observability/log.h"
@@ -22,9 +23,28 @@ constexpr std::size_t spare_bytes_max = 2 * http::usual_head_bytes;
 constexpr int looks_per_timeout = 4;
 constexpr std::uint32_t looks_at_once = 1024;
 constexpr Duration looks_pause = std::chrono::milliseconds(10);
-// Making room walks over everything.
-constexpr Duration room_pause = std::chrono::milliseconds(20);
+// Making room walks over everything, which may cost a tenth of the time.
+constexpr Duration room_pause_for_each = std::chrono::nanoseconds(500);
 constexpr Duration room_log_pause = std::chrono::seconds(1);
+
+Holdings::Owner owner_of(const ClientAccount& account) {
+  return {account.client, account.network, account.proven};
+}
+// Of what is its connection's own.
+Holdings::Owner owner_of(const ClientFacts& client) {
+  const bool by_certificate = client.identity && !client.anonymous;
+  return {by_certificate ? client.keys.user : client.keys.connection, client.keys.network,
+          client.proven};
+}
+
+std::string_view to_string(Holdings::Kind kind) {
+  switch (kind) {
+    case Holdings::Kind::client: return "one client";
+    case Holdings::Kind::strangers: return "strangers";
+    case Holdings::Kind::network: return "an address";
+  }
+  return "unknown";
+}
 
 std::vector<std::string> names_of(const backend::Cluster& cluster) {
   std::vector<std::string> names;
@@ -105,6 +125,9 @@ ProxyMetrics::ProxyMetrics(metrics::Registry& registry, const backend::Cluster& 
       identity_refusals(registry.counter(
           "sluice_identity_refused_total",
           "Answers of 401 to requests for which the proxy vouched: wrong front-proxy trust.")),
+      shedding(registry.gauge("sluice_overloaded_workers",
+                              "Workers that refuse part of their requests because they are short "
+                              "of their own CPU time.")),
       exchanges(registry.gauge("sluice_exchanges", "Requests in progress, watches included.")),
       body_bytes(registry.gauge("sluice_body_bytes", "Memory that holds bodies, in bytes.")),
       window_bytes(registry.gauge(
@@ -143,8 +166,21 @@ class Proxy::State final : public ExchangeOwner {
   // The worker's bytes are used up: who holds more than an equal share loses half of it, the
   // largest requests first.
   void make_room();
+  // Says when the worker begins and ends to refuse requests because it has too much to do.
+  void look_at_load();
 
  private:
+  // What room can be made of: an exchange, or a connection.
+  struct Held {
+    std::size_t bytes = 0;
+    SlotId exchange;
+    ConnectionHolding* connection = nullptr;
+    const ClientFacts* client = nullptr;
+  };
+  std::optional<Holdings::Holder> largest_holder(
+      const std::vector<ConnectionHolding*>& connections) const;
+  void tell_of_room(const Holdings::Holder& holder, const ClientFacts& most);
+
   void exchange_finished(SlotId id) override;
   void exchange_broken(SlotId id) override;
   void reap();
@@ -157,6 +193,7 @@ class Proxy::State final : public ExchangeOwner {
   std::vector<std::unique_ptr<Exchange>> spare_;  // for reuse: their memory is warm
   std::uint32_t next_checked_ = 0;  // slot at which the look for stalled streams goes on
   std::int64_t stalled_ = 0;        // found in this round
+  bool sheds_ = false;              // as it was said
   Instant next_room_{};             // when room may be made again
   Instant next_room_log_{};
   io::Timer stall_timer_;
@@ -222,31 +259,71 @@ void Proxy::State::reap() {
 
 void Proxy::State::make_room() {
   if (shared_.now() < next_room_) return;
-  next_room_ = shared_.now() + room_pause;
-  const auto largest = shared_.accounts.largest();
+  const std::vector<ConnectionHolding*> connections = shared_.parts.events.holding_connections();
+  next_room_ = shared_.now() + room_pause_for_each * (exchanges_.size() + connections.size());
+  const auto largest = largest_holder(connections);
   if (!largest) return;
-  std::vector<std::pair<std::size_t, SlotId>> held;
+  std::vector<Held> held;
   exchanges_.for_each([&](SlotId id, const auto& exchange) {
     const ClientAccount* account = exchange->account();
-    if (account == nullptr || !largest->includes(*account) || !exchange->may_make_room()) return;
-    held.emplace_back(exchange->charged_bytes(), id);
+    if (account == nullptr || !largest->includes(owner_of(*account)) ||
+        !exchange->may_make_room()) {
+      return;
+    }
+    held.push_back({exchange->charged_bytes(), id, nullptr, exchange->client()});
   });
-  if (held.empty()) return;
-  std::ranges::sort(held, std::greater{}, &std::pair<std::size_t, SlotId>::first);
-  if (shared_.now() >= next_room_log_) {
-    next_room_log_ = shared_.now() + room_log_pause;
-    const ClientFacts& most = *(*exchanges_.find(held.front().second))->client();
-    log::warning("the worker's bytes are used up: who holds most loses requests",
-                 {{"client", most.peer},
-                  {"user", most.identity ? std::string_view(most.identity->user) : ""},
-                  {"whole_network", largest->whole_network},
-                  {"bytes", largest->bytes}});
+  for (ConnectionHolding* connection : connections) {
+    const ClientFacts& facts = connection->facts();
+    if (!largest->includes(owner_of(facts)) || is_component(facts)) continue;
+    held.push_back({connection->held_bytes(), {}, connection, &facts});
   }
+  if (held.empty()) return;
+  std::ranges::sort(held, std::greater{}, &Held::bytes);
+  tell_of_room(*largest, *held.front().client);
   std::size_t ended = 0;
-  for (const auto& [bytes, id] : held) {
+  for (const Held& one : held) {
     if (ended >= largest->bytes / 2) return;
-    ended += bytes;
-    if (Exchange* exchange = find(id)) exchange->make_room();
+    ended += one.bytes;
+    if (one.connection != nullptr) {
+      shared_.count(shared_.parts.metrics.made_room);
+      one.connection->end_for_room();
+    } else if (Exchange* exchange = find(one.exchange)) {
+      exchange->make_room();
+    }
+  }
+}
+
+std::optional<Holdings::Holder> Proxy::State::largest_holder(
+    const std::vector<ConnectionHolding*>& connections) const {
+  Holdings holdings;
+  shared_.accounts.for_each(
+      [&](const ClientAccount& account) { holdings.add(owner_of(account), account.bytes); });
+  for (const ConnectionHolding* connection : connections) {
+    holdings.add(owner_of(connection->facts()), connection->held_bytes());
+  }
+  return holdings.largest();
+}
+
+void Proxy::State::tell_of_room(const Holdings::Holder& holder, const ClientFacts& most) {
+  if (shared_.now() < next_room_log_) return;
+  next_room_log_ = shared_.now() + room_log_pause;
+  log::warning("the worker's bytes are used up: who holds most loses requests",
+               {{"client", most.peer},
+                {"user", most.identity ? std::string_view(most.identity->user) : ""},
+                {"of", to_string(holder.kind)},
+                {"bytes", holder.bytes}});
+}
+
+void Proxy::State::look_at_load() {
+  Governor& governor = shared_.governor;
+  governor.look(shared_.parts.reactor.load());
+  const bool sheds = governor.shed() > 0;
+  if (sheds == std::exchange(sheds_, sheds)) return;
+  if (sheds) {
+    log::warning("a worker is short of CPU time: clients that use most of it are refused",
+                 {{"worker", shared_.parts.worker}, {"clients", governor.clients()}});
+  } else {
+    log::info("a worker has CPU time for everybody again", {{"worker", shared_.parts.worker}});
   }
 }
 
@@ -276,11 +353,26 @@ SlotId Proxy::start(ClientSide& client, ClientStream stream, http::RequestHead&&
                     bool end_of_stream) {
   Shared& shared = state_->shared();
   shared.replays.earn();
-  if (shared.budget.used_up()) [[unlikely]]
-    state_->make_room();
+  look_at_room();
   SlotId id;
   state_->begin(client, stream, std::move(head), id).start(end_of_stream);
   return id;
+}
+
+void Proxy::learn(const TokenChange& change) {
+  TokenProofs& proofs = state_->shared().proofs;
+  if (change.proven) {
+    proofs.prove(change.token, change.network);
+  } else {
+    proofs.forget(change.token);
+  }
+}
+
+void Proxy::look_at_room() {
+  Shared& shared = state_->shared();
+  shared.budget.set_connections(shared.parts.events.connection_bytes());
+  if (shared.budget.wants_room()) [[unlikely]]
+    state_->make_room();
 }
 
 SlotId Proxy::refuse(ClientSide& client, ClientStream stream, http::RequestHead&& head, int code,
@@ -342,9 +434,11 @@ std::uint64_t Proxy::user_key(std::string_view address, std::string_view user) c
 std::size_t Proxy::exchanges() const { return state_->exchanges(); }
 
 void Proxy::publish() {
+  state_->look_at_load();
   const Shared& shared = state_->shared();
   const ProxyMetrics& m = shared.parts.metrics;
   metrics::Cells& cells = shared.parts.cells;
+  cells.set(m.shedding, shared.governor.shed() > 0 ? 1 : 0);
   cells.set(m.exchanges, static_cast<std::int64_t>(exchanges()));
   cells.set(m.body_bytes, static_cast<std::int64_t>(shared.budget.body_bytes()));
   cells.set(m.window_bytes, static_cast<std::int64_t>(shared.budget.lent_bytes()));

@@ -92,6 +92,18 @@ bool is_probe(const RequestPlan& plan) {
                              [&](std::string_view path) { return plan.info.path == path; });
 }
 
+bool is_component(const ClientFacts& client) {
+  if (!client.identity) return false;
+  const kubernetes::Identity& identity = *client.identity;
+  if (identity.user == "system:kube-controller-manager" ||
+      identity.user == "system:kube-scheduler") {
+    return true;
+  }
+  return std::ranges::any_of(identity.groups, [](const std::string& group) {
+    return group == "system:nodes" || group == "system:masters";
+  });
+}
+
 bool is_never_shed(const RequestPlan& plan, const ClientFacts& client) {
   if (plan.standing != Standing::proven) return false;
   const kubernetes::RequestInfo& info = plan.info;
@@ -103,13 +115,7 @@ bool is_never_shed(const RequestPlan& plan, const ClientFacts& client) {
       (is("", "nodes") && info.subresource == "status")) {
     return true;
   }
-  if (plan.user.empty() || !client.identity) return false;
-  if (plan.user == "system:kube-controller-manager" || plan.user == "system:kube-scheduler") {
-    return true;
-  }
-  return std::ranges::any_of(client.identity->groups, [](const std::string& group) {
-    return group == "system:nodes" || group == "system:masters";
-  });
+  return !plan.user.empty() && is_component(client);
 }
 
 }  // namespace sluice::proxy

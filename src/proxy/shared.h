@@ -7,6 +7,7 @@
 #include "backend_choice.h"
 #include "body_queue.h"
 #include "budget.h"
+#include "governor.h"
 #include "replay_budget.h"
 #include "sluice/base/random.h"
 #include "sluice/proxy/proxy.h"
@@ -26,6 +27,7 @@ struct Shared {
         budget({.bytes_max = o.body_bytes_per_worker,
                 .client_bytes_max = o.body_bytes_per_client,
                 .replay_bytes_max = o.replay_body_bytes_per_worker}),
+        governor({.wait_max = o.overload_wait, .patience = o.overload_patience}),
         replays(o.replay_budget_percent) {}
 
   Instant now() const { return parts.reactor.now(); }
@@ -39,6 +41,7 @@ struct Shared {
   BlockPool blocks;
   Budget budget;
   ClientAccounts accounts;
+  Governor governor;
   ReplayBudget replays;
   std::uint64_t connections = 0;        // of clients, so far
   std::optional<EndWindow> end_window;  // while we drain

@@ -70,10 +70,10 @@ bool TokenProofs::proven(const TokenHash& hash) {
   return true;
 }
 
-void TokenProofs::prove(const TokenHash& hash, std::uint64_t client) {
+bool TokenProofs::prove(const TokenHash& hash, std::uint64_t client) {
   if (const auto found = index_.find(hash); found != index_.end()) {
     if (doubted_ > 0 && std::exchange(found->second->doubted, false)) --doubted_;
-    return;
+    return false;
   }
   if (index_.size() >= max_) {
     const Proofs& most = by_client_.find(by_number_.rbegin()->second)->second;
@@ -81,14 +81,23 @@ void TokenProofs::prove(const TokenHash& hash, std::uint64_t client) {
   }
   Proofs& proofs = resize(client, 1);
   index_.emplace(hash, proofs.insert(proofs.begin(), {hash, client}));
+  return true;
 }
 
-void TokenProofs::refuse(const TokenHash& hash) {
+bool TokenProofs::refuse(const TokenHash& hash) {
   const auto found = index_.find(hash);
-  if (found == index_.end()) return;
-  if (found->second->doubted) return erase(found);
+  if (found == index_.end()) return false;
+  if (found->second->doubted) {
+    erase(found);
+    return true;
+  }
   found->second->doubted = true;
   ++doubted_;
+  return false;
+}
+
+void TokenProofs::forget(const TokenHash& hash) {
+  if (const auto found = index_.find(hash); found != index_.end()) erase(found);
 }
 
 void TokenProofs::erase(Index::iterator found) {

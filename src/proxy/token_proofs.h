@@ -25,11 +25,12 @@ class TokenProofs {
   TokenHash hash(std::string_view token) const;
   // Counts as a use of it.
   bool proven(const TokenHash& hash);
-  // An answer to `client` (see ClientKeys) from behind authentication.
-  void prove(const TokenHash& hash, std::uint64_t client);
+  // An answer to `client` (see ClientKeys) from behind authentication. True: it was not known.
+  bool prove(const TokenHash& hash, std::uint64_t client);
   // An answer of 401. The second in a row takes the proof away: a server whose authenticator hangs
-  // refuses good tokens, too, and must not make everybody a suspect at once.
-  void refuse(const TokenHash& hash);
+  // refuses good tokens, too, and must not make everybody a suspect at once. True: this was it.
+  bool refuse(const TokenHash& hash);
+  void forget(const TokenHash& hash);
   // Whether an answer can change anything that is known of a proven token.
   bool any_doubted() const { return doubted_ > 0; }
   std::size_t size() const { return index_.size(); }

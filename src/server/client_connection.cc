@@ -24,6 +24,8 @@ constexpr Duration watches_end_within = std::chrono::seconds(3);
 constexpr Duration given_up_after = std::chrono::milliseconds(4500);
 // And it need not take its last bytes as slowly as an honest one may.
 constexpr Duration given_up_linger = std::chrono::seconds(2);
+// A connection that holds so much may be one of many.
+constexpr std::size_t much_held_bytes = 16 * 1024;
 
 }  // namespace
 
@@ -81,6 +83,7 @@ bool ClientConnection::take_identity_share() {
 
 // By its certificate, or a token.
 void ClientConnection::proven() {
+  facts_.proven = true;
   if (address_share_) address_share_.prove(now());
   shares_.prove(*this);
 }
@@ -176,6 +179,7 @@ void ClientConnection::on_receive(Bytes plain) {
     const Instant when = *since + options_.head_timeout;
     if (!timer_.armed() || timer_.deadline() > when) set_deadline(when);
   }
+  if (protocol_->held_bytes() >= much_held_bytes) proxy_.look_at_room();
   close_if_unused();
 }
 
@@ -359,6 +363,12 @@ void ClientConnection::make_room(Duration within) {
   if (state_ == State::handshake) return connection_.terminate();
   close_now();
   set_deadline(now() + within);
+}
+
+void ClientConnection::end_for_room() {
+  if (state_ == State::closed) return;
+  cells_.add(metrics_.ended.at(EndReason::limit));
+  connection_.terminate();
 }
 
 void ClientConnection::terminate() { connection_.terminate(); }

@@ -28,6 +28,7 @@ namespace sluice::server {
 
 class ClientConnection final : public net::ConnectionHandler,
                                public SharedPlace,
+                               public proxy::ConnectionHolding,
                                private ClientProtocolOwner {
  public:
   using OnClosed = std::function<void(ClientConnection&)>;
@@ -59,6 +60,13 @@ class ClientConnection final : public net::ConnectionHandler,
   // SharedPlace
   Instant resting_since() const override { return idle_since_; }
   void make_room(Duration within) override;
+
+  // proxy::ConnectionHolding
+  std::size_t held_bytes() const override {
+    return connection_.held_bytes() + (protocol_ == nullptr ? 0 : protocol_->held_bytes());
+  }
+  const proxy::ClientFacts& facts() const override { return facts_; }
+  void end_for_room() override;
 
  private:
   enum class State : std::uint8_t { handshake, serving, leaving, closed };

@@ -20,6 +20,7 @@ class ClientHttp1 final : public ClientProtocol {
   bool wants_output() const override { return !answer_.empty(); }
   bool finished() const override { return answered_; }
   void describe(Outline& outline) const override;
+  std::size_t held_bytes() const override { return answer_.size(); }
   std::size_t requests() const override { return 0; }
   std::optional<Instant> head_since() const override { return since_; }
   bool announce_end() override { return false; }

@@ -25,6 +25,7 @@ class ClientHttp2 final : public ClientProtocol,
   bool wants_output() const override { return session_.wants_output(); }
   bool finished() const override { return session_.finished(); }
   void describe(Outline& outline) const override;
+  std::size_t held_bytes() const override { return session_.held_bytes(); }
   std::size_t requests() const override { return requests_; }
   std::optional<Instant> head_since() const override { return head_since_; }
   bool announce_end() override {

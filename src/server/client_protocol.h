@@ -42,6 +42,8 @@ class ClientProtocol {
 
   // Its state and its requests, in lines for people.
   virtual void describe(Outline& outline) const = 0;
+  // What the client makes it hold, in bytes, outside of requests.
+  virtual std::size_t held_bytes() const = 0;
   // Requests whose streams are not over.
   virtual std::size_t requests() const = 0;
   // Since when the client owes the rest of what it has begun: its first words, or a request's head.

@@ -254,4 +254,14 @@ void Control::identity_refused(std::size_t backend) {
   post([this, backend] { probe_->check_identity_now(backend); });
 }
 
+// So that a client's next connection, which may be another worker's, is known there.
+void Control::token_changed(std::size_t worker, const proxy::TokenChange& change) {
+  if (options_.cpus.size() < 2) return;
+  post([this, worker, change] {
+    tell_workers([worker, change](Worker& other) {
+      if (other.number() != worker) other.learn(change);
+    });
+  });
+}
+
 }  // namespace sluice::server

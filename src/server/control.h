@@ -55,6 +55,7 @@ class Control final : public WorkerEvents, private ProcessState {
   void probe_soon(std::size_t backend) override;
   void backend_silent(std::size_t backend) override;
   void identity_refused(std::size_t backend) override;
+  void token_changed(std::size_t worker, const proxy::TokenChange& change) override;
 
  private:
   Control(io::Reactor& reactor, Environment& environment, Shared& shared,

@@ -21,6 +21,8 @@ constexpr Duration goaway_gap = std::chrono::seconds(1);
 constexpr Duration end_in_order = std::chrono::seconds(2);
 // While there is little room for newcomers.
 constexpr Duration make_room_interval = std::chrono::milliseconds(50);
+// Connections that hold less are not worth ending.
+constexpr std::size_t holding_bytes_min = 4096;
 
 }  // namespace
 
@@ -204,6 +206,18 @@ void Worker::describe_backends(Outline& outline) {
                          pool->ready_connections(), pool->open_streams()));
     }
   }
+}
+
+std::size_t Worker::connection_bytes() const {
+  return transport_.held_bytes() + codec_memory_.held_bytes();
+}
+
+std::vector<proxy::ConnectionHolding*> Worker::holding_connections() {
+  std::vector<proxy::ConnectionHolding*> holding;
+  for (const auto& [client, owned] : clients_) {
+    if (client->held_bytes() >= holding_bytes_min) holding.push_back(client);
+  }
+  return holding;
 }
 
 void Worker::on_identity_refused(std::size_t backend) {

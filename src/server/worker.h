@@ -36,6 +36,8 @@ class WorkerEvents {
   virtual void probe_soon(std::size_t backend) = 0;
   virtual void backend_silent(std::size_t backend) = 0;  // it answers no PING
   virtual void identity_refused(std::size_t backend) = 0;
+  // What one worker has learned of a token, for the others.
+  virtual void token_changed(std::size_t worker, const proxy::TokenChange& change) = 0;
 };
 
 // What a worker is given beside its options; outlives it.
@@ -63,6 +65,9 @@ class Worker final : private proxy::ProxyEvents {
   void stop();
   bool stopped() const { return state_ == State::stopping && all_gone(); }
 
+  // Another worker has learned it.
+  void learn(const proxy::TokenChange& change) { proxy_.learn(change); }
+  std::size_t number() const { return number_; }
   // A probe of this backend failed: its connections must give a sign of life.
   void check_backend(std::size_t backend) { backends_.check(backend); }
   // What it is at, in lines for people: its state, its connections, its requests. No more than so
@@ -89,6 +94,11 @@ class Worker final : private proxy::ProxyEvents {
   void pool_event(std::size_t backend, backend::PoolKind kind, backend::PoolEvent event,
                   const std::string& text);
 
+  std::size_t connection_bytes() const override;
+  std::vector<proxy::ConnectionHolding*> holding_connections() override;
+  void on_token_change(const proxy::TokenChange& change) override {
+    parts_.events.token_changed(number_, change);
+  }
   void on_identity_refused(std::size_t backend) override;
   void on_drain_answer(std::size_t backend) override;
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -129,6 +130,72 @@ TEST_F(StrangersTest, HeadsOfRequestsThatAreAnsweredAreNotKept) {
   EXPECT_EQ(sluice->metric("sluice_local_replies_total", {"overloaded"}), 0.0);
   // 210 KB of each of 1920 requests would be 400 MB.
   EXPECT_LE(sluice->child().resident_bytes(), before + allowance(64 << 20));
+}
+
+// They are held as long as they may take; others are behind the same address.
+TEST_F(StrangersTest, HeadsThatAreNeverCompleteAreBoundedByTheWorkersBytes) {
+  start({"--workers=1", "--body-bytes-per-worker=16MiB", "--request-head-timeout=60s"});
+  const auto bystander = connect(&credentials.alice);
+  const auto ask = [&] {
+    const Answer& answer = bystander->fetch({.path = std::string(object_path)});
+    EXPECT_EQ(answer.status, 200) << answer.describe();
+  };
+  ask();
+  // 210 KB out of 4 KB.
+  const std::string block = hpack_get("/version") +
+                            hpack_literal("x", std::string(3500, 'v'), Indexing::incremental) +
+                            std::string(59, '\xbe');
+  constexpr std::size_t connections = 200;
+  std::vector<std::unique_ptr<RawClient>> strangers;
+  for (std::size_t i = 0; i < connections; ++i) {
+    strangers.push_back(connect_raw());
+    ASSERT_TRUE(strangers.back()->begin_http2());
+  }
+  const std::size_t before = sluice->child().resident_bytes();
+  std::size_t most = before;
+  for (const auto& stranger : strangers) {
+    if (!stranger->send(FrameWriter().headers(1, block, true, false).text(), 10s)) continue;
+    ask();
+    most = std::max(most, sluice->child().resident_bytes());
+  }
+  // All of them would be 42 MB.
+  EXPECT_LE(most, before + allowance(std::size_t{20} << 20));
+  EXPECT_GE(sluice->metric("sluice_requests_ended_for_room_total"), 50.0);
+  EXPECT_EQ(sluice->metric("sluice_local_replies_total", {"overloaded"}), 0.0);
+}
+
+// What counts as too much is next to nothing here: whatever waits behind another request.
+TEST_F(StrangersTest, WhoAsksForMoreThanAWorkerCanDoIsRefusedAndOthersAreNot) {
+  start({"--workers=1", "--overload-wait=1us", "--overload-patience=200ms"});
+  std::vector<std::unique_ptr<Http2Client>> busy;
+  for (int i = 0; i < 4; ++i) busy.push_back(connect());
+  std::map<const Http2Client*, std::size_t> open;
+  const auto bystander = connect(&credentials.alice);
+  const auto keep_asking = [&] {
+    for (const auto& client : busy) {
+      for (const Http2Client::Id id : client->take_over()) {
+        client->forget(id);
+        --open[client.get()];
+      }
+      while (open[client.get()] < 200 && client->can_ask()) {
+        client->ask({.path = std::string(object_path), .fields = bearer("token-3")});
+        ++open[client.get()];
+      }
+    }
+  };
+  const auto refused = [&] {
+    return sluice->metric("sluice_local_replies_total", {"worker_busy"});
+  };
+  int asked = 0;
+  EXPECT_TRUE(eventually(
+      [&] {
+        keep_asking();
+        const Answer& answer = bystander->fetch({.path = std::string(object_path)});
+        EXPECT_EQ(answer.status, 200) << answer.describe();
+        return ++asked >= 100 && refused() >= 100;
+      },
+      30s));
+  EXPECT_TRUE(sluice->child().log().contains("a worker is short of CPU time"));
 }
 
 }  // namespace

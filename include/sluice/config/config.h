@@ -118,6 +118,8 @@ struct Config {
   std::uint32_t unproven_requests_per_address =
       proxy::ProxyOptions{}.unproven_requests_per_address;  // the same
   std::uint64_t body_bytes_per_client = 0;                  // of them, in one worker; 0: a quarter
+  Duration overload_wait = proxy::ProxyOptions{}.overload_wait;  // 0: never overloaded
+  Duration overload_patience = proxy::ProxyOptions{}.overload_patience;
   Duration shutdown_delay_duration = std::chrono::seconds(5);
   Duration drain_timeout = std::chrono::seconds(60);
   std::string admin_listen = "127.0.0.1:9180";  // empty: none

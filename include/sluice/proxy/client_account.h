@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <unordered_map>
 #include <utility>
 
@@ -22,6 +21,7 @@ struct ClientAccount {
   std::uint32_t references = 0;
   std::uint64_t client = 0;   // its name, see ClientKeys
   std::uint64_t network = 0;  // where it comes from
+  bool proven = false;        // else it is a connection's, or a network's
   ClientAccounts* owner = nullptr;
 };
 
@@ -84,24 +84,16 @@ class ClientAccounts {
   ClientAccounts(const ClientAccounts&) = delete;
   ClientAccounts& operator=(const ClientAccounts&) = delete;
 
-  AccountRef open(std::uint64_t client, std::uint64_t network);
+  AccountRef open(std::uint64_t client, std::uint64_t network, bool proven = false);
   // The same for one whose account was the last that its connection asked for, which is kept in
   // `last`: without a search.
-  ClientAccount& open(std::uint64_t client, std::uint64_t network, AccountRef& last);
+  ClientAccount& open(std::uint64_t client, std::uint64_t network, bool proven, AccountRef& last);
   std::size_t size() const { return accounts_.size(); }
-  // Whoever holds clearly more than an equal share of all that is held: one client; or else all of
-  // one network, where tokens may be made by the thousand. Nobody, where all hold about the same.
-  struct Holder {
-    std::uint64_t client = 0;
-    std::uint64_t network = 0;
-    bool whole_network = false;
-    std::size_t bytes = 0;
-
-    bool includes(const ClientAccount& account) const {
-      return whole_network ? account.network == network : account.client == client;
-    }
-  };
-  std::optional<Holder> largest() const;
+  // Each of them: `what(account)`.
+  template <class F>
+  void for_each(F&& what) const {
+    for (const auto& [name, account] : accounts_) what(account);
+  }
 
  private:
   friend class AccountRef;

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <utility>
 
 #include "sluice/base/time.h"
 #include "sluice/http/message.h"
@@ -30,6 +29,7 @@ struct ClientFacts {
   // user in the certificate that we do not carry. Empty: it would not.
   std::string refusal;
   WallTime identity_not_after{};  // earliest end of validity in the chain
+  bool proven = false;            // it is somebody, by its certificate or by a token
 };
 
 // Names one request among those of its client's connection, which alone knows what it means.
@@ -60,7 +60,7 @@ class ClientSide {
 
   // A request of it comes with a proven identity.
   void prove() {
-    if (!std::exchange(proven_, true)) on_proven();
+    if (!facts().proven) on_proven();
   }
 
   LastToken& last_token() { return last_token_; }
@@ -68,10 +68,9 @@ class ClientSide {
   AccountRef& last_account() { return last_account_; }
 
  protected:
-  virtual void on_proven() = 0;  // once
+  virtual void on_proven() = 0;  // from now on its facts say so
 
  private:
-  bool proven_ = false;
   AccountRef last_account_;
   LastToken last_token_;
 };

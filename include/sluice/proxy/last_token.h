@@ -18,6 +18,13 @@ struct TokenHash {
   friend bool operator==(const TokenHash&, const TokenHash&) = default;
 };
 
+// What is known of a token has changed, in one worker's eyes; the others are told.
+struct TokenChange {
+  TokenHash token;
+  std::uint64_t network = 0;  // of its client, see ClientKeys
+  bool proven = false;        // else it is not any more
+};
+
 // The token that a connection sent last, and its hash: clients send the same one with every
 // request, and to compare a kilobyte costs a tenth of hashing it. The only place that keeps a
 // token; it is overwritten by the next one, and wiped with the connection.

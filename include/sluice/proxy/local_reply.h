@@ -39,6 +39,7 @@ enum class ReplyReason : std::uint8_t {
   identity_refused,  // no backend takes the identity that we vouch for
   timeout,
   overloaded,        // a budget of ours is used up
+  worker_busy,       // more work than its CPU can do, much of it of this client
   client_overloads,  // this client's share of it is
   anonymous_share,   // too many requests without a credential from its address wait already
   unproven_share,    // the same with tokens that have proven nothing

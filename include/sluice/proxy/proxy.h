@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "sluice/backend/backend_set.h"
 #include "sluice/balance/load_board.h"
@@ -35,6 +36,10 @@ struct ProxyOptions {
   std::uint32_t anonymous_requests_per_address = 128;
   std::uint32_t unproven_requests_per_address = 4096;
   Duration client_stall_timeout = std::chrono::seconds(60);  // without 1 KB of progress
+  // A worker is short of its own CPU when work has waited for it for longer than `wait`, all the
+  // time for `patience`. Zero: never.
+  Duration overload_wait = std::chrono::milliseconds(100);
+  Duration overload_patience = std::chrono::seconds(1);
   std::uint32_t replay_budget_percent = 20;
   std::uint32_t tries_max = 3;
   std::size_t proven_tokens_max = 65536;
@@ -78,6 +83,7 @@ struct ProxyMetrics {
   metrics::CounterTable wrong_transitions;  // Mistake
   metrics::CounterId drain_answers;
   metrics::CounterId identity_refusals;
+  metrics::GaugeId shedding;
   metrics::GaugeId exchanges;
   metrics::GaugeId body_bytes;
   metrics::GaugeId window_bytes;
@@ -86,10 +92,26 @@ struct ProxyMetrics {
   metrics::HistogramId head_seconds;  // from the request's head to the answer's
 };
 
-// Called when a backend turned out not to take our identity, or answered as one that shuts down.
+// What a client's connection holds outside of its requests: a head that is being received, answers
+// in the codec, what is not sent yet.
+class ConnectionHolding {
+ public:
+  virtual ~ConnectionHolding() = default;
+  virtual std::size_t held_bytes() const = 0;
+  virtual const ClientFacts& facts() const = 0;
+  // It ends now, so that others have room.
+  virtual void end_for_room() = 0;
+};
+
 class ProxyEvents {
  public:
   virtual ~ProxyEvents() = default;
+  // What all connections hold; asked for with every request.
+  virtual std::size_t connection_bytes() const = 0;
+  // Those of clients.
+  virtual std::vector<ConnectionHolding*> holding_connections() = 0;
+  virtual void on_token_change(const TokenChange& change) = 0;
+  // A backend turned out not to take our identity, or answered as one that shuts down.
   virtual void on_identity_refused(std::size_t backend) = 0;
   virtual void on_drain_answer(std::size_t backend) = 0;
 };
@@ -122,6 +144,11 @@ class Proxy {
   // A request that never became one, as far as its head is known: answered with a Status.
   SlotId refuse(ClientSide& client, ClientStream stream, http::RequestHead&& head, int code,
                 ReplyReason reason, std::string_view message);
+
+  // Another worker has learned it.
+  void learn(const TokenChange& change);
+  // A connection holds much: others may need it.
+  void look_at_room();
 
   // What the client does. All may be called for an exchange that has ended, and do nothing then.
   // Returns whether the bytes were taken: each will be credited.

@@ -210,10 +210,10 @@ TEST(BytesLeaseTest, ChargesItsClientAndPaysBoth) {
 TEST(ClientAccountsTest, AnAccountLivesAsLongAsSomebodyRefersToIt) {
   ClientAccounts accounts;
   AccountRef last;
-  ClientAccount& first = accounts.open(1, 1, last);
-  EXPECT_EQ(&accounts.open(1, 1, last), &first);
+  ClientAccount& first = accounts.open(1, 1, false, last);
+  EXPECT_EQ(&accounts.open(1, 1, false, last), &first);
   AccountRef exchange(first);
-  accounts.open(2, 2, last);
+  accounts.open(2, 2, false, last);
   EXPECT_EQ(accounts.size(), 2U);
   AccountRef moved = std::move(exchange);
   EXPECT_EQ(accounts.open(1, 1).get(), &first);

@@ -66,7 +66,7 @@ class Client final : public ClientSide {
   }
   void credit(ClientStream id, std::size_t bytes) override { answers[id].credit += bytes; }
   void grow_window(ClientStream id, std::uint32_t bytes) override { windows[id] = bytes; }
-  void on_proven() override {}
+  void on_proven() override { facts_.proven = true; }
   void cut(ClientStream id, Cut how) override {
     reset(id, how == Cut::stalled ? Reset::stalled : Reset::truncated);
   }
@@ -270,9 +270,13 @@ class ExchangeTest : public testing::Test, private ProxyEvents {
     return registry_.total(metrics_->watches_ended.at(static_cast<std::size_t>(why)));
   }
 
+  std::size_t connection_bytes() const override { return 0; }
+  std::vector<ConnectionHolding*> holding_connections() override { return {}; }
+  void on_token_change(const TokenChange& change) override { changes_.push_back(change); }
   void on_identity_refused(std::size_t backend) override { refused_by_.push_back(backend); }
   void on_drain_answer(std::size_t backend) override { drained_by_.push_back(backend); }
 
+  std::vector<TokenChange> changes_;
   test::Simulation simulation_;
   ProxyOptions options_;
   backend::BackendSetOptions set_options_;
@@ -571,6 +575,35 @@ TEST_F(ExchangeTest, ATokenSharesAConnectionOnlyOnceItHasEarnedAnAnswer) {
 
   ask(pod);
   EXPECT_NE(request().connection, proven[0]->connection);
+  answer(request(), 500);
+  // Each was told once.
+  ASSERT_EQ(changes_.size(), 2U);
+  EXPECT_TRUE(changes_[0].proven);
+  EXPECT_FALSE(changes_[1].proven);
+  EXPECT_EQ(changes_[0].token, changes_[1].token);
+}
+
+TEST_F(ExchangeTest, WhatAnotherWorkerHasLearnedOfATokenCountsHere) {
+  set_options_.suspect_connect_spacing = Duration::zero();
+  start(1);
+  ask(pod);
+  answer(request(), 200);
+  ASSERT_EQ(changes_.size(), 1U);
+  const auto shared = [&] {
+    ask(pod);
+    ask(pod);
+    const auto both = running();
+    EXPECT_EQ(both.size(), 2U);
+    const bool same = both.at(0)->connection == both.at(1)->connection;
+    for (Request* request : both) answer(*request, 500);
+    return same;
+  };
+  EXPECT_TRUE(shared());
+  proxy_->learn({changes_[0].token});
+  EXPECT_FALSE(shared());
+  proxy_->learn(changes_[0]);
+  EXPECT_TRUE(shared());
+  EXPECT_EQ(changes_.size(), 1U);  // nobody is told what was heard
 }
 
 TEST_F(ExchangeTest, ATroubledServersAnswerProvesNoToken) {
@@ -1444,6 +1477,81 @@ TEST_F(ExchangeTest, RequestsWithoutACredentialBeyondAShareAreRefusedAtOnce) {
   for (Request* request : running()) request->answer(200, "{}");
   simulation_.settle();
   EXPECT_NE(ask("/version").head.status, 429);
+}
+
+// One client asks twenty times in each turn and another twice; each request that is served takes
+// 8 ms of the next turn.
+class BusyWorkerTest : public ExchangeTest {
+ protected:
+  enum class Who : bool { worker, neighbour };
+
+  void be_busy(Who who, int turns) {
+    for (int i = 0; i < turns; ++i) {
+      std::vector<Request*> fresh;
+      for (Request* request : running()) {
+        if (answered_.insert(request).second) fresh.push_back(request);
+      }
+      const Duration turn = 8ms * fresh.size();
+      if (who == Who::worker) {
+        simulation_.network().work(turn);
+      } else {
+        simulation_.network().pass(turn);
+      }
+      simulation_.reactor().turn(false);
+      for (Request* request : fresh) request->answer(200, "{}");
+      for (int k = 0; k < 20; ++k) begin(1, pod);
+      begin(2, pod);
+      begin(2, "/apis/coordination.k8s.io/v1/namespaces/a/leases/b");
+      begin(1, "/apis/coordination.k8s.io/v1/namespaces/a/leases/b");
+    }
+    simulation_.settle();
+  }
+  int refused(std::uint64_t user) {
+    int count = 0;
+    for (const ClientStream id : asked_[user]) {
+      if (client_.answers[id].head.status == 429) ++count;
+    }
+    return count;
+  }
+
+ private:
+  void begin(std::uint64_t user, std::string_view path) {
+    client_.change_facts().keys.user = user;
+    http::RequestHead head;
+    head.method = "GET";
+    head.scheme = "https";
+    head.authority = "kubernetes";
+    head.path = path;
+    const ClientStream id = new_stream();
+    client_.answers[id].exchange = proxy_->start(client_, id, std::move(head), true);
+    asked_[user].push_back(id);
+  }
+
+  std::map<std::uint64_t, std::vector<ClientStream>> asked_;
+  std::set<const Request*> answered_;
+};
+
+TEST_F(BusyWorkerTest, RefusesWhoCausesMostOfTheWorkAndNobodyElse) {
+  start(3);
+  be_alice();
+  be_busy(Who::worker, 100);
+  EXPECT_GT(refused(1), 300);
+  EXPECT_EQ(refused(2), 0);
+  EXPECT_EQ(replies(ReplyReason::worker_busy), static_cast<std::uint64_t>(refused(1)));
+  proxy_->publish();
+  EXPECT_EQ(registry_.total(metrics_->shedding), 1U);
+  // The rest was served: what must always be, and a part.
+  EXPECT_LT(refused(1), 1500);
+}
+
+TEST_F(BusyWorkerTest, RefusesNothingForABusyNeighbour) {
+  start(3);
+  be_alice();
+  be_busy(Who::neighbour, 100);
+  EXPECT_EQ(refused(1), 0);
+  EXPECT_EQ(replies(ReplyReason::worker_busy), 0U);
+  proxy_->publish();
+  EXPECT_EQ(registry_.total(metrics_->shedding), 0U);
 }
 
 TEST_F(ExchangeTest, UnknownTokensBeyondAShareAreRefusedButNotWhereOneWasProven) {

@@ -203,6 +203,9 @@ class ClientConnectionTest : public testing::Test, private proxy::ProxyEvents {
     return count;
   }
 
+  std::size_t connection_bytes() const override { return 0; }
+  std::vector<proxy::ConnectionHolding*> holding_connections() override { return {}; }
+  void on_token_change(const proxy::TokenChange&) override {}
   void on_identity_refused(std::size_t) override {}
   void on_drain_answer(std::size_t) override {}
 

@@ -66,6 +66,7 @@ class DebugPageTest : public testing::Test, public WorkerEvents {
   void probe_soon(std::size_t) override {}
   void backend_silent(std::size_t) override {}
   void identity_refused(std::size_t) override {}
+  void token_changed(std::size_t, const proxy::TokenChange&) override {}
 
   test::Simulation simulation_;
   WorkerOptions options_;

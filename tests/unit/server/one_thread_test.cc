@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -81,6 +82,27 @@ TEST_F(OneThreadTest, ServesBalancesAndLeavesOutABackendThatIsNotReady) {
   simulation_.settle();
   EXPECT_EQ(asked_[0], before);
   EXPECT_EQ(asked_[0] + asked_[1], 40);
+}
+
+// Two requests with one that is unknown would travel on a connection each.
+TEST_F(OneThreadTest, ATokenThatOneWorkerHasSeenTakenIsKnownToTheOthers) {
+  readiness_[1] = 500;
+  simulation_.advance(3s);
+  connect(0).ask("/api/v1/namespaces/a/pods/b");
+  simulation_.settle();
+  std::vector<SmallClient*> clients = {&connect(1), &connect(1)};
+  constexpr std::string_view watch = "/api/v1/pods?watch=1&resourceVersion=5";
+  for (SmallClient* client : clients) client->ask(watch);
+  simulation_.advance(1s);
+  std::set<const void*> connections;
+  int watches = 0;
+  for (const auto* request : backends_[0]->requests()) {
+    if (request->head.path != watch) continue;
+    connections.insert(request->connection);
+    ++watches;
+  }
+  EXPECT_EQ(watches, 2);
+  EXPECT_EQ(connections.size(), 1U);
 }
 
 TEST_F(OneThreadTest, ASignalStopsAllOfItInOrder) {

@@ -98,6 +98,7 @@ class WorkerTest : public testing::Test, private WorkerEvents {
   void probe_soon(std::size_t backend) override { probes_.push_back(backend); }
   void backend_silent(std::size_t) override {}
   void identity_refused(std::size_t) override {}
+  void token_changed(std::size_t, const proxy::TokenChange&) override {}
 
   test::Simulation simulation_;
   WorkerOptions options_;

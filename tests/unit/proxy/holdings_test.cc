@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "holdings.h"
+
+#include <gtest/gtest.h>
+
+namespace sluice::proxy {
+namespace {
+
+using Kind = Holdings::Kind;
+using Owner = Holdings::Owner;
+
+class HoldingsTest : public testing::Test {
+ protected:
+  void hold(std::uint64_t client, std::uint64_t network, std::size_t bytes) {
+    holdings.add({client, network, true}, bytes);
+  }
+  void strangers_hold(std::uint64_t connection, std::uint64_t network, std::size_t bytes) {
+    holdings.add({connection, network, false}, bytes);
+  }
+
+  Holdings holdings;
+};
+
+TEST_F(HoldingsTest, WhereNobodyHoldsAnythingNobodyHoldsMost) {
+  EXPECT_FALSE(holdings.largest());
+  hold(1, 1, 0);
+  EXPECT_FALSE(holdings.largest());
+}
+
+TEST_F(HoldingsTest, OneThatHoldsClearlyMoreThanTheOthersIsFound) {
+  hold(1, 10, 500);
+  hold(2, 20, 100);
+  hold(1, 10, 500);
+  hold(3, 20, 100);
+  const auto most = holdings.largest();
+  ASSERT_TRUE(most);
+  EXPECT_EQ(most->kind, Kind::client);
+  EXPECT_EQ(most->bytes, 1000U);
+  EXPECT_TRUE(most->includes({1, 10, true}));
+  EXPECT_FALSE(most->includes({2, 20, true}));
+}
+
+TEST_F(HoldingsTest, WhereAllHoldAboutTheSameNobodyHoldsMost) {
+  for (std::uint64_t client = 1; client < 20; ++client) hold(client, client, 1000 + client);
+  EXPECT_FALSE(holdings.largest());
+}
+
+// Resting connections keep accounts, too, and hold nothing.
+TEST_F(HoldingsTest, WhoHoldsNothingDoesNotMakeOthersHoldMost) {
+  for (std::uint64_t client = 1; client < 20; ++client) hold(client, client, 1000 + client);
+  for (std::uint64_t client = 100; client < 1000; ++client) hold(client, client, 0);
+  EXPECT_FALSE(holdings.largest());
+}
+
+// Tokens by the thousand from one address, each with a little.
+TEST_F(HoldingsTest, ANetworkWhoseClientsTogetherHoldMostIsFound) {
+  for (std::uint64_t client = 1; client < 1000; ++client) hold(client, 10, 1000);
+  for (std::uint64_t client = 2000; client < 2010; ++client) hold(client, client, 1000);
+  const auto most = holdings.largest();
+  ASSERT_TRUE(most);
+  EXPECT_EQ(most->kind, Kind::network);
+  EXPECT_EQ(most->bytes, 999'000U);
+  EXPECT_TRUE(most->includes({5, 10, true}));
+  EXPECT_FALSE(most->includes({2000, 2000, true}));
+}
+
+// Behind one address all are equal.
+TEST_F(HoldingsTest, OneNetworkAloneIsNotTooMuch) {
+  for (std::uint64_t client = 1; client < 100; ++client) hold(client, 10, 1000);
+  EXPECT_FALSE(holdings.largest());
+}
+
+// However many connections they spread it over, and wherever they come from.
+TEST_F(HoldingsTest, StrangersMakeRoomBeforeAnybodyWhoIsProven) {
+  for (std::uint64_t client = 1; client < 100; ++client) hold(client, 10, 1000);
+  for (std::uint64_t other = 1000; other < 1100; ++other) strangers_hold(other, 10, 1000);
+  const auto most = holdings.largest();
+  ASSERT_TRUE(most);
+  EXPECT_EQ(most->kind, Kind::strangers);
+  EXPECT_EQ(most->bytes, 100'000U);
+  EXPECT_TRUE(most->includes({1000, 10, false}));
+  EXPECT_FALSE(most->includes({1, 10, true}));
+}
+
+TEST_F(HoldingsTest, StrangersWhoHoldLittleAreLeftAlone) {
+  for (std::uint64_t client = 1; client < 100; ++client) hold(client, 10, 1000);
+  for (std::uint64_t other = 1000; other < 1010; ++other) strangers_hold(other, 20, 1000);
+  EXPECT_FALSE(holdings.largest() && holdings.largest()->kind == Kind::strangers);
+}
+
+}  // namespace
+}  // namespace sluice::proxy
