@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// When work waits for a thread that is busy itself, and when it does not.
 #include "sluice/io/turn_load.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// Who is refused while a worker has more to do than it can, and who never is.
 #include "governor.h"
 
 #include <gtest/gtest.h>

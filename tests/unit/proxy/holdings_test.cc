@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// Who is found to hold most.
 #include "holdings.h"
 
 #include <gtest/gtest.h>
