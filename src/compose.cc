@@ -78,6 +78,7 @@ server::ClientOptions client_options(const Validation& valid) {
   client.head_timeout = config.request_head_timeout;
   client.idle_timeout = config.client_idle_timeout;
   client.proxy_protocol_from = valid.proxy_protocol_from;
+  client.exempt = valid.exempt_clients;
   client.connections_per_address = config.connections_per_address;
   client.connections_per_identity = config.connections_per_identity;
   return client;

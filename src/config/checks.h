@@ -8,7 +8,7 @@
 namespace sluice::config {
 
 void check_listeners(const Environment& environment, Validation& result);
-void check_proxy_protocol(Validation& result);
+void check_networks(Validation& result);
 void check_backends(Validation& result);
 void check_limits(const Environment& environment, Validation& result);
 void check_timeouts(Validation& result);

@@ -72,6 +72,10 @@ const std::vector<Group>& table() {
             "A network of balancers: each connection from there must begin with a PROXY header, "
             "version 1 or 2, and the client's address is the one that it names. Repeatable; an "
             "address alone is a network of one. From anywhere else such a header is not taken."},
+           {"exempt-clients", "CIDR", &Config::exempt_clients,
+            "A network whose clients are not counted: neither their connections, nor their "
+            "requests before a credential is proven, nor the work that they cause. Repeatable. "
+            "Bytes are counted for everybody."},
            {"tls-cert-file", "FILE", &Config::tls_cert_file,
             "PEM certificate that clients see, intermediates after it. Required."},
            {"tls-private-key-file", "FILE", &Config::tls_private_key_file,

@@ -337,7 +337,7 @@ Validation validate(const Config& config, const Environment& environment) {
   result.config = config;
   result.checked_at = environment.now;
   check_listeners(environment, result);
-  check_proxy_protocol(result);
+  check_networks(result);
   check_backends(result);
   check_limits(environment, result);
   check_timeouts(result);

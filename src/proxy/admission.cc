@@ -22,10 +22,13 @@ std::unexpected<NotAdmitted> no_room(const RequestPlan& plan, ReplyReason reason
 }
 
 // Of the requests without an answer that an address may have, before anything is proven.
-std::expected<CountLease, NotAdmitted> take_share(const RequestPlan& plan, std::uint64_t network,
-                                                  Shared& shared) {
+std::expected<CountLease, NotAdmitted> take_share(const RequestPlan& plan,
+                                                  const ClientFacts& client, Shared& shared) {
   using backend::Standing;
-  if (plan.standing == Standing::proven || (plan.anonymous && is_probe(plan))) return CountLease();
+  if (plan.standing == Standing::proven || (plan.anonymous && is_probe(plan)) || client.exempt) {
+    return CountLease();
+  }
+  const std::uint64_t network = client.keys.network;
   // Renewals on a connection that has proven a token count for it alone.
   AccountRef account =
       shared.accounts.open(plan.standing == Standing::unproven ? plan.client : network, network);
@@ -49,7 +52,7 @@ bool is_busy(const RequestPlan& plan, const ClientFacts& client, Shared& shared)
   Governor& governor = shared.governor;
   governor.look(shared.parts.reactor.load());
   if (!governor.watches()) return false;
-  if (is_probe(plan) || is_never_shed(plan, client)) {
+  if (is_probe(plan) || client.exempt || is_never_shed(plan, client)) {
     governor.charge(plan.client, 1);
     return false;
   }
@@ -89,7 +92,7 @@ std::expected<Admitted, NotAdmitted> admit(RequestPlan& plan, http::RequestHead&
     return no_room(plan, ReplyReason::worker_busy,
                    "the proxy is short of CPU time, and this client uses much of it", shared);
   }
-  auto unanswered = take_share(plan, network, shared);
+  auto unanswered = take_share(plan, client.facts(), shared);
   if (!unanswered) return std::unexpected(std::move(unanswered.error()));
   return Admitted{&account, std::move(*unanswered)};
 }

@@ -58,15 +58,16 @@ void ClientConnection::on_caller_known() {
   CHECK(!address_share_);
   note_address();
   facts_.keys = proxy_.keys(facts_.address);
+  facts_.exempt = io::any_contains(options_.exempt, connection_.peer());
   auto share = shares_.of_address(facts_, now());
   if (!share) return connection_.terminate();
   address_share_ = std::move(*share);
-  const auto lane =
-      address_share_.known(now()) ? net::HandshakeLane::known : net::HandshakeLane::strangers;
+  const auto lane = facts_.exempt || address_share_.known(now()) ? net::HandshakeLane::known
+                                                                 : net::HandshakeLane::strangers;
   connection_.take_turns_of(
       {.client = facts_.keys.network, .lane = static_cast<std::size_t>(lane)});
   idle_since_ = now();
-  shares_.add(*this, facts_.keys.network);
+  if (!facts_.exempt) shares_.add(*this, facts_.keys.network);
 }
 
 void ClientConnection::note_address() {

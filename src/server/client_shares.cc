@@ -51,14 +51,16 @@ ClientShares::ClientShares(balance::ChargeTable& charges, net::AdmissionBudget& 
 
 std::optional<balance::ChargeLease> ClientShares::of_address(const proxy::ClientFacts& client,
                                                              Instant now) {
-  auto lease = charges_.acquire(client.keys.network, options_.connections_per_address, now);
+  const std::uint32_t limit = client.exempt ? 0 : options_.connections_per_address;
+  auto lease = charges_.acquire(client.keys.network, limit, now);
   if (!lease) exceeded(Share::address, &client, now);
   return lease;
 }
 
 std::optional<balance::ChargeLease> ClientShares::of_identity(const proxy::ClientFacts& client,
                                                               Instant now) {
-  auto lease = charges_.acquire(client.keys.user, options_.connections_per_identity, now);
+  const std::uint32_t limit = client.exempt ? 0 : options_.connections_per_identity;
+  auto lease = charges_.acquire(client.keys.user, limit, now);
   if (!lease) exceeded(Share::identity, &client, now);
   return lease;
 }

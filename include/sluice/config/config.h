@@ -28,6 +28,7 @@ struct Config {
   // Clients.
   std::vector<std::string> listen = {"0.0.0.0:6443"};  // parsed by validate()
   std::vector<std::string> proxy_protocol_from;        // networks of balancers; likewise
+  std::vector<std::string> exempt_clients;             // networks that nothing is counted for
   std::string tls_cert_file;
   std::string tls_private_key_file;
   std::string client_ca_file;  // empty: no client certificates, no identity of ours

@@ -51,6 +51,7 @@ struct Validation {
   Files files;
   std::vector<io::Address> listen;
   std::vector<io::Network> proxy_protocol_from;
+  std::vector<io::Network> exempt_clients;
   std::vector<io::Address> backends;
   std::vector<std::string> backend_server_names;  // one per backend
   std::vector<io::Address> admin_listen;          // none or one

@@ -30,6 +30,7 @@ struct ClientFacts {
   std::string refusal;
   WallTime identity_not_after{};  // earliest end of validity in the chain
   bool proven = false;            // it is somebody, by its certificate or by a token
+  bool exempt = false;            // what it asks is not counted
 };
 
 // Names one request among those of its client's connection, which alone knows what it means.

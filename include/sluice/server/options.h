@@ -25,6 +25,8 @@ struct ClientOptions {
   Duration idle_timeout = std::chrono::minutes(15);  // without streams
   // Of balancers, whose connections begin with a PROXY header.
   std::vector<io::Network> proxy_protocol_from;
+  // Whose connections and requests are not counted.
+  std::vector<io::Network> exempt;
   // In all workers together; 0: any number.
   std::uint32_t connections_per_address = 10'000;   // IPv4 address, or first half of an IPv6 one
   std::uint32_t connections_per_identity = 10'000;  // of a certificate's user, at one such address

@@ -190,6 +190,15 @@ TEST_F(ValidateTest, TakesTheNetworksOfBalancersAndRefusesWhatIsNone) {
                                                 "twice")));
 }
 
+TEST_F(ValidateTest, TakesTheNetworksOfExemptClientsAndWarnsWhenAllAre) {
+  config_.exempt_clients = {"10.1.0.0/16", "10.1.0.1/16", "0.0.0.0/0"};
+  const Validation result = check();
+  EXPECT_THAT(result.mistakes, ElementsAre(HasSubstr("--exempt-clients: \"10.1.0.1/16\" is no")));
+  EXPECT_THAT(result.warnings, ElementsAre(HasSubstr("--exempt-clients=0.0.0.0/0: nobody")));
+  ASSERT_THAT(result.exempt_clients, SizeIs(2));
+  EXPECT_EQ(result.exempt_clients[0].to_string(), "10.1.0.0/16");
+}
+
 TEST_F(ValidateTest, WarnsWhenEverybodyMayClaimToBeAnybody) {
   for (const std::string everybody : {"0.0.0.0/0", "::/0"}) {
     config_.proxy_protocol_from = {everybody};

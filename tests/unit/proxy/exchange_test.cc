@@ -1471,6 +1471,13 @@ TEST_F(ExchangeTest, RequestsWithoutACredentialBeyondAShareAreRefusedAtOnce) {
   ask("/version");
   EXPECT_EQ(replies(ReplyReason::anonymous_share), 1U);
   EXPECT_EQ(running().size(), before + 3);
+  // Nor whose network is not counted.
+  client_.change_facts().keys.network = 0;
+  client_.change_facts().exempt = true;
+  ask("/version");
+  EXPECT_EQ(running().size(), before + 4);
+  client_.change_facts().exempt = false;
+  EXPECT_EQ(ask("/version").head.status, 429);
   // An answer makes room, though it is not taken.
   client_.change_facts().keys.network = 0;
   client_.take_at_most(0);

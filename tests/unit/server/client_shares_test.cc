@@ -83,6 +83,20 @@ TEST_F(ClientSharesTest, IdentitiesAreCountedApartFromAddresses) {
   EXPECT_EQ(counted(Share::identity), 1U);
 }
 
+TEST_F(ClientSharesTest, WhoIsExemptIsCountedAndNotRefused) {
+  options.connections_per_address = 1;
+  options.connections_per_identity = 1;
+  proxy::ClientFacts trusted = from(7);
+  trusted.exempt = true;
+  const auto first = shares.of_address(trusted, now);
+  const auto second = shares.of_address(trusted, now);
+  ASSERT_TRUE(first && second);
+  EXPECT_EQ(second->held(), 2U);
+  const auto third = shares.of_identity(trusted, now);
+  EXPECT_TRUE(third && shares.of_identity(trusted, now));
+  EXPECT_EQ(counted(Share::address) + counted(Share::identity), 0U);
+}
+
 TEST_F(ClientSharesTest, ZeroIsNoLimit) {
   options.connections_per_address = 0;
   std::vector<balance::ChargeLease> leases;
