@@ -133,6 +133,10 @@ ProxyMetrics::ProxyMetrics(metrics::Registry& registry, const backend::Cluster& 
       window_bytes(registry.gauge(
           "sluice_stream_window_lent_bytes",
           "Bytes by which streams' windows have grown: senders may be that much further ahead.")),
+      connection_bytes(registry.gauge(
+          "sluice_connection_held_bytes",
+          "Bytes that peers make connections hold outside of requests: heads that are not "
+          "complete, frames and records that nobody takes.")),
       request_body_bytes(
           registry.counter("sluice_request_body_bytes_total", "Bytes of request bodies.")),
       response_body_bytes(
@@ -441,6 +445,7 @@ void Proxy::publish() {
   cells.set(m.shedding, shared.governor.shed() > 0 ? 1 : 0);
   cells.set(m.exchanges, static_cast<std::int64_t>(exchanges()));
   cells.set(m.body_bytes, static_cast<std::int64_t>(shared.budget.body_bytes()));
+  cells.set(m.connection_bytes, static_cast<std::int64_t>(shared.parts.events.connection_bytes()));
   cells.set(m.window_bytes, static_cast<std::int64_t>(shared.budget.lent_bytes()));
 }
 

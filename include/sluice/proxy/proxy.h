@@ -87,6 +87,7 @@ struct ProxyMetrics {
   metrics::GaugeId exchanges;
   metrics::GaugeId body_bytes;
   metrics::GaugeId window_bytes;
+  metrics::GaugeId connection_bytes;
   metrics::CounterId request_body_bytes;
   metrics::CounterId response_body_bytes;
   metrics::HistogramId head_seconds;  // from the request's head to the answer's
