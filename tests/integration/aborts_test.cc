@@ -58,7 +58,7 @@ class AbortsTest : public IntegrationTest {
 
  private:
   Ask next() {
-    const FieldList fields = bearer("token-" + std::to_string(random_.below(20)));
+    const FieldList fields = bearer("token-" + std::to_string(random_.below(8)));
     switch (random_.below(4)) {
       case 0:
         return {.method = "POST",
