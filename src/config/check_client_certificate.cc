@@ -7,7 +7,7 @@
 
 #include <iterator>
 
-#include "quote.h"
+#include "sluice/base/quote.h"
 #include "sluice/proxy/client_identity.h"
 #include "sluice/tls/context.h"
 #include "sluice/tls/engine.h"

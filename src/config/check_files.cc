@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "checks.h"
-#include "quote.h"
+#include "sluice/base/quote.h"
 #include "sluice/tls/context.h"
 
 namespace sluice::config {

@@ -13,8 +13,8 @@
 #include <set>
 #include <variant>
 
-#include "quote.h"
 #include "sluice/base/check.h"
+#include "sluice/base/quote.h"
 
 namespace sluice::config {
 

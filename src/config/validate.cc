@@ -10,8 +10,8 @@
 #include <string_view>
 
 #include "checks.h"
-#include "quote.h"
 #include "sluice/base/ascii.h"
+#include "sluice/base/quote.h"
 #include "sluice/config/flags.h"
 
 namespace sluice::config {

@@ -10,14 +10,15 @@
 #include <cstring>
 
 #include "sluice/base/check.h"
+#include "sluice/base/quote.h"
 
 namespace sluice::io {
 namespace {
 
 std::unexpected<Error> bad_address(std::string_view text, std::string_view reason) {
   return fail(ErrorKind::invalid_argument,
-              fmt::format("\"{}\" is no address of the form 192.0.2.1:443 or [2001:db8::1]:443: {}",
-                          text, reason));
+              fmt::format("{} is no address of the form 192.0.2.1:443 or [2001:db8::1]:443: {}",
+                          quote(text), reason));
 }
 
 const sockaddr_in& as_v4(const sockaddr_storage& storage) {

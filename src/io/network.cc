@@ -10,6 +10,8 @@
 #include <charconv>
 #include <cstdint>
 
+#include "sluice/base/quote.h"
+
 namespace sluice::io {
 namespace {
 
@@ -17,8 +19,8 @@ constexpr std::size_t bits_of_byte = 8;
 
 std::unexpected<Error> bad_network(std::string_view text, std::string_view reason) {
   return fail(ErrorKind::invalid_argument,
-              fmt::format("\"{}\" is no network of the form 192.0.2.0/24 or 2001:db8::/32: {}",
-                          text, reason));
+              fmt::format("{} is no network of the form 192.0.2.0/24 or 2001:db8::/32: {}",
+                          quote(text), reason));
 }
 
 // The bits of byte `index` that belong to the prefix.

@@ -199,6 +199,20 @@ TEST_F(ValidateTest, TakesTheNetworksOfExemptClientsAndWarnsWhenAllAre) {
   EXPECT_EQ(result.exempt_clients[0].to_string(), "10.1.0.0/16");
 }
 
+TEST_F(ValidateTest, WhatIsQuotedDisturbsNoTerminal) {
+  const std::string odd = std::string("10.0.0.1\x1b[2J\0\n", 13);
+  config_.exempt_clients = {odd};
+  config_.proxy_protocol_from = {odd};
+  config_.listen = {odd};
+  config_.backends = {odd};
+  config_.admin_listen = odd;
+  const auto all = mistakes();
+  EXPECT_THAT(all, SizeIs(testing::Ge(5U)));
+  for (const std::string& sentence : all) {
+    EXPECT_EQ(sentence.find_first_of(std::string_view("\x1b\0\n", 3)), std::string::npos);
+  }
+}
+
 TEST_F(ValidateTest, WarnsWhenEverybodyMayClaimToBeAnybody) {
   for (const std::string everybody : {"0.0.0.0/0", "::/0"}) {
     config_.proxy_protocol_from = {everybody};

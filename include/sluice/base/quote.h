@@ -8,7 +8,7 @@
 
 #include "sluice/base/ascii.h"
 
-namespace sluice::config {
+namespace sluice {
 
 inline std::string quote(std::string_view text) {
   constexpr std::size_t shown_max = 100;
@@ -20,4 +20,4 @@ inline std::string quote(std::string_view text) {
   return out;
 }
 
-}  // namespace sluice::config
+}  // namespace sluice
