@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "sluice/base/ascii.h"
+#include "sluice/http/authority.h"
 
 namespace sluice::http2 {
 
@@ -14,17 +15,6 @@ namespace {
 
 // What a list counts for each field beside its bytes (RFC 9113 section 6.5.2).
 constexpr std::size_t field_overhead = 32;
-
-// RFC 3986 sections 6.2.2.1 and 6.2.3: case does not count, nor does the scheme's own port.
-bool same_authority(std::string_view a, std::string_view b, std::string_view usual_port) {
-  const auto without_port = [usual_port](std::string_view authority) {
-    const std::size_t colon = authority.rfind(':');
-    if (colon == std::string_view::npos) return authority;
-    const std::string_view port = authority.substr(colon + 1);
-    return port.empty() || port == usual_port ? authority.substr(0, colon) : authority;
-  };
-  return ascii::equal_ignoring_case(without_port(a), without_port(b));
-}
 
 }  // namespace
 
@@ -102,7 +92,8 @@ std::string_view HeadBuilder::finish_request() {
   }
   if (request_.authority.empty()) {
     request_.authority = host_;
-  } else if (!host_.empty() && !same_authority(host_, request_.authority, secure ? "443" : "80")) {
+  } else if (!host_.empty() &&
+             !http::same_authority(host_, request_.authority, secure ? "443" : "80")) {
     // Two authorities: somebody would believe the other one.
     return "host names another authority than :authority";
   }

@@ -19,7 +19,7 @@ struct Response {
 
 void append_response(std::string& out, const Response& response);
 
-// The usual phrase of a status; "Unknown" for one that we never send.
+// The usual phrase of a status; "Unknown" for one that has none here.
 std::string_view reason_phrase(int status);
 
 }  // namespace sluice::http1
