@@ -160,8 +160,10 @@ void Session::State::refuse() {
   closing = true;
   upload = Upload::over;
   if (open()) {
-    if (answer != Answer::waited_for) return cut();
-    return handler.on_malformed(id, {}, reader.refusal());
+    const bool begun = answer != Answer::waited_for;
+    handler.on_malformed(id, {}, reader.refusal());
+    if (begun && answer != Answer::cut) cut();
+    return;
   }
   id = ++last_id;
   answer = Answer::waited_for;
@@ -338,7 +340,11 @@ bool Session::finished() const {
   return s.closing && !s.open() && s.text.empty();
 }
 
-bool Session::must_not_close_cleanly() const { return state_->unclean; }
+bool Session::must_not_close_cleanly() const {
+  const State& s = *state_;
+  return s.unclean ||
+         (s.open() && s.answer == Answer::body && s.writer.framing() == Framing::until_close);
+}
 
 void Session::announce_end() { state_->last_announced = true; }
 

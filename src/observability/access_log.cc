@@ -220,6 +220,7 @@ void append_json(std::string& line, const AccessRecord& record) {
   append_time(line, record.time);
   line += '"';
   json.text("client", record.client);
+  json.text_if_any("protocol", record.protocol);
   json.text_if_any("user", record.user);
   json.text("method", record.method);
   const bool harmless = record.path.find('?') == std::string_view::npos &&

@@ -72,6 +72,7 @@ void Exchange::begin(SlotId id, ClientSide& client, ClientStream stream, http::R
   if (shared_.parts.access_log != nullptr) {
     record_.wall_started = shared_.parts.reactor.ring().wall_now_exactly();
     record_.client = client.facts().peer;
+    record_.protocol = client.facts().protocol;
   }
   set_state(State::waiting);
 }

@@ -14,6 +14,7 @@ observability::AccessRecord access_record(const ExchangeView& exchange) {
   return {
       .time = record.wall_started,
       .client = record.client,
+      .protocol = record.protocol,
       .user = record.user,
       .method = head.method,
       .path = head.path,

@@ -21,6 +21,7 @@ struct ExchangeRecord {
   Instant started{};  // when the request's head was complete
   std::chrono::system_clock::time_point wall_started{};
   std::string client = {};  // address and port
+  std::string_view protocol = {};
   std::string user = {};
   std::string reason = {};  // of a local reply, reset or loss
   std::uint64_t bytes_in = 0;

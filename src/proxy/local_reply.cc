@@ -14,6 +14,7 @@ std::string_view to_string(ReplyReason reason) {
     case ReplyReason::bad_method: return "bad_method";
     case ReplyReason::malformed: return "malformed";
     case ReplyReason::head_too_large: return "head_too_large";
+    case ReplyReason::upgrade: return "upgrade";
     case ReplyReason::unauthenticated: return "unauthenticated";
     case ReplyReason::certificate_refused: return "certificate_refused";
     case ReplyReason::misdirected: return "misdirected";

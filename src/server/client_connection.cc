@@ -41,7 +41,8 @@ ClientConnection::ClientConnection(net::Transport& transport, proxy::Proxy& prox
       metrics_(metrics),
       on_closed_(std::move(on_closed)),
       timer_(io::Timer::bind<&ClientConnection::deadline_passed>(this)),
-      last_word_(io::Timer::bind<&ClientConnection::say_last_word>(this)) {}
+      last_word_(io::Timer::bind<&ClientConnection::say_last_word>(this)),
+      input_due_(io::TurnEnd::bind<&ClientConnection::go_on>(this)) {}
 
 ClientConnection::~ClientConnection() { CHECK(state_ == State::closed); }
 
@@ -49,7 +50,7 @@ void ClientConnection::accept(int descriptor, const net::ContextSelector& select
   CHECK(state_ == State::handshake);
   CHECK(protocol_ == nullptr);
   cells_.add(metrics_.accepted);
-  cells_.add(metrics_.connections, 1);
+  cells_.add(metrics_.connections(speaks_), 1);
   connection_.accept(descriptor, select, options_.proxy_protocol_from);
 }
 
@@ -122,17 +123,10 @@ void ClientConnection::describe(Outline& outline) const {
 void ClientConnection::on_established() {
   CHECK(state_ == State::handshake);
   CHECK(protocol_ == nullptr);
-  cells_.add(metrics_.handshakes);
   if (address_share_) address_share_.charge(balance::Charge::handshake, now());
   establish_identity();
   if (facts_.identity) facts_.keys.user = proxy_.user_key(facts_.address, facts_.identity->user);
-  if (connection_.engine()->alpn() == "h2") {
-    ClientProtocolOwner& owner = *this;
-    protocol_ = std::make_unique<ClientHttp2>(owner, proxy_, facts_, options_.session, cells_,
-                                              metrics_, now());
-  } else {
-    protocol_ = std::make_unique<ClientHttp1>(cells_, metrics_, now());
-  }
+  begin_protocol();
   set_state(State::serving);
   idle_since_ = now();
   connection_.mark_dirty();
@@ -142,6 +136,24 @@ void ClientConnection::on_established() {
   }
   if (facts_.identity && !facts_.anonymous) proven();
   if (leave_gap_) begin_leaving();  // its handshake took us into our own stop
+}
+
+// Who agrees on nothing by ALPN speaks HTTP/1.1.
+void ClientConnection::begin_protocol() {
+  const Protocol agreed = connection_.engine()->alpn() == "h2" ? Protocol::h2 : Protocol::http1;
+  cells_.add(metrics_.connections(speaks_), -1);
+  speaks_ = agreed;
+  cells_.add(metrics_.connections(speaks_), 1);
+  cells_.add(metrics_.handshakes.at(agreed));
+  facts_.protocol = to_string(agreed);
+  ClientProtocolOwner& owner = *this;
+  if (agreed == Protocol::h2) {
+    protocol_ = std::make_unique<ClientHttp2>(owner, proxy_, facts_, options_.session, cells_,
+                                              metrics_, now());
+  } else {
+    protocol_ = std::make_unique<ClientHttp1>(owner, proxy_, facts_, options_.session, cells_,
+                                              metrics_, now());
+  }
 }
 
 void ClientConnection::establish_identity() {
@@ -176,12 +188,25 @@ void ClientConnection::on_receive(Bytes plain) {
   }
   if (protocol_->requests() > 0) work();
   if (protocol_->wants_output()) connection_.mark_dirty();
+  if (!protocol_->wants_input()) connection_.pause_receiving();
   if (const auto since = protocol_->head_since(); since && state_ == State::serving) {
     const Instant when = *since + options_.head_timeout;
     if (!timer_.armed() || timer_.deadline() > when) set_deadline(when);
   }
   if (protocol_->held_bytes() >= much_held_bytes) proxy_.look_at_room();
   close_if_unused();
+}
+
+// Outside of whatever made it possible, before this turn's flush or the next one's.
+void ClientConnection::input_due() {
+  connection_.transport().reactor().at_turn_end(input_due_, io::Reactor::Phase::resume);
+}
+
+void ClientConnection::go_on() {
+  CHECK(protocol_ != nullptr);
+  if (!connection_.established() || !given_up_.empty()) return;
+  on_receive({});
+  if (given_up_.empty() && protocol_->wants_input()) connection_.resume_receiving();
 }
 
 // A budget that is exceeded costs nothing more as soon as we stop reading. What is established has
@@ -231,6 +256,7 @@ std::size_t ClientConnection::on_collect(MutableBytes batch) {
 void ClientConnection::stop_timers() {
   timer_.cancel();
   last_word_.cancel();
+  input_due_.unlink();
 }
 
 EndReason ClientConnection::end_reason(const Error& error) const {
@@ -274,7 +300,7 @@ void ClientConnection::on_closed() {
   CHECK(protocol_ == nullptr || protocol_->requests() == 0);
   CHECK(!timer_.armed());
   CHECK(!last_word_.armed());
-  cells_.add(metrics_.connections, -1);
+  cells_.add(metrics_.connections(speaks_), -1);
   on_closed_(*this);  // destroys this
 }
 
@@ -343,20 +369,25 @@ void ClientConnection::close_if_unused() {
   const bool unused = protocol_->requests() == 0 && !protocol_->wants_output();
   if (state_ == State::leaving && (unused || protocol_->finished())) {
     if (!given_up_.empty()) return close_given_up();
-    connection_.close();
+    close_in_order();
   } else if (state_ == State::serving && protocol_->finished()) {
     // Some broken frames are recognised only when the codec's GOAWAY is collected.
-    if (!protocol_->broken()) return connection_.close();
+    if (!protocol_->broken()) return close_in_order();
     give_up(
         {ErrorKind::protocol, Side::client, Retry::never, "the codec has given the connection up"});
   }
+}
+
+void ClientConnection::close_in_order() {
+  if (protocol_ != nullptr && protocol_->must_not_close_cleanly()) return connection_.terminate();
+  connection_.close();
 }
 
 void ClientConnection::close_now() { end({}); }
 
 void ClientConnection::end(std::string_view refusal) {
   conclude(refusal);
-  connection_.close();
+  close_in_order();
 }
 
 void ClientConnection::make_room(Duration within) {

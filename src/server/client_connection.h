@@ -19,6 +19,7 @@
 #include "client_protocol.h"
 #include "client_shares.h"
 #include "sluice/base/transitions.h"
+#include "sluice/io/reactor.h"
 #include "sluice/io/timer_wheel.h"
 #include "sluice/net/connection.h"
 #include "sluice/proxy/proxy.h"
@@ -79,6 +80,7 @@ class ClientConnection final : public net::ConnectionHandler,
 
   // ClientProtocolOwner
   void output_ready() override { connection_.mark_dirty(); }
+  void input_due() override;
   void requests_over() override;
   void proven() override;
 
@@ -93,8 +95,11 @@ class ClientConnection final : public net::ConnectionHandler,
   EndReason end_reason(const Error& error) const;
   void note_address();
   void establish_identity();
+  void begin_protocol();
   void begin_leaving();
   void say_last_word();
+  void go_on();
+  void close_in_order();
   void conclude(std::string_view refusal);
   void end(std::string_view refusal);
   void give_up(const Error& why);
@@ -114,6 +119,7 @@ class ClientConnection final : public net::ConnectionHandler,
   const ClientMetrics& metrics_;
   OnClosed on_closed_;
   State state_ = State::handshake;
+  std::optional<Protocol> speaks_;            // what was agreed on
   std::unique_ptr<ClientProtocol> protocol_;  // from the end of the handshake on
   proxy::ClientFacts facts_;
   balance::ChargeLease address_share_;
@@ -125,6 +131,7 @@ class ClientConnection final : public net::ConnectionHandler,
   std::string_view limit_;             // which
   io::Timer timer_;
   io::Timer last_word_;
+  io::TurnEnd input_due_;
 };
 
 }  // namespace sluice::server

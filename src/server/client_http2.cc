@@ -86,6 +86,7 @@ void ClientHttp2::add(http2::StreamRef ref, SlotId exchange) {
   CHECK_NE(exchange.packed(), std::uint64_t{0});
   session_.set_tag(ref.id, exchange.packed());
   ++requests_;
+  cells_.add(metrics_.requests.at(Protocol::h2));
 }
 
 void ClientHttp2::on_request(http2::StreamRef ref, http::RequestHead&& head, bool end_of_stream) {

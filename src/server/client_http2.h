@@ -21,9 +21,11 @@ class ClientHttp2 final : public ClientProtocol,
               const ClientMetrics& metrics, Instant now);
 
   Result<void> receive(Bytes plain, Instant now) override;
+  bool wants_input() const override { return true; }
   std::size_t collect(MutableBytes batch) override { return session_.collect(batch); }
   bool wants_output() const override { return session_.wants_output(); }
   bool finished() const override { return session_.finished(); }
+  bool must_not_close_cleanly() const override { return false; }
   void describe(Outline& outline) const override;
   std::size_t held_bytes() const override { return session_.held_bytes(); }
   std::size_t requests() const override { return requests_; }

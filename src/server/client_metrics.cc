@@ -2,9 +2,35 @@
 // What is counted of client connections.
 #include "client_metrics.h"
 
+#include <string>
+
+#include "sluice/http1/refusal.h"
 #include "sluice/http2/session.h"
 
 namespace sluice::server {
+
+namespace {
+
+constexpr const char* connections_name = "sluice_client_connections";
+constexpr const char* connections_help = "Open connections of clients, by protocol.";
+
+std::vector<metrics::GaugeId> connections_by_protocol(metrics::Registry& registry) {
+  std::vector<metrics::GaugeId> gauges;
+  for (const std::string& name : enumerator_names<Protocol>()) {
+    gauges.push_back(registry.gauge(connections_name, connections_help, {{"protocol", name}}));
+  }
+  return gauges;
+}
+
+}  // namespace
+
+std::string_view to_string(Protocol protocol) {
+  switch (protocol) {
+    case Protocol::h2: return "h2";
+    case Protocol::http1: return "http1";
+  }
+  return "unknown";
+}
 
 std::string_view to_string(EndReason reason) {
   switch (reason) {
@@ -42,11 +68,14 @@ std::string_view to_string(Share share) {
 }
 
 ClientMetrics::ClientMetrics(metrics::Registry& registry)
-    : connections(registry.gauge("sluice_client_connections", "Open connections of clients.")),
-      accepted(registry.counter("sluice_client_connections_accepted_total",
+    : accepted(registry.counter("sluice_client_connections_accepted_total",
                                 "Connections accepted from clients.")),
-      handshakes(registry.counter("sluice_client_handshakes_total",
-                                  "TLS handshakes completed with clients.")),
+      handshakes(registry.counters_by<Protocol>(
+          "sluice_client_handshakes_total",
+          "TLS handshakes completed with clients, by the protocol that was agreed on.",
+          "protocol")),
+      requests(registry.counters_by<Protocol>("sluice_client_requests_total",
+                                              "Requests of clients, by protocol.", "protocol")),
       ended(registry.counters_by<EndReason>("sluice_client_connections_ended_total",
                                             "Connections that ended other than by us.", "reason")),
       abuse(registry.counters_by<http2::AbuseKind>(
@@ -55,10 +84,13 @@ ClientMetrics::ClientMetrics(metrics::Registry& registry)
       certificates(registry.counters_by<CertificateResult>(
           "sluice_client_certificates_total", "Handshakes by what the client's certificate led to.",
           "result")),
-      http1_refused(registry.counter("sluice_client_http1_refused_total",
-                                     "Connections refused because they speak HTTP/1.1.")),
+      http1_refused(registry.counters_by<http1::Refusal>(
+          "sluice_client_http1_refused_total",
+          "HTTP/1.1 requests refused because they break a rule, by rule.", "reason")),
       shares(registry.counters_by<Share>(
           "sluice_client_share_exceeded_total",
-          "Connections refused or ended because their client has its share, by share.", "share")) {}
+          "Connections refused or ended because their client has its share, by share.", "share")),
+      connections_(connections_by_protocol(registry)),
+      opening_(registry.gauge(connections_name, connections_help, {{"protocol", "none"}})) {}
 
 }  // namespace sluice::server

@@ -3,11 +3,17 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
+#include <vector>
 
 #include "sluice/observability/metrics.h"
 
 namespace sluice::server {
+
+// Which HTTP a client speaks.
+enum class Protocol : std::uint8_t { h2, http1 };
+std::string_view to_string(Protocol protocol);
 
 // How a connection ended other than by us.
 enum class EndReason : std::uint8_t {
@@ -38,14 +44,22 @@ std::string_view to_string(Share share);
 
 struct ClientMetrics {
   explicit ClientMetrics(metrics::Registry& registry);
-  metrics::GaugeId connections;
+  // Of those without a protocol yet, too: nothing.
+  metrics::GaugeId connections(std::optional<Protocol> protocol) const {
+    return protocol ? connections_.at(static_cast<std::size_t>(*protocol)) : opening_;
+  }
   metrics::CounterId accepted;
-  metrics::CounterId handshakes;
-  metrics::CounterTable ended;         // EndReason
-  metrics::CounterTable abuse;         // http2::AbuseKind
-  metrics::CounterTable certificates;  // CertificateResult
-  metrics::CounterId http1_refused;
-  metrics::CounterTable shares;  // Share
+  metrics::CounterTable handshakes;     // Protocol
+  metrics::CounterTable requests;       // Protocol
+  metrics::CounterTable ended;          // EndReason
+  metrics::CounterTable abuse;          // http2::AbuseKind
+  metrics::CounterTable certificates;   // CertificateResult
+  metrics::CounterTable http1_refused;  // http1::Refusal
+  metrics::CounterTable shares;         // Share
+
+ private:
+  std::vector<metrics::GaugeId> connections_;  // Protocol
+  metrics::GaugeId opening_;
 };
 
 }  // namespace sluice::server

@@ -21,6 +21,8 @@ class ClientProtocolOwner {
   virtual ~ClientProtocolOwner() = default;
   // There is something to collect.
   virtual void output_ready() = 0;
+  // receive() should be called soon, if need be with no bytes: some are held that can be looked at.
+  virtual void input_due() = 0;
   // The last request is over.
   virtual void requests_over() = 0;
   // A request of a proven identity has come.
@@ -34,11 +36,15 @@ class ClientProtocol {
   // All bytes are consumed. An error means that no more will be taken; of kind `limit`: the client
   // has used up a budget, and what is open can be answered to its end.
   virtual Result<void> receive(Bytes plain, Instant now) = 0;
+  // Whether there should be more now. False: enough is held, and input_due() will be called.
+  virtual bool wants_input() const = 0;
   // Fills `batch`; 0 when there is nothing to send now.
   virtual std::size_t collect(MutableBytes batch) = 0;
   virtual bool wants_output() const = 0;
   // Nothing is left to say, on either side.
   virtual bool finished() const = 0;
+  // An answer ends where its connection ends, and is not whole: it must not end in order.
+  virtual bool must_not_close_cleanly() const = 0;
 
   // Its state and its requests, in lines for people.
   virtual void describe(Outline& outline) const = 0;

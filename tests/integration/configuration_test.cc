@@ -161,31 +161,7 @@ TEST_F(ConfigurationTest, BackendsAreNeverUsedUnverified) {
   EXPECT_EQ(apisim->total({"requests_total"}), 0U);
 }
 
-// --- peers that are no HTTP/2 clients --------------------------------------------------------
-
-TEST_F(ConfigurationTest, Http11ClientsGetAnAlertOrASentence) {
-  start();
-  const auto only_http1 = client_tls(nullptr, nullptr, {"http/1.1"});
-  RawClient refused(sluice->address(), only_http1);
-  if (refused.established()) {
-    refused.send("GET /version HTTP/1.1\r\nHost: kubernetes\r\n\r\n");
-    EXPECT_TRUE(refused.wait_end());
-    EXPECT_TRUE(refused.received().starts_with("HTTP/1.1 505")) << refused.received();
-  } else {
-    EXPECT_EQ(refused.end(), RawClient::End::alert);
-  }
-  const auto without_alpn = client_tls(nullptr, nullptr, {});
-  RawClient client(sluice->address(), without_alpn);
-  ASSERT_TRUE(client.established());
-  client.send(
-      "GET /api/v1/namespaces/x/pods/p/exec?command=sh HTTP/1.1\r\nHost: kubernetes\r\n"
-      "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
-  EXPECT_TRUE(client.wait_end());
-  EXPECT_TRUE(client.received().starts_with("HTTP/1.1 505")) << client.received();
-  EXPECT_TRUE(client.received().contains(R"("kind":"Status")")) << client.received();
-  EXPECT_TRUE(client.received().contains("HTTP/2")) << client.received();
-  EXPECT_GE(sluice->metric("sluice_client_http1_refused_total"), 1.0);
-}
+// --- peers that speak nothing known ----------------------------------------------------------
 
 TEST_F(ConfigurationTest, GarbageOnThePortHurtsNobody) {
   start();

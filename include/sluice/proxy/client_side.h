@@ -18,9 +18,10 @@ namespace sluice::proxy {
 
 // Who the client is, as far as its connection tells. Lives as long as the connection.
 struct ClientFacts {
-  std::string address;  // IP address, without port
-  std::string peer;     // address and port, for the log
-  ClientKeys keys;      // Proxy::keys()
+  std::string address;        // IP address, without port
+  std::string peer;           // address and port, for the log
+  std::string_view protocol;  // which HTTP it speaks, for the log
+  ClientKeys keys;            // Proxy::keys()
   // Set when the certificate gives an identity; `why_not` says otherwise why there is none.
   std::optional<kubernetes::Identity> identity;
   bool anonymous = false;  // the identity is that of somebody whom API servers do not know

@@ -27,6 +27,7 @@ enum class ReplyReason : std::uint8_t {
   bad_method,
   malformed,  // it breaks a rule of HTTP
   head_too_large,
+  upgrade,  // to another protocol, which is not served
   unauthenticated,
   certificate_refused,  // a server would see a user in it that we do not carry
   misdirected,

@@ -659,7 +659,7 @@ TEST(SessionTest, ABodyThatBreaksARuleBehindABegunAnswerCutsIt) {
   owner.send("part");
   EXPECT_TRUE(owner.collect().ends_with("\r\n4\r\npart\r\n"));
   EXPECT_EQ(owner.talk("x\r\n"), "");
-  EXPECT_FALSE(owner.refusal);
+  EXPECT_EQ(owner.refusal, Refusal::chunk_size);
   EXPECT_EQ(owner.events.back(), "closed 1 cut");
   EXPECT_TRUE(owner.session.finished());
 }

@@ -413,7 +413,7 @@ TEST_F(ClientConnectionTest, AboveTheShareOfAnAddressNothingIsReadOfAConnection)
   Client& refused = connect();
   settle();
   EXPECT_TRUE(refused.closed);
-  EXPECT_EQ(registry_.total(client_metrics_->handshakes), 2U);
+  EXPECT_EQ(registry_.total(client_metrics_->handshakes.at(Protocol::h2)), 2U);
   EXPECT_EQ(registry_.total(client_metrics_->shares.at(Share::address)), 1U);
   // Others are let in, and so is this address when it holds less.
   simulation_.network().connect_from("10.9.9.9");

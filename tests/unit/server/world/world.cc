@@ -407,7 +407,10 @@ void World::check_nothing_is_left() {
   none("body bytes", registry.total(shared.proxy_metrics.body_bytes));
   none("lent window bytes", registry.total(shared.proxy_metrics.window_bytes));
   none("stalled streams", registry.total(shared.proxy_metrics.stalled));
-  none("client connections", registry.total(shared.client_metrics.connections));
+  for (const auto protocol :
+       {std::optional<Protocol>{}, std::optional{Protocol::h2}, std::optional{Protocol::http1}}) {
+    none("client connections", registry.total(shared.client_metrics.connections(protocol)));
+  }
   for (const auto mistake : {proxy::Mistake::exchange, proxy::Mistake::connection}) {
     none("wrong transitions", registry.total(shared.proxy_metrics.wrong_transitions.at(mistake)));
   }
