@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // A client of a world: it asks over one HTTP/2 connection, opens another when that one ends or is
-// told to go, and notes what it sees in the Ask.
+// told to go, and notes what it sees in the Ask. With HTTP/1.1 it opens one whenever all are busy.
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "ask.h"
+#include "link.h"
 #include "schedule.h"
-#include "sluice/http2/session.h"
-#include "sluice/net/connection.h"
-#include "sluice/tls/context.h"
 
 namespace sluice::server {
 
@@ -21,7 +17,7 @@ class WorldClient {
  public:
   using ChooseAddress = std::function<io::Address()>;
   WorldClient(net::Transport& transport, std::shared_ptr<const tls::ClientContext> tls,
-              ChooseAddress choose);
+              ChooseAddress choose, bool http1);
   ~WorldClient();  // its connections are closed
 
   void ask(Ask& ask);
@@ -34,15 +30,13 @@ class WorldClient {
   void terminate();
 
  private:
-  class Link;
-  Link& link();
+  WorldLink& link();
 
-  net::Transport& transport_;
-  std::shared_ptr<const tls::ClientContext> tls_;
-  ChooseAddress choose_;
   Schedule schedule_;
   bool finishing_ = false;
-  std::vector<std::unique_ptr<Link>> links_;
+  const LinkParts parts_;
+  const bool http1_;
+  std::vector<std::unique_ptr<WorldLink>> links_;
 };
 
 }  // namespace sluice::server

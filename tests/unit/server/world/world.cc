@@ -33,13 +33,18 @@ struct Users {
   }
 };
 
-std::shared_ptr<const tls::ClientContext> client_tls(bool with_certificate) {
+// Who speaks HTTP/1.1 agrees on nothing by ALPN.
+std::shared_ptr<const tls::ClientContext> client_tls(bool with_certificate, bool http1) {
   const test::ClusterKeys& keys = test::ClusterKeys::get();
-  if (!with_certificate) return keys.plain_context();
   const test::Certificate& certified = Users::get().certified;
-  return std::move(*tls::ClientContext::create({.ca_pem = keys.serving_ca.pem(),
-                                                .certificate_chain_pem = certified.pem(),
-                                                .private_key_pem = certified.key_pem()}));
+  tls::ClientOptions options{
+      .ca_pem = keys.serving_ca.pem(), .certificate_chain_pem = {}, .private_key_pem = {}};
+  if (with_certificate) {
+    options.certificate_chain_pem = certified.pem();
+    options.private_key_pem = certified.key_pem();
+  }
+  if (http1) options.alpn.clear();
+  return std::move(*tls::ClientContext::create(options));
 }
 
 Random* key_entropy = nullptr;
@@ -70,9 +75,10 @@ World::World(std::uint64_t seed)
     backends_[i]->on_request = [this, i](test::ScriptedBackend::Request& r) { asked(i, r); };
   }
   for (std::size_t i = 0; i < clients; ++i) {
+    const bool http1 = chance(0.4);
     clients_.push_back(std::make_unique<WorldClient>(
-        simulation_.transport(), client_tls(plan_.vouches && i == 0),
-        [this] { return WholeServer::address(random_.below(workers)); }));
+        simulation_.transport(), client_tls(plan_.vouches && i == 0, http1),
+        [this] { return WholeServer::address(random_.below(workers)); }, http1));
   }
   draw_asks();
   server_ = std::make_unique<WholeServer>(simulation_, server_options());

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A connection with HTTP/1.1: one request at a time, its body by length or in chunks, and a reader
+// of answers that believes nothing but the framing.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "link.h"
+#include "sluice/base/check.h"
+
+namespace sluice::server {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::size_t piece_bytes = 3000;  // of a body that is sent
+constexpr Duration slowness = 20ms;
+
+class Http1Link final : public WorldLink, private net::ConnectionHandler {
+ public:
+  explicit Http1Link(const LinkParts& parts) : parts_(parts), connection_(parts.transport, *this) {
+    connection_.connect(parts.choose(), parts.tls, "backend");
+  }
+
+  bool usable() const override { return !leaving_ && !ended_ && ask_ == nullptr && upload_over(); }
+  bool closed() const override { return connection_.state() == net::Connection::State::closed; }
+
+  void ask(Ask& ask) override {
+    ask_ = &ask;
+    const std::uint64_t number = ++asked_;
+    reading_ = Reading::head;
+    upload_ = &ask;
+    uploaded_ = 0;
+    in_chunks_ = ask.id % 2 == 0;
+    const bool writes = ask.kind == Ask::Kind::write;
+    out_ +=
+        fmt::format("{} {} HTTP/1.1\r\nHost: kubernetes\r\n", writes ? "POST" : "GET", ask.path());
+    if (ask.user.empty()) out_ += "Authorization: Bearer x\r\n";
+    // Forged, and never believed.
+    out_ += "X-Remote-User: admin\r\nX_Remote_Group: system:masters\r\n";
+    out_ += "Connection: X-Remote-User, X-Remote-Group\r\n";
+    out_ += fmt::format("X-Ask: {}\r\n", ask.id);
+    if (writes) {
+      out_ += in_chunks_ ? "Transfer-Encoding: chunked\r\n"
+                         : fmt::format("Content-Length: {}\r\n", ask.request_bytes);
+    }
+    out_ += "\r\n";
+    if (!writes) upload_ = nullptr;
+    if (writes && ask.request_bytes == 0) end_upload();
+    connection_.mark_dirty();
+    if (!ask.cancelled_after) return;
+    parts_.schedule.after(*ask.cancelled_after, [this, number] {
+      if (ended_ || ask_ == nullptr || asked_ != number) return;
+      over(Ask::Outcome::cancelled);
+      terminate();
+    });
+  }
+
+  void pause(Duration duration) override {
+    if (ended_ || !connection_.established()) return;
+    connection_.pause_receiving();
+    parts_.schedule.after(duration, [this] { connection_.resume_receiving(); });
+  }
+
+  void leave_when_done() override {
+    leaving_ = true;
+    if (ended_ || ask_ != nullptr || closed()) return;
+    ended_ = true;
+    connection_.close();
+  }
+
+  void terminate() override {
+    lose(Ask::Outcome::lost);
+    if (!closed()) connection_.terminate();
+  }
+
+ private:
+  enum class Reading : std::uint8_t { nothing, head, length, chunk_line, chunk, chunk_end, last };
+
+  void on_established() override { connection_.mark_dirty(); }
+
+  void on_receive(Bytes plain) override {
+    in_ += as_text(plain);
+    while (step()) continue;
+    if (ask_ == nullptr && !in_.empty()) unasked_ = true;
+    if (ask_ != nullptr && ask_->read_slowly && !ended_) pause(slowness);
+  }
+
+  std::size_t on_collect(MutableBytes batch) override {
+    if (out_.empty() && upload_ != nullptr && !ended_) upload_some();
+    const std::size_t bytes = std::min(out_.size(), batch.size());
+    std::memcpy(batch.data(), out_.data(), bytes);
+    out_.erase(0, bytes);
+    return bytes;
+  }
+
+  // In order: the answer was cut, or none was begun because the connection was closed at rest.
+  void on_end(const Error& error) override {
+    const bool cut = error.kind == ErrorKind::closed && ask_ != nullptr && ask_->heads > 0;
+    lose(cut ? Ask::Outcome::cut : Ask::Outcome::lost);
+  }
+  void on_closed() override { lose(Ask::Outcome::lost); }
+
+  bool upload_over() const { return upload_ == nullptr && out_.empty(); }
+
+  void upload_some() {
+    const Ask& ask = *upload_;
+    const std::size_t bytes = std::min(ask.request_bytes - uploaded_, piece_bytes);
+    const std::string piece = body_piece(ask.id, uploaded_, bytes);
+    uploaded_ += bytes;
+    out_ += in_chunks_ ? fmt::format("{:x}\r\n{}\r\n", bytes, piece) : piece;
+    if (uploaded_ == ask.request_bytes) end_upload();
+  }
+  void end_upload() {
+    if (in_chunks_) out_ += "0\r\n\r\n";
+    upload_ = nullptr;
+  }
+
+  // Whether there may be more to read.
+  bool step() {
+    if (ask_ == nullptr) return false;
+    switch (reading_) {
+      case Reading::nothing: return false;
+      case Reading::head: return read_head();
+      case Reading::length: {
+        take_body(std::min(rest_, in_.size()));
+        if (rest_ == 0) answered();
+        return false;
+      }
+      case Reading::chunk_line: {
+        const auto line = take_line();
+        if (!line) return false;
+        const auto [end, error] =
+            std::from_chars(line->data(), line->data() + line->size(), rest_, 16);
+        if (error != std::errc() || end != line->data() + line->size()) ask_->wrong_bytes = true;
+        reading_ = rest_ == 0 ? Reading::last : Reading::chunk;
+        return true;
+      }
+      case Reading::chunk:
+        take_body(std::min(rest_, in_.size()));
+        if (rest_ == 0) reading_ = Reading::chunk_end;
+        return rest_ == 0;
+      case Reading::chunk_end: {
+        const auto line = take_line();
+        if (line && !line->empty()) ask_->wrong_bytes = true;
+        if (line) reading_ = Reading::chunk_line;
+        return line.has_value();
+      }
+      case Reading::last: {
+        const auto line = take_line();
+        if (line && !line->empty()) ask_->wrong_bytes = true;
+        if (line) answered();
+        return false;
+      }
+    }
+    return false;
+  }
+
+  std::optional<std::string> take_line() {
+    const std::size_t end = in_.find("\r\n");
+    if (end == std::string::npos) return std::nullopt;
+    std::string line = in_.substr(0, end);
+    in_.erase(0, end + 2);
+    return line;
+  }
+
+  void take_body(std::size_t bytes) {
+    const std::string_view body = std::string_view(in_).substr(0, bytes);
+    if (ask_->from_backend && !is_body_piece(ask_->id, ask_->received, body)) {
+      ask_->wrong_bytes = true;
+    }
+    ask_->received += bytes;
+    rest_ -= bytes;
+    in_.erase(0, bytes);
+  }
+
+  bool read_head() {
+    const std::size_t end = in_.find("\r\n\r\n");
+    if (end == std::string::npos) return false;
+    std::string head = in_.substr(0, end + 2);
+    in_.erase(0, end + 4);
+    const auto field = [&](std::string_view name) -> std::optional<std::string> {
+      const std::string begin = fmt::format("\r\n{}: ", name);
+      const std::size_t at = head.find(begin);
+      if (at == std::string::npos) return std::nullopt;
+      const std::size_t value = at + begin.size();
+      return head.substr(value, head.find("\r\n", value) - value);
+    };
+    ++ask_->heads;
+    if (!head.starts_with("HTTP/1.1 ")) ask_->wrong_bytes = true;
+    ask_->status = std::atoi(head.substr(9, 3).c_str());
+    ask_->retry_after = field("retry-after").has_value();
+    const auto answers = field("x-ask");
+    ask_->from_backend = answers.has_value();
+    ask_->another_answer = answers && *answers != std::to_string(ask_->id);
+    if (field("connection") == "close") leaving_ = true;
+    const auto length = field("content-length");
+    const bool chunked = field("transfer-encoding") == "chunked";
+    if (length.has_value() == chunked) ask_->wrong_bytes = true;
+    rest_ = length ? std::strtoull(length->c_str(), nullptr, 10) : 0;
+    reading_ = chunked ? Reading::chunk_line : Reading::length;
+    return true;
+  }
+
+  void answered() {
+    reading_ = Reading::nothing;
+    over(Ask::Outcome::answered);
+    if (leaving_ || parts_.finishing) leave_when_done();
+  }
+
+  void over(Ask::Outcome outcome) {
+    ask_->outcome = outcome;
+    ++ask_->outcomes;
+    // What nobody asked for.
+    if (std::exchange(unasked_, false)) ask_->another_answer = true;
+    ask_ = nullptr;
+  }
+
+  void lose(Ask::Outcome outcome) {
+    ended_ = leaving_ = true;
+    upload_ = nullptr;
+    if (ask_ != nullptr) over(outcome);
+  }
+
+  const LinkParts parts_;
+  net::Connection connection_;
+  Ask* ask_ = nullptr;
+  std::uint64_t asked_ = 0;
+  std::string in_;
+  std::string out_;
+  Reading reading_ = Reading::nothing;
+  std::size_t rest_ = 0;
+  Ask* upload_ = nullptr;
+  std::size_t uploaded_ = 0;
+  bool in_chunks_ = false;
+  bool unasked_ = false;
+  bool leaving_ = false;
+  bool ended_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<WorldLink> make_http1_link(const LinkParts& parts) {
+  return std::make_unique<Http1Link>(parts);
+}
+
+}  // namespace sluice::server
