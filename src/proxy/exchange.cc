@@ -61,7 +61,7 @@ void Exchange::begin(SlotId id, ClientSide& client, ClientStream stream, http::R
   id_ = id;
   client_ = &client;
   client_stream_ = stream;
-  head_ = std::move(head);
+  std::swap(head_, head);  // whoever reads heads gets the memory of the last one
   heads_.add(head_.fields.list_bytes());
   upload_.begin(shared_.options, now());
   answer_.begin(shared_.options, now());
