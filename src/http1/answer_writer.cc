@@ -11,6 +11,7 @@
 
 #include "sluice/base/ascii.h"
 #include "sluice/base/check.h"
+#include "sluice/http/connection_fields.h"
 #include "sluice/http1/writer.h"
 
 namespace sluice::http1 {
@@ -49,7 +50,9 @@ void append_status_line(std::string& out, int status) {
   out += line_end;
 }
 
+// Not those that are ours to say: of this connection, and where the body ends.
 void append_field(std::string& out, const http::Field& field) {
+  if (field.name == "content-length" || http::is_connection_field(field.name)) return;
   if (!ascii::is_token(field.name) || !is_line(field.value)) return;
   out += field.name;
   out += ": ";
@@ -81,8 +84,7 @@ bool AnswerWriter::begin(const http::ResponseHead& head, bool has_body, const Re
   // RFC 9110 section 8.6: 204 has none.
   const bool tells_length = length_field && head.status != 204;
   for (std::size_t i = 0; i < head.fields.size(); ++i) {
-    const http::Field field = head.fields[i];
-    if (field.name != "content-length") append_field(out, field);
+    append_field(out, head.fields[i]);
   }
   if (tells_length) {
     out += "content-length: ";
@@ -101,8 +103,7 @@ bool AnswerWriter::begin(const http::ResponseHead& head, bool has_body, const Re
 void AnswerWriter::append_interim(const http::ResponseHead& head, std::string& out) {
   append_status_line(out, head.status);
   for (std::size_t i = 0; i < head.fields.size(); ++i) {
-    const http::Field field = head.fields[i];
-    if (field.name != "content-length") append_field(out, field);
+    append_field(out, head.fields[i]);
   }
   out += line_end;
 }

@@ -19,8 +19,12 @@ using Event = RequestReader::Event;
 
 // As much as comes in one piece: a record.
 constexpr std::size_t held_bytes_max = 16 * 1024;
-// Memory that an idle connection keeps for input that waits.
-constexpr std::size_t kept_bytes_max = 1024;
+// Memory that an idle connection keeps for input that waits, and for heads of answers.
+constexpr std::size_t kept_bytes_max = 4096;
+
+void give_back_unless_usual(std::string& empty) {
+  if (empty.capacity() > kept_bytes_max) std::string().swap(empty);
+}
 // What may be left of an upload when its answer begins, so that the connection stays: the client is
 // given a moment to send it.
 constexpr std::uint64_t rest_bytes_max = 64 * 1024;
@@ -98,16 +102,15 @@ void Session::State::feed(Bytes plain) {
   if (held.empty()) {
     const Bytes rest = read(plain);
     held.assign(as_text(rest));
-  } else if (may_read()) {
-    held.append(as_text(plain));
-    const std::string input = std::exchange(held, {});
-    held.assign(as_text(read(as_bytes(input))));
   } else {
     held.append(as_text(plain));
+    std::string input = std::exchange(held, {});
+    input.erase(0, input.size() - read(as_bytes(input)).size());
+    held = std::move(input);
   }
   // Nothing will ever be read of it.
   if (closing && !may_read()) held.clear();
-  if (held.empty() && held.capacity() > kept_bytes_max) std::string().swap(held);
+  if (held.empty()) give_back_unless_usual(held);
 }
 
 // Returns what is left.
@@ -284,6 +287,7 @@ std::size_t Session::State::take_text(MutableBytes batch) {
   if (text_taken == text.size()) {
     text.clear();
     text_taken = 0;
+    give_back_unless_usual(text);
   }
   return bytes;
 }

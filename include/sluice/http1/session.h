@@ -94,7 +94,7 @@ class Session {
   // make it look so.
   bool must_not_close_cleanly() const;
 
-  // The answer's head. Fields that end at a hop are the session's: none may be among them. An
+  // The answer's head. Fields that end at a hop are the session's to say: others are left out. An
   // answer with a length must have as many bytes, else it is cut; one without goes in chunks.
   void submit_response(RequestId, const http::ResponseHead& head, bool has_body);
   // An interim head (1xx), if the client can take it: 100 only when it waits for that. Whoever

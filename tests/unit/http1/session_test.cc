@@ -818,6 +818,14 @@ TEST(SessionTest, ATruncatedAnswerHasNoLastChunk) {
   EXPECT_FALSE(owner.session.can_go_on());
 }
 
+TEST(SessionTest, NobodyElseSaysWhereAnAnswerEnds) {
+  Owner owner;
+  owner.answers = false;
+  owner.talk(get);
+  owner.begin(200, {{"transfer-encoding", "gzip"}, {"connection", "x"}, {"keep-alive", "1"}});
+  EXPECT_EQ(owner.collect(), "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+}
+
 TEST(SessionTest, NobodyWritesLinesIntoAnAnswer) {
   Owner owner;
   owner.answers = false;
