@@ -40,7 +40,7 @@ const (
 
 // Those of the ordinary run, and those that take packages of other languages.
 var (
-	usualClients = []string{"go", "curl", "python-httpx", "python-h2"}
+	usualClients = []string{"go", "go-http1", "curl", "curl-http1", "python-httpx", "python-h2"}
 	otherClients = []string{"node", "rust", "java"}
 )
 
@@ -107,8 +107,12 @@ func TestClients(t *testing.T) {
 		writePlan(t, dir, file, plan)
 		for _, name := range wanted {
 			t.Run(name+" with a "+credential, func(t *testing.T) {
+				version := "2"
+				if strings.HasSuffix(name, "-http1") {
+					version = "1.1"
+				}
 				run := clientNamed(t, name)
-				compareClients(ctx, t, plan, file, run, direct, proxied)
+				compareClients(ctx, t, plan, file, version, run, direct, proxied)
 			})
 		}
 	}
@@ -209,13 +213,17 @@ type runClient func(ctx context.Context, plan []planned, file string, to clientS
 func clientNamed(t *testing.T, name string) runClient {
 	t.Helper()
 	switch name {
-	case "go":
-		return runGo
-	case "curl":
+	case "go", "go-http1":
+		return runGo(name == "go")
+	case "curl", "curl-http1":
 		if _, err := exec.LookPath("curl"); err != nil {
 			t.Skip("curl is not here")
 		}
-		return runCurl
+		protocol := "--http2"
+		if name == "curl-http1" {
+			protocol = "--http1.1"
+		}
+		return runCurl(protocol)
 	}
 	output, err := exec.Command("../clients/build", name).Output()
 	var exit *exec.ExitError
@@ -230,7 +238,7 @@ func clientNamed(t *testing.T, name string) runClient {
 	return runProgram(strings.Fields(lines[len(lines)-1]))
 }
 
-func compareClients(ctx context.Context, t *testing.T, plan []planned, file string, run runClient, direct, proxied clientSide) {
+func compareClients(ctx context.Context, t *testing.T, plan []planned, file, version string, run runClient, direct, proxied clientSide) {
 	want := must[map[string][]shown](t)(run(ctx, plan, file, direct))
 	got := must[map[string][]shown](t)(run(ctx, plan, file, proxied))
 	equal := 0
@@ -253,7 +261,7 @@ func compareClients(ctx context.Context, t *testing.T, plan []planned, file stri
 					}
 					continue
 				}
-				if w[i].status != fmt.Sprint(request.status) || w[i].version != "2" {
+				if w[i].status != fmt.Sprint(request.status) || w[i].version != version {
 					t.Errorf("direct: status %s, expected %d, version %s, %s: this tests nothing", w[i].status, request.status, w[i].version, w[i].failure)
 				}
 				compareShown(t, w[i], g[i])
@@ -350,10 +358,17 @@ func runProgram(command []string) runClient {
 	}
 }
 
-// runGo is the standard library's client.
-func runGo(ctx context.Context, plan []planned, _ string, to clientSide) (map[string][]shown, error) {
-	transport := &http.Transport{TLSClientConfig: to.tls, ForceAttemptHTTP2: true, DisableCompression: true}
-	defer transport.CloseIdleConnections()
+// runGo is the standard library's client, as client-go uses it: DISABLE_HTTP2 leaves out the same.
+func runGo(http2 bool) runClient {
+	return func(ctx context.Context, plan []planned, _ string, to clientSide) (map[string][]shown, error) {
+		// A clone: the transport adds its protocols to it.
+		transport := &http.Transport{TLSClientConfig: to.tls.Clone(), ForceAttemptHTTP2: http2, DisableCompression: true}
+		defer transport.CloseIdleConnections()
+		return sendGo(ctx, plan, transport, to)
+	}
+}
+
+func sendGo(ctx context.Context, plan []planned, transport *http.Transport, to clientSide) (map[string][]shown, error) {
 	client := &http.Client{Transport: transport}
 	send := func(request planned) shown {
 		ctx, cancel := context.WithCancel(ctx)
@@ -371,7 +386,7 @@ func runGo(ctx context.Context, plan []planned, _ string, to clientSide) (map[st
 			return shown{failure: err.Error()}
 		}
 		defer response.Body.Close()
-		answer := shown{version: fmt.Sprint(response.ProtoMajor), status: fmt.Sprint(response.StatusCode)}
+		answer := shown{version: strings.TrimSuffix(strings.TrimPrefix(response.Proto, "HTTP/"), ".0"), status: fmt.Sprint(response.StatusCode)}
 		for name, values := range response.Header {
 			for _, value := range values {
 				answer.fields = append(answer.fields, strings.ToLower(name)+": "+value)
@@ -402,8 +417,14 @@ func runGo(ctx context.Context, plan []planned, _ string, to clientSide) (map[st
 	return answers, nil
 }
 
-// runCurl is one curl for each line of the plan; those at once share its connection.
-func runCurl(ctx context.Context, plan []planned, file string, to clientSide) (map[string][]shown, error) {
+// runCurl is one curl for each line of the plan; those at once share its connection, where they can.
+func runCurl(protocol string) runClient {
+	return func(ctx context.Context, plan []planned, file string, to clientSide) (map[string][]shown, error) {
+		return sendCurl(ctx, plan, file, protocol, to)
+	}
+}
+
+func sendCurl(ctx context.Context, plan []planned, file, protocol string, to clientSide) (map[string][]shown, error) {
 	answers := map[string][]shown{}
 	for i, request := range plan {
 		place := fmt.Sprintf("%s.curl.%d", file, i)
@@ -420,7 +441,7 @@ func runCurl(ctx context.Context, plan []planned, file string, to clientSide) (m
 			if number > 0 {
 				arguments = append(arguments, "--next")
 			}
-			arguments = append(arguments, "--http2", "--no-progress-meter", "--noproxy", "*", "--cacert", to.ca, "--max-time", limit)
+			arguments = append(arguments, protocol, "--no-progress-meter", "--noproxy", "*", "--cacert", to.ca, "--max-time", limit)
 			if to.cert != "-" {
 				arguments = append(arguments, "--cert", to.cert, "--key", to.key)
 			}
@@ -464,12 +485,18 @@ func curlAnswer(own string, request planned) (shown, error) {
 	if err != nil {
 		return shown{}, err
 	}
-	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(string(head), "\r\n", "\n")), "\n")
+	// The last one: others before it were interim.
+	heads := strings.Split(strings.TrimSpace(strings.ReplaceAll(string(head), "\r\n", "\n")), "\n\n")
+	lines := strings.Split(heads[len(heads)-1], "\n")
 	status := strings.Fields(lines[0])
 	if len(status) < 2 {
 		return shown{failure: fmt.Sprintf("curl noted %q", lines[0])}, nil
 	}
-	answer := shown{version: strings.TrimPrefix(status[0], "HTTP/"), status: status[1], fields: lines[1:]}
+	answer := shown{version: strings.TrimPrefix(status[0], "HTTP/"), status: status[1]}
+	for _, line := range lines[1:] {
+		name, value, _ := strings.Cut(line, ":")
+		answer.fields = append(answer.fields, strings.ToLower(name)+":"+value)
+	}
 	if request.mode == "cancel" || request.method == "HEAD" {
 		return answer, nil
 	}
