@@ -277,25 +277,53 @@ TEST_F(Http1Test, APipelineWithoutAnEndIsNotTakenIn) {
   EXPECT_EQ(bystander->fetch({.path = std::string(object_path)}).status, 200);
 }
 
+// An API server whose frames are the test's.
+class Http1FrameTest : public Http1Test {
+ protected:
+  Http1FrameTest()
+      : backend(*loop, tls::ServerOptions{
+                           .certificate_chain_pem = read_file(credentials.file("apiserver.crt")),
+                           .private_key_pem = read_file(credentials.file("apiserver.key")),
+                           .client_ca_pem = credentials.front_proxy_ca.pem()}) {
+    sluice.emplace(std::vector<io::Address>{backend.address()}, Sluice::Plan{.wait_ready = false});
+    EXPECT_TRUE(eventually([&] { return sluice->page("/readyz").status == 200; }));
+  }
+  // The backend answers meanwhile.
+  bool arrives(Http1& client, const std::function<bool()>& done) {
+    return loop->run_until([&] { return client.raw().read_until(done, 1ms); }, 10s);
+  }
+
+  FrameBackend backend;
+};
+
+TEST_F(Http1FrameTest, AnAnswerWithALengthThatIsResetIsNotWhole) {
+  backend.on("/short", [](std::uint32_t id) {
+    return FrameWriter()
+        .long_headers(id, hpack_block({{":status", "200"}, {"content-length", "1000"}}), false)
+        .data(id, std::string(100, 'x'), false)
+        .text();
+  });
+  const auto client = connect_http1(&credentials.alice);
+  client->send("GET /short HTTP/1.1\r\nHost: k\r\n\r\n");
+  EXPECT_TRUE(arrives(*client, [&] { return client->rest().ends_with(std::string(100, 'x')); }));
+  EXPECT_TRUE(client->rest().contains("\r\ncontent-length: 1000\r\n")) << client->rest();
+  EXPECT_TRUE(backend.send(
+      "/short", [](std::uint32_t id) { return FrameWriter().rst_stream(id, 2).text(); }));
+  EXPECT_TRUE(arrives(*client, [&] { return client->raw().end() != RawClient::End::open; }));
+  EXPECT_TRUE(client->rest().ends_with("\r\n\r\n" + std::string(100, 'x')));
+}
+
 // API servers tell a client to go on when they begin to read what it has; nobody else does.
-TEST_F(Http1Test, WhoExpectsToBeToldToGoOnIsToldByTheBackend) {
-  FrameBackend backend(
-      *loop,
-      tls::ServerOptions{.certificate_chain_pem = read_file(credentials.file("apiserver.crt")),
-                         .private_key_pem = read_file(credentials.file("apiserver.key")),
-                         .client_ca_pem = credentials.front_proxy_ca.pem()});
-  sluice.emplace(std::vector<io::Address>{backend.address()}, Sluice::Plan{.wait_ready = false});
-  ASSERT_TRUE(eventually([&] { return sluice->page("/readyz").status == 200; }));
+TEST_F(Http1FrameTest, WhoExpectsToBeToldToGoOnIsToldByTheBackend) {
   backend.on("/upload", [](std::uint32_t id) {
     return FrameWriter().long_headers(id, hpack_block({{":status", "100"}}), false).text();
   });
   const auto client = connect_http1(&credentials.alice);
   client->send(post("/upload", "Expect: 100-continue\r\nContent-Length: 5\r\n", ""));
-  const auto arrives = [&](std::string_view text) {
-    return loop->run_until(
-        [&] { return client->raw().read_until([&] { return client->rest() == text; }, 1ms); }, 10s);
+  const auto received = [&](std::string_view text) {
+    return arrives(*client, [&] { return client->rest() == text; });
   };
-  EXPECT_TRUE(arrives("HTTP/1.1 100 Continue\r\n\r\n")) << client->rest();
+  EXPECT_TRUE(received("HTTP/1.1 100 Continue\r\n\r\n")) << client->rest();
   client->send("hello");
   EXPECT_TRUE(loop->run_until([&] { return backend.seen("/upload")->complete; }));
   EXPECT_EQ(backend.seen("/upload")->body_bytes, 5U);
@@ -303,7 +331,7 @@ TEST_F(Http1Test, WhoExpectsToBeToldToGoOnIsToldByTheBackend) {
   EXPECT_TRUE(backend.send("/upload", [](std::uint32_t id) {
     return FrameWriter().long_headers(id, hpack_block({{":status", "204"}}), true).text();
   }));
-  EXPECT_TRUE(arrives("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"));
+  EXPECT_TRUE(received("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"));
 }
 
 TEST_F(Http1Test, VersionOneZeroIsAnsweredAndClosed) {
@@ -558,15 +586,20 @@ TEST_F(Http1Test, HeadsHaveTheLimitsOfHttp2) {
 // --- ends ------------------------------------------------------------------------------------
 
 TEST_F(Http1Test, AnAnswerWhoseBackendIsLostIsNotWhole) {
-  start({}, {"--servers=1"});
-  for (const std::string path : {"/bench/60m", "/api/v1/namespaces/bench-60m/configmaps"}) {
+  start({}, {"--servers=1", "--pods=30000", "--pod-bytes=1000"});
+  struct Case {
+    std::string path, version, framing;
+  };
+  for (const Case& each : {Case{"/bench/60m", "1.1", "transfer-encoding"},
+                           Case{"/api/v1/pods", "1.0", "connection"}}) {
     const auto client = connect_http1(&credentials.alice);
-    client->send(fmt::format("GET {} HTTP/1.1\r\nHost: k\r\n\r\n", path));
+    client->send(fmt::format("GET {} HTTP/{}\r\nHost: k\r\n\r\n", each.path, each.version));
     ASSERT_TRUE(client->raw().read_until([&] { return client->rest().size() > 1'000'000; }));
     apisim->post("/servers/0/kill");
     const Reply reply = client->read();
     EXPECT_EQ(reply.status, 200);
-    EXPECT_FALSE(reply.whole);
+    EXPECT_NE(reply.field(each.framing), "") << each.path;
+    EXPECT_FALSE(reply.whole) << each.path;
     EXPECT_TRUE(client->ends());
     apisim->post("/servers/0/restart");
     ASSERT_TRUE(sluice->wait_page("/readyz", 200));
