@@ -362,7 +362,11 @@ bool Session::receiving_head() const { return !state_->open() && state_->reader.
 
 RequestId Session::last_request() const { return state_->last_id; }
 
-std::size_t Session::held_bytes() const { return state_->held.size(); }
+std::size_t Session::held_bytes() const {
+  const State& s = *state_;
+  return s.held.size() + s.text.size() - s.text_taken +
+         (receiving_head() ? s.reader.held_bytes() : 0);
+}
 
 std::string Session::describe() const {
   const State& s = *state_;

@@ -76,6 +76,4 @@ CodecMemory::~CodecMemory() { CHECK_EQ(impl_->sessions, std::size_t{0}); }
 
 std::size_t CodecMemory::sessions() const { return impl_->sessions; }
 
-std::size_t CodecMemory::held_bytes() const { return impl_->held_bytes; }
-
 }  // namespace sluice::http2

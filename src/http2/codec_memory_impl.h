@@ -26,9 +26,8 @@ struct CodecMemory::Impl {
   static constexpr std::size_t streams_kept_max = 1024;
 
   std::size_t sessions = 0;
-  std::size_t held_bytes = 0;  // of all sessions
-  bool creating = false;       // between the hooks being handed out and the session being there
-  bool packing = false;        // a session is inside collect()
+  bool creating = false;  // between the hooks being handed out and the session being there
+  bool packing = false;   // a session is inside collect()
   std::unique_ptr<std::uint8_t[]> frame_buffer;
   std::size_t frame_buffer_bytes = 0;
   std::vector<std::unique_ptr<Stream>> free_streams;

@@ -346,8 +346,9 @@ void Session::State::forget_queued_head(Stream& stream, std::size_t bytes) {
 }
 
 void Session::State::count_held() {
-  held.set((building != nullptr ? builder.held_bytes() : 0) + pending.size() + queued_head_bytes +
-           nghttp2_session_get_outbound_queue_size(codec) * queued_frame_bytes);
+  held_bytes = (building != nullptr ? builder.held_bytes() : 0) + pending.size() +
+               queued_head_bytes +
+               nghttp2_session_get_outbound_queue_size(codec) * queued_frame_bytes;
 }
 
 std::size_t Session::collect(MutableBytes batch) {
@@ -573,7 +574,7 @@ bool Session::can_open_stream() const {
          nghttp2_session_check_request_allowed(s.codec) != 0;
 }
 
-std::size_t Session::held_bytes() const { return state_->held.part(); }
+std::size_t Session::held_bytes() const { return state_->held_bytes; }
 
 std::size_t Session::queued_frames() const {
   return nghttp2_session_get_outbound_queue_size(state_->codec);

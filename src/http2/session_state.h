@@ -16,7 +16,6 @@
 #include "http2/frame_scanner.h"
 #include "http2/head_builder.h"
 #include "http2/stream.h"
-#include "sluice/base/tally.h"
 #include "sluice/http2/session.h"
 
 namespace sluice::http2 {
@@ -142,7 +141,7 @@ struct Session::State {
   std::vector<StreamId> had_turn;
 
   std::size_t queued_head_bytes = 0;  // of answers, in the codec
-  Tally held{memory.held_bytes};
+  std::size_t held_bytes = 0;         // as of the last feed() or collect()
 
   std::optional<Error> failure;
   AbuseKind abuse = AbuseKind::none;

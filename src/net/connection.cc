@@ -33,6 +33,7 @@ Connection::Connection(Transport& transport, ConnectionHandler& handler)
       handler_(handler),
       tcp_(transport, *this),
       input_bytes_(transport.held_bytes_),
+      above_(transport.held_bytes_),
       handshake_deadline_(io::Timer::bind<&Connection::deadline_passed>(this)) {}
 
 Connection::State Connection::state() const {

@@ -193,7 +193,8 @@ void ClientConnection::on_receive(Bytes plain) {
     const Instant when = *since + options_.head_timeout;
     if (!timer_.armed() || timer_.deadline() > when) set_deadline(when);
   }
-  if (protocol_->held_bytes() >= much_held_bytes) proxy_.look_at_room();
+  connection_.count_above(protocol_->held_bytes());
+  if (held_bytes() >= much_held_bytes) proxy_.look_at_room();
   close_if_unused();
 }
 
@@ -249,6 +250,7 @@ void ClientConnection::log_end() {
 std::size_t ClientConnection::on_collect(MutableBytes batch) {
   if (protocol_ == nullptr) return 0;
   const std::size_t n = protocol_->collect(batch);
+  connection_.count_above(protocol_->held_bytes());
   if (n == 0) close_if_unused();
   return n;
 }

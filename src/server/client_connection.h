@@ -63,9 +63,7 @@ class ClientConnection final : public net::ConnectionHandler,
   void make_room(Duration within) override;
 
   // proxy::ConnectionHolding
-  std::size_t held_bytes() const override {
-    return connection_.held_bytes() + (protocol_ == nullptr ? 0 : protocol_->held_bytes());
-  }
+  std::size_t held_bytes() const override { return connection_.held_bytes(); }
   const proxy::ClientFacts& facts() const override { return facts_; }
   void end_for_room() override;
 

@@ -208,9 +208,7 @@ void Worker::describe_backends(Outline& outline) {
   }
 }
 
-std::size_t Worker::connection_bytes() const {
-  return transport_.held_bytes() + codec_memory_.held_bytes();
-}
+std::size_t Worker::connection_bytes() const { return transport_.held_bytes(); }
 
 std::vector<proxy::ConnectionHolding*> Worker::holding_connections() {
   std::vector<proxy::ConnectionHolding*> holding;

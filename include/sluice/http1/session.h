@@ -120,7 +120,9 @@ class Session {
   // Bytes of a head have come, but not all: a deadline for it applies, for each of its own.
   bool receiving_head() const;
   RequestId last_request() const;  // that was handed over
-  std::size_t held_bytes() const;  // of input that is not looked at yet
+  // What the client makes the session hold, in bytes: input that is not looked at yet, the head
+  // that is being received, heads of answers that are not taken.
+  std::size_t held_bytes() const;
 
   // One line for logs.
   std::string describe() const;

@@ -19,8 +19,6 @@ class CodecMemory {
 
   // Sessions that use this memory now.
   std::size_t sessions() const;
-  // What they hold, see Session::held_bytes().
-  std::size_t held_bytes() const;
 
   struct Impl;
   Impl& impl() { return *impl_; }

@@ -93,8 +93,12 @@ class Connection final : public ListNode<HandshakeTag>,
   void resume_receiving();
   bool receiving_paused() const { return established() && input_ == Input::paused; }
   // What the peer makes it hold: received, and kept because of a pause or until its handshake's
-  // turn; given to be sent, and not taken. Encrypted bytes, of which others are at most 16 KB.
-  std::size_t held_bytes() const { return input_bytes_.part() + tcp_.unsent_bytes(); }
+  // turn; given to be sent, and not taken; and what its owner holds for the peer, as far as it says
+  // so.
+  std::size_t held_bytes() const {
+    return input_bytes_.part() + tcp_.unsent_bytes() + above_.part();
+  }
+  void count_above(std::size_t bytes) { above_.set(bytes); }
 
   // There is something to collect; flushed at the end of this turn (or when the send in flight
   // ends). Cheap to call often.
@@ -197,6 +201,7 @@ class Connection final : public ListNode<HandshakeTag>,
   // Received, not yet given to the engine: a handshake's next flight, or what came during a pause.
   std::vector<std::uint8_t> held_;
   Tally input_bytes_;  // in it
+  Tally above_;
   io::Timer handshake_deadline_;
   Instant handshake_queued_at_{};
   // While in the queue, where the deadline does not run; and what follows the PROXY header's time.
