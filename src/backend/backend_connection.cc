@@ -36,6 +36,12 @@ constexpr Duration turn_late_max = std::chrono::milliseconds(250);
 
 }  // namespace
 
+PlaceHolder holder_of(BackendStream& stream) {
+  const BackendStream::Carriage& carriage = stream.carriage();
+  return {carriage.stay,
+          carriage.standing == Standing::proven ? carriage.client : carriage.connection};
+}
+
 BackendConnection::BackendConnection(ConnectionOwner& owner, const ConnectionParts& parts)
     : owner_(owner),
       parts_(parts),
@@ -49,6 +55,7 @@ BackendConnection::~BackendConnection() {
   CHECK_EQ(stream_count_, std::size_t{0});
   CHECK_EQ(unanswered_, std::size_t{0});
   CHECK(streams_.empty());
+  CHECK(held_.empty());
 }
 
 void BackendConnection::connect() {
@@ -63,6 +70,7 @@ void BackendConnection::set_state(State state) {
     return wrong_transition(state);
   const State before = std::exchange(state_, state);
   owner_.state_changed(before, state);
+  if (state != State::ready) leave_held_places(Instant::max());
   look_at_places();
 }
 
@@ -75,14 +83,16 @@ void BackendConnection::wrong_transition(State state) {
 }
 
 void BackendConnection::look_at_places() {
-  const ConnectionOwner::Places now{count_as(), count_free_places()};
+  const std::size_t free = count_free_places();
+  const ConnectionOwner::Places now{count_as(free), free};
   if (now == places_) return;
   owner_.places_changed(std::exchange(places_, now), now);
 }
 
-ConnectionOwner::Use BackendConnection::count_as() const {
+// One whose places are all held by what was cancelled is no spare one.
+ConnectionOwner::Use BackendConnection::count_as(std::size_t free_places) const {
   if (state_ != State::ready) return Use::none;
-  if (stream_count_ == 0) return Use::nothing_yet;
+  if (stream_count_ == 0 && free_places > 0) return Use::nothing_yet;
   return stay_ == Stay::brief ? Use::brief : Use::lasting;
 }
 
@@ -91,8 +101,7 @@ std::size_t BackendConnection::count_free_places() {
   // An answer of 401 ends the connection, and with it whatever was opened behind it: of suspects
   // only one at a time waits for its answer.
   if (is_suspect(parts_.kind) && unanswered_ > 0) return 0;
-  while (!cancelled_until_.empty() && cancelled_until_.front() <= now())
-    cancelled_until_.pop_front();
+  leave_held_places(now());
   const std::size_t places = room();
   return is_suspect(parts_.kind) ? std::min<std::size_t>(1, places) : places;
 }
@@ -101,14 +110,20 @@ std::size_t BackendConnection::room() const {
   if (state_ != State::ready) return 0;
   const std::size_t limit =
       std::min(options().streams_per_connection_max, http2_.peer_max_concurrent_streams());
-  const std::size_t taken = stream_count_ + cancelled_until_.size();
+  const std::size_t taken = stream_count_ + held_.size();
   return limit - std::min(limit, taken);
 }
 
 std::optional<Instant> BackendConnection::next_place_held_until() const {
   if (state_ != State::ready) return std::nullopt;
-  const auto next = std::ranges::upper_bound(cancelled_until_, now());
-  return next == cancelled_until_.end() ? std::nullopt : std::optional(*next);
+  const auto next = std::ranges::upper_bound(held_, now(), {}, &HeldPlace::until);
+  return next == held_.end() ? std::nullopt : std::optional(next->until);
+}
+
+void BackendConnection::leave_held_places(Instant until) {
+  for (; !held_.empty() && held_.front().until <= until; held_.pop_front()) {
+    owner_.place_left(held_.front().holder);
+  }
 }
 
 bool BackendConnection::open(BackendStream& stream) {
@@ -129,7 +144,7 @@ bool BackendConnection::open(BackendStream& stream) {
   streams_.push_back(stream);
   if (stream_count_ == 0) stay_ = stream.carriage().stay;
   ++stream_count_;
-  owner_.place_taken(stream);
+  owner_.place_taken(holder_of(stream));
   ++unanswered_;
   ++parts_.counters.streams;
   look_at_places();
@@ -151,7 +166,7 @@ void BackendConnection::detach(BackendStream& stream) {
   CHECK_LE(unanswered_, stream_count_);
   CHECK(slots_.find(stream.carriage().slot) != nullptr);
   slots_.take(stream.carriage().slot);
-  owner_.place_left(stream);
+  owner_.place_left(holder_of(stream));
   look_at_places();
   if (stream_count_ > 0) return;
   unused_since_ = now();
@@ -170,8 +185,9 @@ void BackendConnection::end_stream(BackendStream& stream, const StreamEnd& end) 
 void BackendConnection::cancel(BackendStream& stream) {
   const http2::StreamId id = stream.carriage().number;
   CHECK_GT(id, 0);
-  if (!stream.carriage().ended_cleanly) {
-    cancelled_until_.push_back(now() + options().cancelled_place_held);
+  if (!stream.carriage().ended_cleanly && state_ == State::ready) {
+    held_.push_back({now() + options().cancelled_place_held, holder_of(stream)});
+    owner_.place_taken(held_.back().holder);
   }
   detach(stream);
   stream.let_go();
@@ -210,6 +226,11 @@ void BackendConnection::for_each_stream(const std::function<void(BackendStream&)
        stream = streams_.next(*stream)) {
     what(*stream);
   }
+}
+
+void BackendConnection::for_each_place(const std::function<void(const PlaceHolder&)>& what) {
+  for_each_stream([&](BackendStream& stream) { what(holder_of(stream)); });
+  for (const HeldPlace& held : held_) what(held.holder);
 }
 
 bool BackendConnection::retire(Retiring who) {

@@ -32,6 +32,14 @@ struct ConnectionParts {
   PoolCounters& counters;
 };
 
+// Whose a place is, and for what: of who is proven all connections are one client's. All that is
+// known of others is where they come from, which good and bad ones may have in common.
+struct PlaceHolder {
+  Stay stay = Stay::brief;
+  std::uint64_t name = 0;
+};
+PlaceHolder holder_of(BackendStream& stream);
+
 // Told of what concerns more than one connection.
 class ConnectionOwner {
  public:
@@ -47,9 +55,9 @@ class ConnectionOwner {
     friend bool operator==(const Places&, const Places&) = default;
   };
   virtual void places_changed(const Places& before, const Places& now) = 0;
-  // A stream came here, or left.
-  virtual void place_taken(BackendStream& stream) = 0;
-  virtual void place_left(BackendStream& stream) = 0;
+  // A stream came here, or left; a cancelled one's place is left when it is not held any more.
+  virtual void place_taken(const PlaceHolder& holder) = 0;
+  virtual void place_left(const PlaceHolder& holder) = 0;
   // Who waits may take its place, or that of a suspect that was answered.
   virtual void stream_ended() = 0;
   // The same; but its place may be held for a while.
@@ -101,6 +109,8 @@ class BackendConnection final : public Carrier,
   // No new streams; closed when the last one has ended.
   void drain();
   void for_each_stream(const std::function<void(BackendStream&)>& what);
+  // Those of streams, and those that cancelled ones still hold.
+  void for_each_place(const std::function<void(const PlaceHolder&)>& what);
   // Tells each stream that the connection should be left; whether any of them does now.
   bool retire(Retiring who);
   void terminate();
@@ -129,6 +139,7 @@ class BackendConnection final : public Carrier,
   void wrong_transition(State state);
   BackendStream* find(http2::StreamRef ref);
   void detach(BackendStream& stream);
+  void leave_held_places(Instant until);
   void end_stream(BackendStream& stream, const StreamEnd& end);
   void lose_streams(const std::string& context);
   void heartbeat();
@@ -136,7 +147,7 @@ class BackendConnection final : public Carrier,
   void end_silent();
   void close_if_unused();
   std::size_t count_free_places();
-  Use count_as() const;
+  Use count_as(std::size_t free_places) const;
   io::Reactor& reactor() const { return parts_.transport.reactor(); }
   Instant now() const { return reactor().now(); }
   const PoolOptions& options() const { return parts_.options; }
@@ -151,8 +162,12 @@ class BackendConnection final : public Carrier,
   SlotMap<BackendStream*> slots_;
   std::size_t stream_count_ = 0;
   std::size_t unanswered_ = 0;  // of them, without a final head
-  std::deque<Instant> cancelled_until_;
-  Stay stay_ = Stay::brief;  // of its streams
+  struct HeldPlace {
+    Instant until{};
+    PlaceHolder holder;
+  };
+  std::deque<HeldPlace> held_;  // by cancelled streams, while it is ready
+  Stay stay_ = Stay::brief;     // of its streams
   ConnectionOwner::Places places_;
   bool established_ = false;
   bool ping_outstanding_ = false;

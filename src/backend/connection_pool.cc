@@ -78,8 +78,8 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   void places_changed(const Places& before, const Places& now) override {
     places_.changed(before, now);
   }
-  void place_taken(BackendStream& stream) override { places_.taken(stream); }
-  void place_left(BackendStream& stream) override { places_.left(stream); }
+  void place_taken(const PlaceHolder& holder) override { places_.taken(holder); }
+  void place_left(const PlaceHolder& holder) override { places_.left(holder); }
   void stream_ended() override { serve_waiting(); }
   void stream_cancelled() override;
   void connection_ready() override;

@@ -129,36 +129,30 @@ BackendConnection* PoolPlaces::find(Stay stay) {
 
 // --- Shares ------------------------------------------------------------------------------------
 
-// Who is proven is one client on all of its connections. All that is known of others is where they
-// come from, which good and bad ones may have in common.
-std::uint64_t PoolPlaces::holder(BackendStream& stream) {
-  const BackendStream::Carriage& carriage = stream.carriage();
-  return carriage.standing == Standing::proven ? carriage.client : carriage.connection;
+void PoolPlaces::taken(const PlaceHolder& holder) {
+  if (auto& shares = shares_of(holder.stay)) shares->take(holder.name);
 }
 
-void PoolPlaces::taken(BackendStream& stream) {
-  if (auto& shares = shares_of(stream.carriage().stay)) shares->take(holder(stream));
-}
-
-void PoolPlaces::left(BackendStream& stream) {
-  if (auto& shares = shares_of(stream.carriage().stay)) shares->give_back(holder(stream));
+void PoolPlaces::left(const PlaceHolder& holder) {
+  if (auto& shares = shares_of(holder.stay)) shares->give_back(holder.name);
 }
 
 bool PoolPlaces::may_take(BackendStream& stream) {
   const Stay stay = stream.carriage().stay;
-  if (is_short(stay)) return counted(stay).may_take(holder(stream), room(stay));
+  if (is_short(stay)) return counted(stay).may_take(holder_of(stream).name, room(stay));
   shares_of(stay).reset();
   return true;
 }
 
-// Those on connections that drain, too.
+// Those on connections that drain, too, and what is held after a cancelled stream: who cancels
+// without end has had as many places as who keeps them.
 PlaceShares& PoolPlaces::counted(Stay stay) {
   std::optional<PlaceShares>& shares = shares_of(stay);
   if (shares) return *shares;
   shares.emplace();
   for (const auto& connection : connections_) {
-    connection->for_each_stream([&](BackendStream& open) {
-      if (open.carriage().stay == stay) shares->take(holder(open));
+    connection->for_each_place([&](const PlaceHolder& holder) {
+      if (holder.stay == stay) shares->take(holder.name);
     });
   }
   return *shares;
@@ -185,7 +179,7 @@ std::vector<BackendStream*> PoolPlaces::of_largest(Stay stay) {
   for (const auto& connection : connections_) {
     if (connection->state() != Connected::ready) continue;
     connection->for_each_stream([&](BackendStream& open) {
-      if (open.carriage().stay == stay && holder(open) == *largest) held.push_back(&open);
+      if (open.carriage().stay == stay && holder_of(open).name == *largest) held.push_back(&open);
     });
   }
   return held;

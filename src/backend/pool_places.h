@@ -33,8 +33,8 @@ class PoolPlaces {
   void state_changed(Connected from, Connected to);
   void closed(const BackendConnection& connection);
   void changed(const ConnectionOwner::Places& before, const ConnectionOwner::Places& now);
-  void taken(BackendStream& stream);
-  void left(BackendStream& stream);
+  void taken(const PlaceHolder& holder);
+  void left(const PlaceHolder& holder);
 
   std::size_t count(Connected state) const { return in_state_[static_cast<std::size_t>(state)]; }
   bool may_connect() const;
@@ -63,7 +63,6 @@ class PoolPlaces {
   };
 
   static Use use_of(Stay stay) { return stay == Stay::brief ? Use::brief : Use::lasting; }
-  static std::uint64_t holder(BackendStream& stream);
   Used& used_for(Use use) { return used_[static_cast<std::size_t>(use)]; }
   const Used& used_for(Use use) const { return used_[static_cast<std::size_t>(use)]; }
   std::optional<PlaceShares>& shares_of(Stay stay) {

@@ -580,6 +580,32 @@ TEST_F(ConnectionPoolTest, TheLastPlacesForWhatIsSoonOverAreForClientsWithFewToo
   EXPECT_TRUE(fourth.open());
 }
 
+// It carries nothing, and nothing can be put on it.
+TEST_F(ConnectionPoolTest, AConnectionFullOfCancelledStreamsIsNoSpareOne) {
+  options_.streams_per_connection_max = 10;
+  start();
+  for (int i = 0; i < 50; ++i) opened({.client = 1}).stream.cancel();
+  simulation_.settle();
+  EXPECT_GT(pool_->ready_connections(), 4U);
+  EXPECT_TRUE(opened({.client = 2}).open());
+}
+
+// Each cancelled stream holds its place for a while, and a client can cancel without end.
+TEST_F(ConnectionPoolTest, ThePlacesOfCancelledStreamsAreTheirClients) {
+  options_.connections_max = 1;
+  options_.streams_per_connection_max = 20;
+  start();
+  for (int i = 0; i < 100; ++i) opened({.client = 1}).stream.cancel();
+  simulation_.settle();
+  EXPECT_EQ(pool_->open_streams(), 0U);
+  EXPECT_FALSE(pool_->full(Stay::brief));
+  EXPECT_TRUE(open({.client = 1}).waiting());
+  EXPECT_TRUE(open({.client = 2}).open());
+  EXPECT_TRUE(open({.client = 3}).open());
+  simulation_.advance(2 * options_.cancelled_place_held);
+  EXPECT_TRUE(open({.client = 1}).open());
+}
+
 TEST_F(ConnectionPoolTest, AFreedPlaceGoesFirstToWhoHasFewHoweverLateItCame) {
   options_.connections_max = 2;  // one for what stays
   options_.streams_per_connection_max = 4;
