@@ -130,10 +130,10 @@ void Connection::continue_handshake() {
   }
   ++transport_.counters_.handshakes_finished;
   set_phase(Phase::established);
+  const std::vector<std::uint8_t> fed = std::exchange(held_, {});
   handler_.on_established();
   give_out({});  // what the peer sent right behind its last flight, and was fed with it
-  std::vector<std::uint8_t>().swap(held_);
-  input_bytes_.set(0);
+  input_bytes_.set(held_.size());
   if (established() && input_ == Input::direct) tcp_.receive();
 }
 
@@ -268,6 +268,7 @@ bool Connection::collect(tls::RecordBuffer& records) {
 void Connection::close() {
   if (state() == State::opening) return terminate();  // nothing was said yet
   leave_handshake();
+  std::vector<std::uint8_t>().swap(held_);  // nobody will be given it, and to close may take long
   tcp_.close();
 }
 

@@ -315,6 +315,23 @@ TEST_F(SimulatedConnectionTest, APauseLeavesTheRestToThePeersWindow) {
   EXPECT_EQ(sender.transport().held_bytes(), 0U);
 }
 
+// Who is told to go takes its time, and may have sent a lot.
+TEST_F(SimulatedConnectionTest, WhatAPauseKeptIsForgottenWithTheClose) {
+  make();
+  simulation->network().weather(address, {.in_pieces = 1}, 1);
+  Pair& pair = establish();
+  // What had come before the pause could be heard of is kept, if anything had.
+  pair.server->then = [&] { pair.server->connection.pause_receiving(); };
+  pair.client->send(text(1'000'000));
+  for (int turn = 0; turn < 1000 && pair.server->connection.held_bytes() == 0; ++turn) {
+    if (turn % 4 == 0) pair.server->connection.resume_receiving();
+    simulation->reactor().turn(false);
+  }
+  ASSERT_GT(pair.server->connection.held_bytes(), 0U);
+  pair.server->connection.close();
+  EXPECT_EQ(pair.server->connection.held_bytes(), 0U);
+}
+
 TEST_F(SimulatedConnectionTest, PausesAtEveryPieceLoseAndReorderNothing) {
   make();
   for (const std::size_t piece : {std::size_t{700}, std::size_t{16384}}) {
