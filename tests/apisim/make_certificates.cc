@@ -106,6 +106,8 @@ Result<void> make_certificates(const std::string& path, const std::string& serve
   directory.write("client-ca.crt", client_ca.pem(), false);
   directory.write("admin", test::issue_client(client_ca, "admin", {"system:masters"}));
   directory.write("alice", test::issue_client(client_ca, "alice", {"developers", "operators"}));
+  directory.write("bob", test::issue_client(client_ca, "bob", {"developers"}));
+  directory.write("mallory", test::issue_client(client_ca, "mallory", {"developers"}));
   directory.write("expired", test::issue(client_ca, expired));
   directory.write("foreign", test::issue_client(foreign_ca, "admin", {"system:masters"}));
   directory.write("front-proxy-ca.crt", front_proxy_ca.pem(), false);
