@@ -269,6 +269,7 @@ void Connection::close() {
   if (state() == State::opening) return terminate();  // nothing was said yet
   leave_handshake();
   std::vector<std::uint8_t>().swap(held_);  // nobody will be given it, and to close may take long
+  input_bytes_.set(0);
   tcp_.close();
 }
 
