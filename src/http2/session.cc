@@ -304,12 +304,12 @@ Result<void> Session::feed(Bytes plain, Instant now) {
   State& s = *state_;
   CHECK_EQ(s.phase, State::Phase::idle);
   s.now = now;
-  if (!s.failure && !plain.empty()) {
+  if (!s.failure && !(plain.empty() && !can_go_on())) {
     const State::PhaseGuard guard(s, State::Phase::feeding);
     const std::size_t queued = nghttp2_session_get_outbound_queue_size(s.codec);
     const std::size_t good = s.scanner.scan(
         plain, [&](const FrameHeader& frame) { return s.limits.on_frame(frame, now); });
-    if (good > 0) s.check_codec_result(nghttp2_session_mem_recv2(s.codec, plain.data(), good));
+    s.process(plain.first(good));
     if (s.limits.exceeded() != AbuseKind::none) s.end_for_exceeded_limit();
     const std::size_t queued_now = nghttp2_session_get_outbound_queue_size(s.codec);
     if (queued_now >
@@ -318,12 +318,36 @@ Result<void> Session::feed(Bytes plain, Instant now) {
                      "The peer does not read the answers that it causes.");
     }
     s.probe_due |= queued_now > queued;
-    if (!s.failure && s.probe_due && s.scanner.at_boundary()) s.probe_codec();
+    if (s.failure) {
+      s.held.clear();
+      s.more_to_decode = false;
+    }
+    if (!s.failure && s.probe_due && !s.more_to_decode && s.scanner.at_boundary()) s.probe_codec();
   }
   s.count_held();
   if (s.failure) return std::unexpected(*s.failure);
   return {};
 }
+
+void Session::State::process(Bytes scanned) {
+  if (scanned.empty() && !more_to_decode) return;
+  decoded_bytes = 0;
+  more_to_decode = false;
+  std::vector<std::uint8_t> before = std::exchange(held, {});
+  if (!before.empty()) {
+    before.insert(before.end(), scanned.begin(), scanned.end());
+    scanned = before;
+  }
+  const nghttp2_ssize taken = nghttp2_session_mem_recv2(codec, scanned.data(), scanned.size());
+  check_codec_result(taken);
+  if (failure) return;
+  const Bytes rest = scanned.subspan(static_cast<std::size_t>(taken));
+  held.assign(rest.begin(), rest.end());
+}
+
+bool Session::can_go_on() const { return state_->more_to_decode; }
+
+bool Session::wants_input() const { return state_->held.size() <= held_input_max; }
 
 std::size_t Session::State::bytes_of(std::span<const nghttp2_nv> head) {
   std::size_t bytes = 0;
@@ -346,7 +370,7 @@ void Session::State::forget_queued_head(Stream& stream, std::size_t bytes) {
 }
 
 void Session::State::count_held() {
-  held_bytes = (building != nullptr ? builder.held_bytes() : 0) + pending.size() +
+  held_bytes = held.size() + (building != nullptr ? builder.held_bytes() : 0) + pending.size() +
                queued_head_bytes +
                nghttp2_session_get_outbound_queue_size(codec) * queued_frame_bytes;
 }
@@ -539,7 +563,9 @@ std::uint32_t Session::peer_max_concurrent_streams() const {
                                              NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 }
 
-bool Session::receiving_head() const { return state_->building != nullptr; }
+bool Session::receiving_head() const {
+  return state_->building != nullptr && !state_->more_to_decode;
+}
 
 std::uint64_t Session::heads_begun() const { return state_->heads_begun; }
 

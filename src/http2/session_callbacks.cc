@@ -108,8 +108,9 @@ int Session::State::on_header(nghttp2_session*, const nghttp2_frame*, nghttp2_rc
       (flags & nv_flag_too_long) == 0
           ? s.builder.add(text_of(name), text_of(value), (flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0)
           : HeadBuilder::Added::too_large;
+  const int go_on = s.decoded(text_of(name).size() + text_of(value).size());
   if (added == HeadBuilder::Added::kept) [[likely]]
-    return 0;
+    return go_on;
   if (!stream->head_too_large) {
     stream->head_too_large = true;
     s.builder.keep_request_line();
@@ -118,10 +119,18 @@ int Session::State::on_header(nghttp2_session*, const nghttp2_frame*, nghttp2_rc
   // Only the head of a request can be answered with a status.
   if (s.options.server && stream->receiving == Part::head &&
       added == HeadBuilder::Added::too_large) {
-    return 0;
+    return go_on;
   }
   s.stream_error(*stream, ErrorCode::enhance_your_calm);
   return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;  // The rest is decoded without being looked at.
+}
+
+// Stops the codec when it is enough for now.
+int Session::State::decoded(std::size_t bytes) {
+  decoded_bytes += bytes;
+  if (decoded_bytes <= options.decoded_at_once) return 0;
+  more_to_decode = true;
+  return NGHTTP2_ERR_PAUSE;
 }
 
 // Without this the codec would drop some of these fields in silence and pass the message on.

@@ -24,6 +24,8 @@ namespace sluice::http2 {
 inline constexpr std::size_t record_bytes = 16384;
 // Room below this is not worth a DATA frame.
 inline constexpr std::size_t data_room_min = 64;
+// More input is not wanted above it: a record.
+inline constexpr std::size_t held_input_max = 16 * 1024;
 
 struct Session::State {
   State(SessionHandler& handler, const SessionOptions& options, Instant now);
@@ -64,6 +66,8 @@ struct Session::State {
   void stop_reading(AbuseKind abuse_kind, std::string_view why);
   void say_goaway(ErrorCode code, std::string_view debug);
   void probe_codec();
+  void process(Bytes scanned);
+  int decoded(std::size_t bytes);
   void count_held();
   static std::size_t bytes_of(std::span<const nghttp2_nv> head);
   void count_queued_head(Stream& stream, std::span<const nghttp2_nv> head);
@@ -141,6 +145,9 @@ struct Session::State {
   std::vector<StreamId> had_turn;
 
   std::size_t queued_head_bytes = 0;  // of answers, in the codec
+  std::vector<std::uint8_t> held;     // received and scanned, not decoded yet
+  std::size_t decoded_bytes = 0;      // of heads, in this feed()
+  bool more_to_decode = false;        // it stopped in the middle of a head
   std::size_t held_bytes = 0;         // as of the last feed() or collect()
 
   std::optional<Error> failure;

@@ -16,6 +16,8 @@ namespace {
 
 Error end_of_stream() { return {ErrorKind::closed, Side::self, Retry::never, "the peer closed"}; }
 
+constexpr int records_at_once = 128;
+
 constexpr std::array<std::string_view, 7> state_names{
     "idle", "opening", "handshaking", "established", "closing", "terminating", "closed"};
 std::string_view to_string(Connection::State state) {
@@ -186,8 +188,14 @@ void Connection::give_out(Bytes encrypted) {
   if (input_ != Input::direct) engine_->keep_input();
 }
 
+// Others wait meanwhile: a buffer full of tiny records is for several turns.
 void Connection::read_plain() {
+  int records = 0;
   while (established() && input_ == Input::direct) {
+    if (++records > records_at_once) {
+      pause_receiving();
+      return resume_receiving();
+    }
     const auto [status, plain] = engine_->read();
     switch (status) {
       case tls::Engine::Status::done: handler_.on_receive(plain); break;

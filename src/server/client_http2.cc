@@ -33,6 +33,7 @@ ClientHttp2::ClientHttp2(ClientProtocolOwner& owner, proxy::Proxy& proxy,
 Result<void> ClientHttp2::receive(Bytes plain, Instant now) {
   auto fed = session_.feed(plain, now);
   watch_head(now);
+  if (session_.can_go_on()) owner_.input_due();
   return fed;
 }
 

@@ -21,7 +21,7 @@ class ClientHttp2 final : public ClientProtocol,
               const ClientMetrics& metrics, Instant now);
 
   Result<void> receive(Bytes plain, Instant now) override;
-  bool wants_input() const override { return true; }
+  bool wants_input() const override { return session_.wants_input(); }
   std::size_t collect(MutableBytes batch) override { return session_.collect(batch); }
   bool wants_output() const override { return session_.wants_output(); }
   bool finished() const override { return session_.finished(); }

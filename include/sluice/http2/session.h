@@ -61,6 +61,10 @@ struct SessionOptions {
   // Heads that are received.
   std::uint32_t header_fields_max = 4096;
   std::uint32_t header_list_bytes_max = 256 * 1024;  // as RFC 9113 section 6.5.2 counts
+  // One feed() decodes no more than this of heads and leaves the rest for the next, whose owner
+  // asks can_go_on(): one byte on the wire can be a field of kilobytes, and others wait for all of
+  // it.
+  std::size_t decoded_at_once = SIZE_MAX;
   // Heads that are sent; the limits of whoever received them. A head above it is reset.
   std::uint32_t sent_fields_max = 8192;
   std::uint32_t sent_list_bytes_max = 1024 * 1024;
@@ -148,13 +152,18 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // Plain bytes from the peer; all are consumed. An error means that no more will be taken. Of kind
+  // Plain bytes from the peer; all are consumed. Where heads decompress to more than is decoded at
+  // once, the rest is held, and can_go_on() says so; with no bytes feed() goes on with it. An error
+  // means that no more will be taken. Of kind
   // `limit` (role server): the peer has used up a budget. A GOAWAY is queued, requests that it does
   // not name are refused, and streams that are open can be answered to their end. Any other error
   // ends the connection: collect() what is left (a GOAWAY), send it, close. Some broken frames are
   // recognised only when their GOAWAY is collected; finished() is true then, too. Streams that are
   // open at the end of a session get no further event: streams() names them.
   Result<void> feed(Bytes plain, Instant now);
+  bool can_go_on() const;
+  // Whether there should be more input now: not much is held.
+  bool wants_input() const;
 
   // Fills `batch` with whole frames or parts of them; returns the bytes written, 0 when there is
   // nothing to send now. Fills it up to less than 64 bytes while there is DATA to send; a DATA
@@ -195,7 +204,8 @@ class Session {
   // Streams that the peer allows us to have open (role client); 100 until its SETTINGS arrived.
   std::uint32_t peer_max_concurrent_streams() const;
   bool settings_received() const;
-  // A header block has begun and not ended: a deadline for the head applies, for each of its own.
+  // A header block has begun, and its end has not come: a deadline for the head applies, for each
+  // of its own.
   bool receiving_head() const;
   std::uint64_t heads_begun() const;
   std::size_t open_streams() const;

@@ -122,6 +122,63 @@ TEST(SessionLimitsTest, AHeadThatIsNotCompleteIsCountedWhileItIsHeld) {
   EXPECT_EQ(server.session.held_bytes(), 0U);
 }
 
+// Others would wait for all of it.
+TEST(SessionLimitsTest, HeadsThatDecompressToMuchAreDecodedAPartAtATime) {
+  SessionOptions options;
+  options.decoded_at_once = std::size_t{128} * 1024;
+  Recorder server(options);
+  open_server(server);
+  FrameWriter writer;
+  constexpr std::uint32_t requests = 100;
+  for (std::uint32_t i = 0; i < requests; ++i) {
+    std::string block = hpack_get();
+    if (i == 0) block += hpack_literal("x", std::string(3000, 'v'), Indexing::incremental);
+    writer.headers(2 * i + 1, block + std::string(50, '\xbe'));
+  }
+  ASSERT_TRUE(server.feed(writer));
+  EXPECT_TRUE(server.session.can_go_on());
+  EXPECT_LE(server.count("request"), 1U);
+  EXPECT_FALSE(server.session.receiving_head());  // it has come
+  // What follows waits behind it.
+  ASSERT_TRUE(server.feed(FrameWriter().headers(2 * requests + 1, hpack_get("/last"))));
+  std::size_t most = 0;
+  std::size_t seen = server.count("request");
+  for (int turn = 0; server.session.can_go_on(); ++turn) {
+    ASSERT_LE(turn, 1000);
+    ASSERT_TRUE(server.feed(FrameWriter()));
+    most = std::max(most, server.count("request") - seen);
+    seen = server.count("request");
+  }
+  EXPECT_EQ(seen, requests + 1);
+  EXPECT_LE(most, 2U);
+  EXPECT_EQ(server.session.held_bytes(), 0U);
+}
+
+TEST(SessionLimitsTest, InputThatWaitsForItsDecodingIsNotWantedWithoutEnd) {
+  SessionOptions options;
+  options.decoded_at_once = std::size_t{128} * 1024;
+  Recorder server(options);
+  open_server(server);
+  FrameWriter heads;
+  for (std::uint32_t i = 0; i < 4; ++i) {
+    std::string block = hpack_get();
+    if (i == 0) block += hpack_literal("x", std::string(3000, 'v'), Indexing::incremental);
+    heads.headers(2 * i + 1, block + std::string(70, '\xbe'), false);
+  }
+  ASSERT_TRUE(server.feed(heads));
+  EXPECT_TRUE(server.session.wants_input());
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(server.feed(FrameWriter().data(7, std::string(9000, 'x'))));
+  }
+  EXPECT_TRUE(server.session.can_go_on());
+  EXPECT_FALSE(server.session.wants_input());
+  EXPECT_GE(server.session.held_bytes(), 18'000U);
+  while (server.session.can_go_on()) ASSERT_TRUE(server.feed(FrameWriter()));
+  EXPECT_TRUE(server.session.wants_input());
+  EXPECT_EQ(server.count("request"), 4U);
+  EXPECT_EQ(server.received[7].size(), 18'000U);
+}
+
 TEST(SessionLimitsTest, AnswersThatNobodyTakesAreCountedUntilTheyAreCollected) {
   Recorder server(server_options());
   open_server(server);
