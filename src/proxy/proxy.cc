@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "exchange.h"
-#include "holdings.h"
+#include "room.h"
 #include "shared.h"
 #include "sluice/base/check.h"
 #include "sluice/observability/log.h"
@@ -23,28 +23,6 @@ constexpr std::size_t spare_bytes_max = 2 * http::usual_head_bytes;
 constexpr int looks_per_timeout = 4;
 constexpr std::uint32_t looks_at_once = 1024;
 constexpr Duration looks_pause = std::chrono::milliseconds(10);
-// Making room walks over everything, which may cost a tenth of the time.
-constexpr Duration room_pause_for_each = std::chrono::nanoseconds(500);
-constexpr Duration room_log_pause = std::chrono::seconds(1);
-
-Holdings::Owner owner_of(const ClientAccount& account) {
-  return {account.client, account.network, account.proven};
-}
-// Of what is its connection's own.
-Holdings::Owner owner_of(const ClientFacts& client) {
-  const bool by_certificate = client.identity && !client.anonymous;
-  return {by_certificate ? client.keys.user : client.keys.connection, client.keys.network,
-          client.proven};
-}
-
-std::string_view to_string(Holdings::Kind kind) {
-  switch (kind) {
-    case Holdings::Kind::client: return "one client";
-    case Holdings::Kind::strangers: return "strangers";
-    case Holdings::Kind::network: return "an address";
-  }
-  return "unknown";
-}
 
 std::vector<std::string> names_of(const backend::Cluster& cluster) {
   std::vector<std::string> names;
@@ -167,30 +145,18 @@ class Proxy::State final : public ExchangeOwner {
   void for_each(const std::function<void(Exchange&)>& what);
   std::size_t exchanges() const { return exchanges_.size(); }
   Shared& shared() { return shared_; }
-  // The worker's bytes are used up: who holds more than an equal share loses half of it, the
-  // largest requests first.
-  void make_room();
+  void make_room() { room_.make(exchanges_); }
   // Says when the worker begins and ends to refuse requests because it has too much to do.
   void look_at_load();
 
  private:
-  // What room can be made of: an exchange, or a connection.
-  struct Held {
-    std::size_t bytes = 0;
-    SlotId exchange;
-    ConnectionHolding* connection = nullptr;
-    const ClientFacts* client = nullptr;
-  };
-  std::optional<Holdings::Holder> largest_holder(
-      const std::vector<ConnectionHolding*>& connections) const;
-  void tell_of_room(const Holdings::Holder& holder, const ClientFacts& most);
-
   void exchange_finished(SlotId id) override;
   void exchange_broken(SlotId id) override;
   void reap();
   void look_for_stalls();
 
   Shared shared_;
+  Room room_{shared_};
   SlotMap<std::unique_ptr<Exchange>> exchanges_;
   std::vector<SlotId> finished_;
   std::vector<SlotId> broken_;
@@ -198,8 +164,6 @@ class Proxy::State final : public ExchangeOwner {
   std::uint32_t next_checked_ = 0;  // slot at which the look for stalled streams goes on
   std::int64_t stalled_ = 0;        // found in this round
   bool sheds_ = false;              // as it was said
-  Instant next_room_{};             // when room may be made again
-  Instant next_room_log_{};
   io::Timer stall_timer_;
   io::TurnEnd reap_;
 };
@@ -259,63 +223,6 @@ void Proxy::State::reap() {
     }
   }
   finished_.clear();
-}
-
-void Proxy::State::make_room() {
-  if (shared_.now() < next_room_) return;
-  const std::vector<ConnectionHolding*> connections = shared_.parts.events.holding_connections();
-  next_room_ = shared_.now() + room_pause_for_each * (exchanges_.size() + connections.size());
-  const auto largest = largest_holder(connections);
-  if (!largest) return;
-  std::vector<Held> held;
-  exchanges_.for_each([&](SlotId id, const auto& exchange) {
-    const ClientAccount* account = exchange->account();
-    if (account == nullptr || !largest->includes(owner_of(*account)) ||
-        !exchange->may_make_room()) {
-      return;
-    }
-    held.push_back({exchange->charged_bytes(), id, nullptr, exchange->client()});
-  });
-  for (ConnectionHolding* connection : connections) {
-    const ClientFacts& facts = connection->facts();
-    if (!largest->includes(owner_of(facts)) || is_component(facts)) continue;
-    held.push_back({connection->held_bytes(), {}, connection, &facts});
-  }
-  if (held.empty()) return;
-  std::ranges::sort(held, std::greater{}, &Held::bytes);
-  tell_of_room(*largest, *held.front().client);
-  std::size_t ended = 0;
-  for (const Held& one : held) {
-    if (ended >= largest->bytes / 2) return;
-    ended += one.bytes;
-    if (one.connection != nullptr) {
-      shared_.count(shared_.parts.metrics.made_room);
-      one.connection->end_for_room();
-    } else if (Exchange* exchange = find(one.exchange)) {
-      exchange->make_room();
-    }
-  }
-}
-
-std::optional<Holdings::Holder> Proxy::State::largest_holder(
-    const std::vector<ConnectionHolding*>& connections) const {
-  Holdings holdings;
-  shared_.accounts.for_each(
-      [&](const ClientAccount& account) { holdings.add(owner_of(account), account.bytes); });
-  for (const ConnectionHolding* connection : connections) {
-    holdings.add(owner_of(connection->facts()), connection->held_bytes());
-  }
-  return holdings.largest();
-}
-
-void Proxy::State::tell_of_room(const Holdings::Holder& holder, const ClientFacts& most) {
-  if (shared_.now() < next_room_log_) return;
-  next_room_log_ = shared_.now() + room_log_pause;
-  log::warning("the worker's bytes are used up: who holds most loses requests",
-               {{"client", most.peer},
-                {"user", most.identity ? std::string_view(most.identity->user) : ""},
-                {"of", to_string(holder.kind)},
-                {"bytes", holder.bytes}});
 }
 
 void Proxy::State::look_at_load() {
