@@ -79,12 +79,13 @@ std::expected<Admitted, NotAdmitted> admit(RequestPlan& plan, http::RequestHead&
   if (plan.identity_fields_dropped > 0) {
     shared.count(parts.metrics.identity_fields_dropped, plan.identity_fields_dropped);
   }
-  if (shared.budget.used_up() && !is_never_shed(plan, client.facts())) return overloaded();
   const bool proven = plan.standing == backend::Standing::proven;
+  const auto never_shed = [&] { return is_never_shed(plan, client.facts()); };
   const std::uint64_t network = client.facts().keys.network;
   ClientAccount& account = shared.accounts.open(proven ? plan.client : plan.connection, network,
                                                 proven, client.last_account());
-  if (shared.budget.used_up_by(account) && !is_never_shed(plan, client.facts())) {
+  if (shared.budget.used_up_for(account) && !never_shed()) return overloaded();
+  if (shared.budget.used_up_by(account) && !never_shed()) {
     return no_room(plan, ReplyReason::client_overloads,
                    "the proxy holds too many bytes for this client already", shared);
   }

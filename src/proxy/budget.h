@@ -80,6 +80,12 @@ class Budget {
   void set_connections(std::size_t bytes) { connection_bytes_ = bytes; }
 
   bool used_up() const { return committed() > options_.bytes_max; }
+  // For whoever is proven and holds next to nothing, a twentieth later: or a few who fill
+  // everything together would be a reason to refuse everybody else.
+  bool used_up_for(const ClientAccount& client) const {
+    const bool holds_little = client.proven && client.bytes <= options_.client_bytes_max / 64;
+    return committed() > options_.bytes_max + (holds_little ? options_.bytes_max / 20 : 0);
+  }
   // A little earlier: what is asked to go takes a moment to do so.
   bool wants_room() const { return committed() > options_.bytes_max - options_.bytes_max / 16; }
   // Even for what must be served as long as anything is: that has a tenth more.

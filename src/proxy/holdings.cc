@@ -40,7 +40,8 @@ std::optional<Holdings::Holder> Holdings::largest() const {
     const std::size_t of_network = networks[held.network] += held.bytes;
     if (of_network > network.bytes) network = {Kind::network, held.network, of_network};
   }
-  if (clearly_more(client.bytes, clients_.size())) return client;
+  // One more than hold something: who asks for room.
+  if (clearly_more(client.bytes, clients_.size() + 1)) return client;
   if (strangers_ > all_ / part_of_strangers) return Holder{Kind::strangers, 0, strangers_};
   if (clearly_more(network.bytes, networks.size())) return network;
   return std::nullopt;

@@ -31,9 +31,9 @@ class Holdings {
   };
 
   void add(const Owner& owner, std::size_t bytes);
-  // Whoever holds clearly more than an equal share of all; or else the strangers, as long as they
-  // hold more than an eighth; or else a network that holds clearly more than others. Nobody, where
-  // proven clients hold about the same.
+  // Whoever holds clearly more than an equal share of all would be, were it shared with one more;
+  // or else the strangers, as long as they hold more than an eighth; or else a network that holds
+  // clearly more than others. Nobody, where proven clients hold about the same.
   std::optional<Holder> largest() const;
 
  private:

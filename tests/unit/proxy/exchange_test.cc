@@ -1428,6 +1428,7 @@ TEST_F(ExchangeTest, WhoHoldsMostMakesRoomWhenTheWorkersBytesAreUsedUp) {
 // Whoever holds an equal share has done nothing wrong, and leases are never ended.
 TEST_F(ExchangeTest, NobodyMakesRoomWhereAllHoldTheSameAndWhatMustBeServedStays) {
   options_.body_bytes_per_worker = 670 * 1024;  // less than eleven answers
+  options_.body_bytes_per_client = 600 * 1024;
   start(1);
   be_alice();
   client_.take_at_most(0);
@@ -1440,6 +1441,12 @@ TEST_F(ExchangeTest, NobodyMakesRoomWhereAllHoldTheSameAndWhatMustBeServedStays)
     simulation_.settle();
   }
   EXPECT_EQ(ask(pod).head.status, 503);
+  // Who holds nothing is served all the same, as long as a twentieth more is not in use.
+  client_.change_facts().keys.user = 50;
+  Client::Answer& newcomer = ask(pod);
+  running().back()->answer(200, "{}");
+  simulation_.settle();
+  EXPECT_EQ(newcomer.head.status, 200);
   for (const Client::Answer* answer : all) EXPECT_FALSE(answer->reset.has_value());
   // What a cluster falls apart without has a tenth more.
   constexpr std::string_view lease = "/apis/coordination.k8s.io/v1/namespaces/a/leases/b";

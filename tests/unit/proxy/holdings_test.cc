@@ -46,6 +46,16 @@ TEST_F(HoldingsTest, WhereAllHoldAboutTheSameNobodyHoldsMost) {
   EXPECT_FALSE(holdings.largest());
 }
 
+// Who asks for room holds nothing yet.
+TEST_F(HoldingsTest, AFewWhoHoldEverythingMakeRoomForOneMore) {
+  for (std::uint64_t client = 1; client <= 4; ++client) hold(client, client, 1000 + client);
+  const auto most = holdings.largest();
+  ASSERT_TRUE(most);
+  EXPECT_EQ(most->kind, Kind::client);
+  EXPECT_TRUE(most->includes({4, 4, true}));
+  EXPECT_FALSE(most->includes({3, 3, true}));
+}
+
 // Resting connections keep accounts, too, and hold nothing.
 TEST_F(HoldingsTest, WhoHoldsNothingDoesNotMakeOthersHoldMost) {
   for (std::uint64_t client = 1; client < 20; ++client) hold(client, client, 1000 + client);
