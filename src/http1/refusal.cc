@@ -19,6 +19,7 @@ std::string_view to_string(Refusal refusal) {
     case Refusal::field_name: return "field_name";
     case Refusal::field_value: return "field_value";
     case Refusal::framing_name: return "framing_name";
+    case Refusal::connection_option: return "connection_option";
     case Refusal::line_end: return "line_end";
     case Refusal::length: return "length";
     case Refusal::length_repeated: return "length_repeated";
@@ -53,6 +54,8 @@ std::string_view sentence(Refusal refusal) {
     case Refusal::host_differs: return "The request target names another host than the Host field.";
     case Refusal::field_name: return "A field's name is malformed.";
     case Refusal::field_value: return "A field's value holds a control character or a line break.";
+    case Refusal::connection_option:
+      return "A Connection field names a field that says who asks, or what the body is.";
     case Refusal::framing_name:
       return "A field is named almost as those that tell where a request ends.";
     case Refusal::line_end: return "A line does not end in CR LF.";

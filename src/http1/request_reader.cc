@@ -34,6 +34,18 @@ bool is_almost_framing(std::string_view name) {
   return name == "content_length" || name == "transfer_encoding";
 }
 
+// Fields that decide for whom a request is executed, or where it ends. A Connection field takes
+// away what it names (RFC 9110 section 7.6.1), and must not name such: a gateway that impersonates
+// its users would be believed to ask for itself, if one of them could nominate the impersonation
+// away.
+bool must_arrive(std::string_view option) {
+  const std::string name = ascii::lowered(option);
+  return name == "authorization" || name == "host" || name == "content-length" ||
+         name == "content-type" || name == "content-encoding" || name == "cookie" ||
+         name == "sec-websocket-protocol" || name.starts_with("impersonate-") ||
+         name.starts_with("impersonate_");
+}
+
 template <class F>
 bool any_member(std::string_view list, F&& is) {
   for (;;) {
@@ -291,6 +303,8 @@ int RequestReader::take_field() {
     if (!ascii::equal_ignoring_case(value_, "100-continue")) return refuse(Refusal::expectation);
     if (parser_.http_minor == 0) return 0;  // RFC 9110 section 10.1.1
     expects_continue_ = true;
+  } else if (name_ == "connection") {
+    if (any_member(value_, must_arrive)) return refuse(Refusal::connection_option);
   } else if (name_ == "trailer") {
     return 0;  // those that it announces are dropped
   }

@@ -432,6 +432,16 @@ TEST_F(Http1Test, ForgedIdentityFieldsNeverReachABackendInAnySpelling) {
     EXPECT_EQ(by_certificate->get(object_path, nominated).status, 200) << name;
     EXPECT_EQ(by_token->get(object_path, nominated + std::string(token)).status, 200) << name;
   }
+  // Whoever impersonates is not to be made to ask for itself.
+  for (const std::string_view option :
+       {"Impersonate-User", "x, impersonate-group", "Authorization"}) {
+    EXPECT_EQ(
+        connect_http1(&credentials.alice)
+            ->get(object_path, fmt::format("Impersonate-User: bob\r\nConnection: {}\r\n", option))
+            .status,
+        400)
+        << option;
+  }
   EXPECT_EQ(by_certificate
                 ->get(object_path,
                       "X-Forwarded-For: 192.0.2.1\r\nForwarded: for=192.0.2.1\r\nX-Real-Ip: "

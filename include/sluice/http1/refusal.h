@@ -22,6 +22,7 @@ enum class Refusal : std::uint8_t {
   field_name,         // no token, or a blank before the colon
   field_value,        // a control byte, or a fold
   framing_name,       // content_length and such: somebody might read it as content-length
+  connection_option,  // a Connection field names one that is for whom it is meant, see the reader
   line_end,           // a line that does not end in CR LF, or an empty line too much
   length,             // a Content-Length that is no plain number
   length_repeated,    // more than one
