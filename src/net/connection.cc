@@ -17,6 +17,7 @@ namespace {
 Error end_of_stream() { return {ErrorKind::closed, Side::self, Retry::never, "the peer closed"}; }
 
 constexpr int records_at_once = 128;
+constexpr std::size_t held_at_once = 16 * 1024;
 
 constexpr std::array<std::string_view, 7> state_names{
     "idle", "opening", "handshaking", "established", "closing", "terminating", "closed"};
@@ -178,8 +179,15 @@ void Connection::on_receive(Bytes bytes) {
 }
 
 void Connection::hold(Bytes bytes) {
+  held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(held_at_));
+  held_at_ = 0;
   held_.insert(held_.end(), bytes.begin(), bytes.end());
   input_bytes_.set(held_.size());
+}
+
+void Connection::drop_held() {
+  std::vector<std::uint8_t>().swap(held_);
+  held_at_ = 0;
 }
 
 void Connection::give_out(Bytes encrypted) {
@@ -230,9 +238,17 @@ void Connection::resume_receiving() {
 void Connection::read_held() {
   if (!established() || input_ != Input::resuming) return;
   input_ = Input::direct;
-  const std::vector<std::uint8_t> held = std::exchange(held_, {});
-  give_out(held);
-  input_bytes_.set(held_.size());
+  do {
+    // In pieces, the next one when the last is read: what is left is copied when it stops again.
+    const auto begin = held_.begin() + static_cast<std::ptrdiff_t>(held_at_);
+    const std::size_t bytes =
+        engine_->has_input() ? 0 : std::min(held_.size() - held_at_, held_at_once);
+    const std::vector<std::uint8_t> piece(begin, begin + static_cast<std::ptrdiff_t>(bytes));
+    held_at_ += bytes;
+    if (held_at_ == held_.size()) drop_held();
+    input_bytes_.set(held_.size() - held_at_);
+    give_out(piece);
+  } while (established() && input_ == Input::direct && !held_.empty());
   if (established() && input_ == Input::direct) tcp_.receive();
 }
 
@@ -276,7 +292,7 @@ bool Connection::collect(tls::RecordBuffer& records) {
 void Connection::close() {
   if (state() == State::opening) return terminate();  // nothing was said yet
   leave_handshake();
-  std::vector<std::uint8_t>().swap(held_);  // nobody will be given it, and to close may take long
+  drop_held();  // nobody will be given it, and to close may take long
   input_bytes_.set(0);
   tcp_.close();
 }
@@ -317,7 +333,7 @@ std::string Connection::describe() const {
   return "connection " + tcp_.describe(to_string(state())) +
          (client_ ? " client=" + client_->to_string() : "") +
          (receiving_paused() ? " paused" : "") +
-         (held_.empty() ? "" : " held=" + std::to_string(held_.size()));
+         (held_.empty() ? "" : " held=" + std::to_string(held_.size() - held_at_));
 }
 
 }  // namespace sluice::net

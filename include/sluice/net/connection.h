@@ -169,6 +169,7 @@ class Connection final : public ListNode<HandshakeTag>,
 
   void set_phase(Phase phase);
   void hold(Bytes bytes);
+  void drop_held();
   void await_proxy_header();
   void read_proxy_header();
   void name_caller();
@@ -200,7 +201,8 @@ class Connection final : public ListNode<HandshakeTag>,
   std::shared_ptr<const tls::ServerContext> context_;  // until there is an engine
   // Received, not yet given to the engine: a handshake's next flight, or what came during a pause.
   std::vector<std::uint8_t> held_;
-  Tally input_bytes_;  // in it
+  std::size_t held_at_ = 0;  // what lies before it was handed over
+  Tally input_bytes_;        // in it
   Tally above_;
   io::Timer handshake_deadline_;
   Instant handshake_queued_at_{};
