@@ -24,6 +24,7 @@ OperationSlot& OperationTable::begin(Operation& operation, OperationKind kind, i
   entry.kind = kind;
   entry.armed = false;
   entry.cancel_requested = false;
+  entry.round = 0;
   return entry;
 }
 

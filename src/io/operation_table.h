@@ -24,6 +24,7 @@ struct OperationSlot {
   OperationKind kind = OperationKind::none;
   bool armed = false;  // the kernel has it, or will with the next submission
   bool cancel_requested = false;
+  std::uint64_t round = 0;           // of completions, in which it had one last
   Bytes bytes;                       // send
   std::unique_ptr<Address> address;  // connect: stays in place until the kernel has copied it
 };

@@ -40,6 +40,11 @@ std::chrono::nanoseconds read_clock(clockid_t clock) {
   return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
 }
 
+// After a receive has found no buffer.
+constexpr Duration one_at_a_time_for = std::chrono::seconds(1);
+// At the clock.
+constexpr std::size_t completions_between_looks = 4;
+
 bool receives(OperationKind kind) {
   return kind == OperationKind::receive || kind == OperationKind::receive_once;
 }
@@ -81,7 +86,8 @@ struct Ring::State {
                                        SOCK_CLOEXEC | SOCK_NONBLOCK);
         break;
       case OperationKind::receive:
-        if (options.one_shot_receive) {
+        // Where buffers were short each takes one at a time, or a few would have them all.
+        if (options.one_shot_receive || monotonic < short_until) {
           io_uring_prep_recv(entry, operation.descriptor, nullptr, buffers->buffer_bytes(), 0);
         } else {
           io_uring_prep_recv_multishot(entry, operation.descriptor, nullptr, 0, 0);
@@ -289,8 +295,11 @@ struct Ring::State {
   // In the order in which they starved, as many as there are buffers: those that find nothing to
   // receive make room for the next at the following turn.
   void rearm_starved() {
-    std::uint32_t room = buffers->count() - buffers->taken();
+    // Of what was left for this turn each has one at most.
+    const std::size_t in_use = buffers->taken() + pending.size();
+    std::size_t room = buffers->count() - std::min<std::size_t>(buffers->count(), in_use);
     longest_starved = {};
+    if (!starved.empty()) short_until = monotonic + one_at_a_time_for;
     while (room > 0 && !starved.empty()) {
       const auto [id, since] = starved.front();
       starved.pop_front();
@@ -321,6 +330,44 @@ struct Ring::State {
         std::chrono::sys_time<std::chrono::nanoseconds>(read_clock(CLOCK_REALTIME_COARSE)));
   }
 
+  // In rounds, in which each receive is served once: what brings little does not wait for what
+  // brings much. The first is for all, whatever it takes; the time of the others is bounded.
+  void run_all() {
+    running.swap(pending);
+    for (bool first = true; !running.empty(); first = false) {
+      ++round;
+      for (std::size_t i = 0; i < running.size(); ++i) {
+        if (!first && i % completions_between_looks == 0 &&
+            monotonic_now() - monotonic > options.completion_time_per_turn) {
+          return leave_for_next_turn(i);
+        }
+        if (was_served(running[i])) {
+          put_off.push_back(running[i]);
+        } else {
+          run(running[i]);
+        }
+      }
+      running.clear();
+      running.swap(put_off);
+    }
+  }
+
+  bool was_served(const Gathered& gathered) {
+    if (gathered.id.kind != OperationKind::receive) return false;
+    OperationSlot* slot = table.find(gathered.id);
+    return slot != nullptr && std::exchange(slot->round, round) == round;
+  }
+
+  // Each operation's completions keep their order: what this round has put off came before what it
+  // did not get to, and both before what callbacks have added.
+  void leave_for_next_turn(std::size_t at) {
+    put_off.insert(put_off.end(), running.begin() + static_cast<std::ptrdiff_t>(at), running.end());
+    put_off.insert(put_off.end(), pending.begin(), pending.end());
+    pending.swap(put_off);
+    put_off.clear();
+    running.clear();
+  }
+
   void turn(std::optional<Instant> deadline) {
     DCHECK(owner == std::this_thread::get_id());
     CHECK(!in_turn);
@@ -331,9 +378,7 @@ struct Ring::State {
     enter(deadline);
     gather();
     read_clocks();
-    running.swap(pending);
-    for (const Gathered& gathered : running) run(gathered);
-    running.clear();
+    run_all();
     in_turn = false;
   }
 
@@ -345,6 +390,9 @@ struct Ring::State {
   OperationTable table;
   std::vector<Gathered> pending;  // gathered, to be run at the next turn
   std::vector<Gathered> running;
+  std::vector<Gathered> put_off;  // to the next round
+  std::uint64_t round = 0;
+  Instant short_until{};  // of buffers
   struct Starved {
     UserData id;
     Instant since{};

@@ -4,7 +4,9 @@
 //
 // Thread: created, used and destroyed on one thread; nothing here is shared.
 // A turn: submit and wait -> gather all completions -> run their callbacks. Callbacks may submit
-// and cancel; they never run recursively.
+// and cancel; they never run recursively. Each receive is served before any is served a second
+// time, and what one brings beyond that is bounded by time: the rest comes first in the next turn,
+// which does not sleep.
 #pragma once
 
 #include <chrono>
@@ -25,6 +27,8 @@ struct RingOptions {
   std::uint32_t completion_entries = 4096;  // several times the submission queue
   std::uint32_t receive_buffers = 256;      // power of two; provided to the kernel
   std::uint32_t receive_buffer_bytes = 16 * 1024;
+  // For completions, once each receive has had one.
+  Duration completion_time_per_turn = std::chrono::milliseconds(1);
   // One receive operation for each piece of data instead of one for the whole connection: for
   // kernels that can lose the end of a stream on multishot receive (CVE-2026-23473).
   bool one_shot_receive = false;
@@ -87,7 +91,7 @@ class Ring {
   void submit();
 
   // One turn. Waits until a completion or `deadline` (none: for ever; one in the past: only looks).
-  // Runs the callbacks of all completions gathered.
+  // Runs the callbacks of the completions gathered.
   void turn(std::optional<Instant> deadline);
 
   // The monotonic time, read when the last turn began to run callbacks.

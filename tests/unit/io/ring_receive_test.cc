@@ -64,6 +64,53 @@ TEST_P(RingReceiveTest, TakesOnePieceWhenAskedForOne) {
   EXPECT_EQ(end.last_result(), 0);
 }
 
+TEST_P(RingReceiveTest, WhatBringsLittleDoesNotWaitForWhatBringsMuch) {
+  const auto ring = make({.receive_buffers = 64,
+                          .receive_buffer_bytes = 64,
+                          .completion_time_per_turn = Duration::zero()});
+  auto [much, far_much] = local_pair();
+  auto [little, far_little] = local_pair();
+  Random random(7);
+  const std::string text = random_text(random, 4000);
+  far_much.write(text);
+  far_little.write("little");
+  Recorder of_much(*ring);
+  Recorder of_little(*ring);
+  ring->receive(of_much.operation, much.get());
+  ring->receive(of_little.operation, little.get());
+  // Each turn has time for one piece of each.
+  std::size_t turns = 0;
+  ASSERT_TRUE(turn_until(*ring, [&] {
+    EXPECT_LE(of_much.data.size(), 64 * turns);
+    ++turns;
+    return !of_little.data.empty();
+  }));
+  EXPECT_LE(turns, 3U);
+  ASSERT_TRUE(turn_until(*ring, [&] { return of_much.data.size() == text.size(); }));
+  EXPECT_EQ(of_much.data, text);
+  EXPECT_EQ(of_little.data, "little");
+}
+
+TEST_P(RingReceiveTest, ACancelComesBehindWhatWasPutOff) {
+  const auto ring = make({.receive_buffers = 64,
+                          .receive_buffer_bytes = 64,
+                          .completion_time_per_turn = Duration::zero()});
+  auto [near, far] = local_pair();
+  Random random(8);
+  const std::string text = random_text(random, 2000);
+  far.write(text);
+  Recorder receive(*ring);
+  receive.then = [&](const Completion&) { ring->cancel(receive.operation); };
+  ring->receive(receive.operation, near.get());
+  ASSERT_TRUE(turn_until(*ring, [&] { return receive.ended(); }));
+  EXPECT_EQ(receive.data, text.substr(0, receive.data.size()));
+  Recorder rest(*ring);
+  ring->receive(rest.operation, near.get());
+  ASSERT_TRUE(
+      turn_until(*ring, [&] { return receive.data.size() + rest.data.size() == text.size(); }));
+  EXPECT_EQ(receive.data + rest.data, text);
+}
+
 TEST_P(RingReceiveTest, DeliversAllBytesInOrderAndThenTheEndOnce) {
   const auto ring = make();
   auto [near, far] = local_pair();
