@@ -89,11 +89,20 @@ void BackendConnection::look_at_places() {
   owner_.places_changed(std::exchange(places_, now), now);
 }
 
+ConnectionOwner::Use ConnectionOwner::use_of(Stay stay) {
+  switch (stay) {
+    case Stay::brief: return Use::brief;
+    case Stay::lengthy: return Use::lengthy;
+    case Stay::lasting: return Use::lasting;
+  }
+  return Use::brief;
+}
+
 // One whose places are all held by what was cancelled is no spare one.
 ConnectionOwner::Use BackendConnection::count_as(std::size_t free_places) const {
   if (state_ != State::ready) return Use::none;
   if (stream_count_ == 0 && free_places > 0) return Use::nothing_yet;
-  return stay_ == Stay::brief ? Use::brief : Use::lasting;
+  return ConnectionOwner::use_of(stay_);
 }
 
 std::size_t BackendConnection::count_free_places() {

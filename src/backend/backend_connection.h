@@ -48,7 +48,9 @@ class ConnectionOwner {
   virtual ~ConnectionOwner() = default;
   virtual void state_changed(Connected from, Connected to) = 0;
   // What a connection that is ready is used for, and how many streams it can take.
-  enum class Use : std::uint8_t { none, nothing_yet, brief, lasting };
+  enum class Use : std::uint8_t { none, nothing_yet, brief, lengthy, lasting };
+  static constexpr std::size_t uses = 5;
+  static Use use_of(Stay stay);
   struct Places {
     Use use = Use::none;
     std::size_t free = 0;

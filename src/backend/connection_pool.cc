@@ -28,8 +28,6 @@ std::string_view to_string(PoolKind kind) {
 
 namespace {
 
-constexpr std::array both = {Stay::brief, Stay::lasting};
-
 // How often clients that hold most are asked to make room for who waits.
 constexpr Duration room_interval = std::chrono::milliseconds(500);
 constexpr std::size_t draining_asked_at_once = 4;
@@ -60,7 +58,10 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   void check(std::function<bool()> confirmed);
   void terminate();
 
-  bool full(Stay stay) const { return !places_.may_connect() && places_.free(stay) == 0; }
+  bool full(Stay stay) const {
+    const Stay as = places_.treated_as(stay);
+    return places_.is_short(as) && places_.free(as) == 0;
+  }
   bool unreachable() const { return failures_ > 0 && places_.count(Connected::ready) == 0; }
   const ConnectionParts& parts() const { return parts_; }
   const Connections& connections() const { return connections_; }
@@ -117,7 +118,7 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   Connections connections_;
   PoolPlaces places_{connections_, options_, parts_.kind};
   // Each Stay: nothing is kept for what nobody asks for.
-  std::array<bool, 2> asked_for_{true, false};
+  std::array<bool, stays> asked_for_{true};
   WaitingRoom waiting_;
   std::uint32_t failures_ = 0;  // connects that failed in a row
   Instant next_connect_{};
@@ -129,27 +130,27 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
 };
 
 void ConnectionPool::State::open(BackendStream& stream, const OpenRequest& request) {
+  const Stay stay = places_.treated_as(request.stay);
   stream.wait(*this, {.has_body = request.has_body,
                       .ends_connection = request.ends_connection,
-                      .stay = request.stay,
+                      .stay = stay,
                       .standing = request.standing,
                       .client = request.client,
                       .connection = request.connection,
                       .slot = {},
                       .waiting_since = now()});
-  asked_for_[static_cast<std::size_t>(request.stay)] = true;
+  asked_for_[static_cast<std::size_t>(stay)] = true;
   const bool behind = !places_.may_take(stream);
   BackendConnection* connection = nullptr;
-  if (!behind && !waiting_.anybody(request.stay, false)) {
-    connection = places_.find(request.stay);
+  if (!behind && !waiting_.anybody(stay, false)) {
+    connection = places_.find(stay);
   }
   if (connection == nullptr || !connection->open(stream)) {
     waiting_.add(stream, behind);
     if (!waiting_timer_.armed()) {
       reactor().timers().set(waiting_timer_, now(), options_.wait_timeout);
     }
-    if (!behind && places_.is_short(request.stay) && !room_timer_.armed())
-      await_room(room_interval);
+    if (!behind && places_.is_short(stay) && !room_timer_.armed()) await_room(room_interval);
   }
   provide_places();
 }
@@ -159,7 +160,7 @@ void ConnectionPool::State::await_room(Duration interval) {
 }
 
 void ConnectionPool::State::make_room() {
-  for (const Stay stay : both) make_room_for(stay);
+  for (const Stay stay : all_stays) make_room_for(stay);
 }
 
 // Somebody with few waits, and nothing comes free by itself: streams of the client that holds most
@@ -194,7 +195,7 @@ void ConnectionPool::State::provide_places() {
   if (terminating_) return;
   const std::size_t connecting = places_.count(Connected::connecting);
   std::size_t wanted = 0;
-  for (const Stay stay : both) {
+  for (const Stay stay : all_stays) {
     if (asked_for_[static_cast<std::size_t>(stay)]) {
       wanted += places_.wanted(stay, waiting_.count(stay));
     }
@@ -244,7 +245,7 @@ void ConnectionPool::State::check(std::function<bool()> confirmed) {
 }
 
 void ConnectionPool::State::serve_waiting() {
-  for (const Stay stay : both) {
+  for (const Stay stay : all_stays) {
     serve_waiting(stay, false);
     serve_waiting(stay, true);
   }

@@ -9,11 +9,19 @@
 namespace sluice::backend {
 namespace {
 
-// Of the connections that may be opened, what stays may fill so many: the rest is for who comes and
-// goes.
-std::size_t lasting_max(std::size_t connections_max) {
-  return std::max<std::size_t>(1, connections_max * 3 / 4);
+// Of the connections that may be opened, what stays may fill so many, and lists so many: the rest
+// is for who comes and goes.
+std::size_t used_max(Stay stay, std::size_t connections_max) {
+  switch (stay) {
+    case Stay::brief: return connections_max;
+    case Stay::lengthy: return std::max<std::size_t>(1, connections_max / 8);
+    case Stay::lasting: return std::max<std::size_t>(1, connections_max * 3 / 4);
+  }
+  return connections_max;
 }
+
+// Below it there are none to spare for lists alone.
+constexpr std::size_t connections_for_lists = 8;
 
 }  // namespace
 
@@ -88,10 +96,14 @@ std::size_t PoolPlaces::wanted(Stay stay, std::size_t waiting) const {
 
 // --- Places ------------------------------------------------------------------------------------
 
+Stay PoolPlaces::treated_as(Stay stay) const {
+  const bool few = options_.connections_max < connections_for_lists;
+  return stay == Stay::lengthy && few ? Stay::brief : stay;
+}
+
 // A connection that is used for nothing yet.
 bool PoolPlaces::may_use_another(Stay stay) const {
-  return stay == Stay::brief ||
-         used_for(Use::lasting).connections < lasting_max(options_.connections_max);
+  return used_for(use_of(stay)).connections < used_max(stay, options_.connections_max);
 }
 
 // Rather beside the others than nowhere.
@@ -103,7 +115,9 @@ std::size_t PoolPlaces::free(Stay stay) const {
   std::size_t free = used_for(use_of(stay)).free;
   if (may_use_another(stay)) free += used_for(Use::nothing_yet).free;
   if (may_use_any(stay)) {
-    free += used_for(use_of(stay == Stay::brief ? Stay::lasting : Stay::brief)).free;
+    for (const Stay other : all_stays) {
+      if (other != stay) free += used_for(use_of(other)).free;
+    }
   }
   return free;
 }

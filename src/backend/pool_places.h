@@ -44,6 +44,8 @@ class PoolPlaces {
   std::size_t wanted(Stay stay, std::size_t waiting) const;
   std::size_t unused() const { return used_for(Use::nothing_yet).connections; }
 
+  // What it counts as where few connections are allowed.
+  Stay treated_as(Stay stay) const;
   std::size_t free(Stay stay) const;
   // Nothing more can be opened for it.
   bool is_short(Stay stay) const { return !may_connect() || !may_use_another(stay); }
@@ -62,7 +64,7 @@ class PoolPlaces {
     std::size_t free = 0;
   };
 
-  static Use use_of(Stay stay) { return stay == Stay::brief ? Use::brief : Use::lasting; }
+  static Use use_of(Stay stay) { return ConnectionOwner::use_of(stay); }
   Used& used_for(Use use) { return used_[static_cast<std::size_t>(use)]; }
   const Used& used_for(Use use) const { return used_[static_cast<std::size_t>(use)]; }
   std::optional<PlaceShares>& shares_of(Stay stay) {
@@ -77,10 +79,11 @@ class PoolPlaces {
   const Connections& connections_;
   const PoolOptions& options_;
   const PoolKind kind_;
-  std::array<std::size_t, 4> in_state_{};       // how many connections
-  std::array<Used, 4> used_{};                  // by Use
-  std::array<BackendConnection*, 2> recent_{};  // for each Stay, where a place was found last
-  std::array<std::optional<PlaceShares>, 2> shares_;
+  std::array<std::size_t, 4> in_state_{};           // how many connections
+  std::array<Used, ConnectionOwner::uses> used_{};  // by Use
+  // For each Stay, where a place was found last.
+  std::array<BackendConnection*, stays> recent_{};
+  std::array<std::optional<PlaceShares>, stays> shares_;
 };
 
 }  // namespace sluice::backend

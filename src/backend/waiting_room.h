@@ -53,8 +53,9 @@ class WaitingRoom {
   std::size_t& count_of(BackendStream& stream);
 
   List<BackendStream, WaitingTag> arrivals_;
-  std::array<std::size_t, 2> count_{};  // those that have left, and are not removed yet, included
-  std::array<std::array<Turns, 2>, 2> turns_;
+  std::array<std::size_t, stays>
+      count_{};  // those that have left, and are not removed yet, included
+  std::array<std::array<Turns, 2>, stays> turns_;  // of each Stay, and of those that are behind
 };
 
 }  // namespace sluice::backend

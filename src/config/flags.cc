@@ -204,7 +204,8 @@ const std::vector<Group>& table() {
             &Config::backend_connections_max,
             "Connections for each worker, backend and kind of credential, without those that "
             "drain. "
-            "Three quarters at most are for watches, logs and what else stays.",
+            "Three quarters at most are for watches, logs and what else stays, an eighth for "
+            "lists.",
             {1, 65536}},
            {"backend-draining-connections-max",
             "N",

@@ -20,6 +20,7 @@ balance::RequestClass balance_class(kubernetes::RequestClass request_class) {
 }  // namespace
 
 backend::Stay stay_of(kubernetes::RequestClass request_class) {
+  if (request_class == kubernetes::RequestClass::list) return backend::Stay::lengthy;
   return kubernetes::has_deadline(request_class) ? backend::Stay::brief : backend::Stay::lasting;
 }
 

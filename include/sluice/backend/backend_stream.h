@@ -7,6 +7,7 @@
 // with exactly one on_stream_ended, unless cancel() or the destructor came first.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "sluice/balance/fair_queue.h"
@@ -38,9 +39,12 @@ struct StreamEnd {
 
 std::string_view to_string(StreamEnd::Cause cause);
 
-// How long a request stays where it is, by its class: what asks for no end (watches, logs,
+// How long a request stays where it is, by its class. What asks for a list may bring megabytes, for
+// which whatever comes behind it on its connection waits; what asks for no end (watches, logs,
 // upgrades) stays.
-enum class Stay : std::uint8_t { brief, lasting };
+enum class Stay : std::uint8_t { brief, lengthy, lasting };
+constexpr std::array all_stays = {Stay::brief, Stay::lengthy, Stay::lasting};
+constexpr std::size_t stays = all_stays.size();
 
 // What a request brings along. Those that wait for a place wait apart, each kind with a rate of its
 // own: strangers can be many, and an unproven token is mostly an honest client's new one.

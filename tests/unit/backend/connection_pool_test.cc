@@ -515,6 +515,33 @@ TEST_F(ConnectionPoolTest, WhatStaysAndWhatIsSoonOverShareNoConnection) {
   EXPECT_EQ(pool_->ready_connections(), 2U);
 }
 
+TEST_F(ConnectionPoolTest, WhatIsSoonOverHasAConnectionHoweverMuchListsAndWhatStaysFill) {
+  options_.connections_max = 8;
+  options_.streams_per_connection_max = 5;
+  start();
+  for (std::uint64_t i = 0; i < 100; ++i) {
+    opened({.stay = Stay::lasting, .client = i});
+    opened({.stay = Stay::lengthy, .client = i});
+  }
+  EXPECT_EQ(pool_->open_streams(), 30U + 5U);
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(opened().open());
+}
+
+// What comes behind a list on its connection waits for all of its bytes.
+TEST_F(ConnectionPoolTest, ListsHaveConnectionsOfTheirOwnAndAnEighthOfThemAtMost) {
+  options_.connections_max = 16;
+  options_.streams_per_connection_max = 5;
+  start();
+  opened();
+  for (std::uint64_t i = 0; i < 40; ++i) opened({.stay = Stay::lengthy, .client = i});
+  EXPECT_EQ(pool_->open_streams(), 1U + 10U);
+  EXPECT_TRUE(pool_->full(Stay::lengthy));
+  EXPECT_THAT(backend_->connection(0).requests(), SizeIs(1));
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(opened().open());
+  EXPECT_THAT(backend_->connection(0).requests(), SizeIs(4));
+  EXPECT_TRUE(opened({.stay = Stay::lasting}).open());
+}
+
 TEST_F(ConnectionPoolTest, AnUnusedConnectionIsForWhoeverComesFirst) {
   start();
   pool_->warm_up();
@@ -533,6 +560,7 @@ TEST_F(ConnectionPoolTest, WhereOneConnectionIsAllowedAllShareIt) {
   start();
   EXPECT_TRUE(opened().open());
   EXPECT_TRUE(opened({.stay = Stay::lasting}).open());
+  EXPECT_TRUE(opened({.stay = Stay::lengthy}).open());
   EXPECT_TRUE(opened().open());
   EXPECT_EQ(backend_->accepted(), 1U);
 }
