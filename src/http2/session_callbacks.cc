@@ -13,6 +13,9 @@ namespace sluice::http2 {
 
 namespace {
 
+// What is done for a request beside decoding it, as bytes that are decoded in the time.
+constexpr std::size_t head_cost = 2048;
+
 // Set by our patch of the codec, which then gives a placeholder: name or value was longer than
 // 256 KB on the wire (subprojects/packagefiles/nghttp2).
 constexpr std::uint8_t nv_flag_too_long = 0x80;
@@ -91,6 +94,7 @@ int Session::State::on_begin_headers(nghttp2_session* codec, const nghttp2_frame
   }
   s.building = stream;
   ++s.heads_begun;
+  s.decoded_bytes += head_cost;
   if (stream->receiving != Part::head) {
     s.builder.begin(HeadBuilder::Kind::trailers);
   } else {

@@ -144,4 +144,12 @@ bool is_anonymous(const Identity& identity) {
              identity.groups.end();
 }
 
+bool is_component(const Identity& identity) {
+  return identity.user == "system:kube-controller-manager" ||
+         identity.user == "system:kube-scheduler" ||
+         std::ranges::any_of(identity.groups, [](const std::string& group) {
+           return group == "system:nodes" || group == "system:masters";
+         });
+}
+
 }  // namespace sluice::kubernetes

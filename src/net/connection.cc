@@ -16,7 +16,7 @@ namespace {
 
 Error end_of_stream() { return {ErrorKind::closed, Side::self, Retry::never, "the peer closed"}; }
 
-constexpr int records_at_once = 128;
+constexpr int records_at_once = 64;
 constexpr std::size_t held_at_once = 16 * 1024;
 
 constexpr std::array<std::string_view, 7> state_names{
@@ -94,7 +94,7 @@ void Connection::queue_handshake() {
 void Connection::leave_handshake() {
   handshake_deadline_.cancel();
   static_cast<ListNode<HandshakeTag>&>(*this).unlink();
-  transport_.handshakes_.remove(*this);
+  leave_fair_queue();
 }
 
 Result<void> Connection::begin_engine() {
@@ -174,8 +174,30 @@ void Connection::on_receive(Bytes bytes) {
     case Phase::without_tls:
     case Phase::refused: CHECK(false);
   }
+  if (input_ == Input::direct && is_put_off()) {
+    pause_receiving();
+    hold(bytes);
+    return resume_receiving();
+  }
   if (input_ != Input::direct) return hold(bytes);
-  give_out(bytes);
+  weigh([&] { give_out(bytes); });
+}
+
+// Only while work waits, and only what clients send.
+bool Connection::is_put_off() {
+  if (!select_ || never_put_off_) return false;
+  const io::TurnLoad& load = transport_.reactor().load();
+  transport_.meter_.look(load.windows(), load.wait());
+  return transport_.meter_.much(work_);
+}
+
+template <class Work>
+void Connection::weigh(Work&& work) {
+  if (!select_ || !transport_.meter_.weighs()) return work();
+  const io::Ring& ring = transport_.reactor().ring();
+  const Instant begin = ring.clock();
+  work();
+  transport_.meter_.add(work_, ring.clock() - begin);
 }
 
 void Connection::hold(Bytes bytes) {
@@ -228,15 +250,36 @@ void Connection::resume_receiving() {
     input_ = Input::direct;
     return tcp_.receive();
   }
-  input_ = Input::resuming;
-  if (static_cast<ListNode<ResumeTag>&>(*this).linked()) return;
-  transport_.to_resume_.push_back(*this);
-  transport_.reactor().at_turn_end(transport_.resume_, io::Reactor::Phase::resume);
+  input_ = Input::waiting;
+  wait_for_turn();
+}
+
+void Connection::ask_for_turn() {
+  if (!established()) return;
+  turn_asked_for_ = true;
+  wait_for_turn();
+}
+
+void Connection::wait_for_turn() {
+  if (in_fair_queue() || static_cast<ListNode<InputTag>&>(*this).linked()) return;
+  if (select_) {
+    transport_.input_.push(*this, turns_);
+  } else {
+    transport_.own_input_.push_back(*this);
+  }
+  transport_.reactor().at_turn_end(transport_.input_turns_, io::Reactor::Phase::resume);
 }
 
 // At the end of a turn, because whoever resumes may be in the middle of something.
+void Connection::take_turn() {
+  if (!established()) return;
+  weigh([this] {
+    if (std::exchange(turn_asked_for_, false)) handler_.on_turn();
+    if (established() && input_ == Input::waiting) read_held();
+  });
+}
+
 void Connection::read_held() {
-  if (!established() || input_ != Input::resuming) return;
   input_ = Input::direct;
   do {
     // In pieces, the next one when the last is read: what is left is copied when it stops again.

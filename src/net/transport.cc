@@ -38,7 +38,7 @@ Transport::Transport(io::Reactor& reactor, const TransportOptions& options)
       send_buffers_(options.send_buffer_bytes, 64),
       flush_(io::TurnEnd::bind<&Transport::flush>(this)),
       handshake_(io::TurnEnd::bind<&Transport::handshake>(this)),
-      resume_(io::TurnEnd::bind<&Transport::resume>(this)),
+      input_turns_(io::TurnEnd::bind<&Transport::read_input>(this)),
       reap_(io::TurnEnd::bind<&Transport::reap>(this)) {
   CHECK_GE(options.send_buffer_bytes, 2 * tls::encrypted_record_bytes_max);
 }
@@ -87,12 +87,23 @@ bool Transport::may_wait(const balance::FairShare& share) const {
   return handshakes_.waiting(share.client, share.lane) < std::max(part, 1UZ);
 }
 
-void Transport::resume() {
-  List<Connection, ResumeTag> resumed;
-  resumed.splice_back(to_resume_);
-  while (Connection* connection = resumed.pop_front()) {
+// What one may do at once is bounded by itself, how many there are is not.
+void Transport::read_input() {
+  List<Connection, InputTag> own;
+  own.splice_back(own_input_);
+  while (Connection* connection = own.pop_front()) {
     reactor_.working_on(connection->tcp_.descriptor());
-    connection->read_held();
+    connection->take_turn();
+  }
+  const io::Ring& ring = reactor_.ring();
+  const Instant begin = ring.clock();
+  while (auto* connection = static_cast<Connection*>(input_.pop())) {
+    reactor_.working_on(connection->tcp_.descriptor());
+    connection->take_turn();
+    if (ring.clock() - begin >= options_.input_time_per_turn) break;
+  }
+  if (!own_input_.empty() || !input_.empty()) {
+    reactor_.at_turn_end(input_turns_, io::Reactor::Phase::resume);
   }
 }
 

@@ -93,15 +93,7 @@ bool is_probe(const RequestPlan& plan) {
 }
 
 bool is_component(const ClientFacts& client) {
-  if (!client.identity) return false;
-  const kubernetes::Identity& identity = *client.identity;
-  if (identity.user == "system:kube-controller-manager" ||
-      identity.user == "system:kube-scheduler") {
-    return true;
-  }
-  return std::ranges::any_of(identity.groups, [](const std::string& group) {
-    return group == "system:nodes" || group == "system:masters";
-  });
+  return client.identity && kubernetes::is_component(*client.identity);
 }
 
 bool is_never_shed(const RequestPlan& plan, const ClientFacts& client) {

@@ -57,7 +57,7 @@ std::expected<void, Refusal> plan_identity(RequestPlan& plan, http::RequestHead&
 // A balancer's or a service manager's question whether the API server lives.
 bool is_probe(const RequestPlan& plan);
 
-// A node, a master, the controller manager or the scheduler, by its certificate.
+// By its certificate; see kubernetes::is_component.
 bool is_component(const ClientFacts& client);
 
 // What must be served as long as anything is, because a cluster falls apart without it: leases,

@@ -41,8 +41,7 @@ ClientConnection::ClientConnection(net::Transport& transport, proxy::Proxy& prox
       metrics_(metrics),
       on_closed_(std::move(on_closed)),
       timer_(io::Timer::bind<&ClientConnection::deadline_passed>(this)),
-      last_word_(io::Timer::bind<&ClientConnection::say_last_word>(this)),
-      input_due_(io::TurnEnd::bind<&ClientConnection::go_on>(this)) {}
+      last_word_(io::Timer::bind<&ClientConnection::say_last_word>(this)) {}
 
 ClientConnection::~ClientConnection() { CHECK(state_ == State::closed); }
 
@@ -63,8 +62,8 @@ void ClientConnection::on_caller_known() {
   auto share = shares_.of_address(facts_, now());
   if (!share) return connection_.terminate();
   address_share_ = std::move(*share);
-  const auto lane = facts_.exempt || address_share_.known(now()) ? net::HandshakeLane::known
-                                                                 : net::HandshakeLane::strangers;
+  const auto lane = facts_.exempt || address_share_.known(now()) ? net::TurnLane::known
+                                                                 : net::TurnLane::strangers;
   connection_.take_turns_of(
       {.client = facts_.keys.network, .lane = static_cast<std::size_t>(lane)});
   idle_since_ = now();
@@ -125,7 +124,11 @@ void ClientConnection::on_established() {
   CHECK(protocol_ == nullptr);
   if (address_share_) address_share_.charge(balance::Charge::handshake, now());
   establish_identity();
-  if (facts_.identity) facts_.keys.user = proxy_.user_key(facts_.address, facts_.identity->user);
+  if (facts_.identity) {
+    facts_.keys.user = proxy_.user_key(facts_.address, facts_.identity->user);
+    if (kubernetes::is_component(*facts_.identity)) connection_.never_put_off();
+  }
+  if (facts_.exempt) connection_.never_put_off();
   begin_protocol();
   set_state(State::serving);
   idle_since_ = now();
@@ -198,14 +201,11 @@ void ClientConnection::on_receive(Bytes plain) {
   close_if_unused();
 }
 
-// Outside of whatever made it possible, before this turn's flush or the next one's.
-void ClientConnection::input_due() {
-  connection_.transport().reactor().at_turn_end(input_due_, io::Reactor::Phase::resume);
-}
+void ClientConnection::input_due() { connection_.ask_for_turn(); }
 
-void ClientConnection::go_on() {
+void ClientConnection::on_turn() {
   CHECK(protocol_ != nullptr);
-  if (!connection_.established() || !given_up_.empty()) return;
+  if (!given_up_.empty()) return;
   on_receive({});
   if (given_up_.empty() && protocol_->wants_input()) connection_.resume_receiving();
 }
@@ -258,7 +258,6 @@ std::size_t ClientConnection::on_collect(MutableBytes batch) {
 void ClientConnection::stop_timers() {
   timer_.cancel();
   last_word_.cancel();
-  input_due_.unlink();
 }
 
 EndReason ClientConnection::end_reason(const Error& error) const {

@@ -54,6 +54,7 @@ class ClientConnection final : public net::ConnectionHandler,
   // net::ConnectionHandler
   void on_established() override;
   void on_receive(Bytes plain) override;
+  void on_turn() override;
   std::size_t on_collect(MutableBytes batch) override;
   void on_end(const Error& error) override;
   void on_closed() override;
@@ -96,7 +97,6 @@ class ClientConnection final : public net::ConnectionHandler,
   void begin_protocol();
   void begin_leaving();
   void say_last_word();
-  void go_on();
   void close_in_order();
   void conclude(std::string_view refusal);
   void end(std::string_view refusal);
@@ -129,7 +129,6 @@ class ClientConnection final : public net::ConnectionHandler,
   std::string_view limit_;             // which
   io::Timer timer_;
   io::Timer last_word_;
-  io::TurnEnd input_due_;
 };
 
 }  // namespace sluice::server

@@ -113,10 +113,11 @@ class FairWaiter : public ListNode<FairWaiterTag> {
   FairWaiter() = default;
   FairWaiter(const FairWaiter&) = delete;
   FairWaiter& operator=(const FairWaiter&) = delete;
-  ~FairWaiter() {
+  ~FairWaiter() { leave_fair_queue(); }
+  bool in_fair_queue() const { return queue_ != nullptr; }
+  void leave_fair_queue() {
     if (queue_ != nullptr) queue_->remove(*this);
   }
-  bool in_fair_queue() const { return queue_ != nullptr; }
 
  private:
   friend class FairQueue;

@@ -71,4 +71,7 @@ std::expected<Identity, NoIdentity> identity_of_certificate(Bytes der, Sha256Dig
 // system:unauthenticated.
 bool is_anonymous(const Identity& identity);
 
+// A node, a master, the controller manager or the scheduler: what keeps a cluster alive.
+bool is_component(const Identity& identity);
+
 }  // namespace sluice::kubernetes

@@ -42,6 +42,8 @@ class ConnectionHandler {
   virtual void on_established() = 0;
   // Plain bytes; the view is valid during the call.
   virtual void on_receive(Bytes plain) = 0;
+  // What ask_for_turn() asked for, at the end of a turn.
+  virtual void on_turn() {}
   // End of turn: write plain bytes to be sent into `batch` (one TLS record); 0 when there are none.
   virtual std::size_t on_collect(MutableBytes batch) = 0;
   // The peer's end of stream, a reset, a failed handshake, a deadline. At the end of the turn, at
@@ -59,7 +61,7 @@ using ContextSelector =
 
 class Connection final : public ListNode<HandshakeTag>,
                          public balance::FairWaiter,
-                         public ListNode<ResumeTag>,
+                         public ListNode<InputTag>,
                          private TcpHandler {
  public:
   // The TCP connection's state and how far TLS has got, in one.
@@ -79,7 +81,8 @@ class Connection final : public ListNode<HandshakeTag>,
   // PROXY header (proxy_protocol.h), and is believed; from anybody else it is no TLS.
   void accept(int descriptor, const ContextSelector& select,
               std::span<const io::Network> balancers = {});
-  // In whose turns its handshake is served; from the next piece on.
+  // In whose turns its handshake is served, from the next piece on, and input that was left for
+  // later.
   void take_turns_of(const balance::FairShare& share) { turns_ = share; }
   // Opens a descriptor and connects. An immediate failure is reported by on_end at turn's end.
   void connect(const io::Address& address, std::shared_ptr<const tls::ClientContext> context,
@@ -92,6 +95,12 @@ class Connection final : public ListNode<HandshakeTag>,
   void pause_receiving();
   void resume_receiving();
   bool receiving_paused() const { return established() && input_ == Input::paused; }
+  // Its input never takes turns for the reason that it causes more work than that of others.
+  void never_put_off() { never_put_off_ = true; }
+  // For work that is too much to be done at once: on_turn() comes when it is this connection's turn
+  // among all that have left something for later, also while receiving is paused; established
+  // connections only.
+  void ask_for_turn();
   // What the peer makes it hold: received, and kept because of a pause or until its handshake's
   // turn; given to be sent, and not taken; and what its owner holds for the peer, as far as it says
   // so.
@@ -156,9 +165,9 @@ class Connection final : public ListNode<HandshakeTag>,
   }};
   // Where input goes once the handshake is done.
   enum class Input : std::uint8_t {
-    direct,    // to the engine, and from there to the handler
-    paused,    // kept
-    resuming,  // kept, and handed over at the end of this turn
+    direct,   // to the engine, and from there to the handler
+    paused,   // kept
+    waiting,  // kept, and handed over when it is its turn
   };
 
   void on_connected() override;
@@ -175,7 +184,7 @@ class Connection final : public ListNode<HandshakeTag>,
   void name_caller();
   void read_hello();
   bool is_strangers() const {
-    return select_ && turns_.lane == static_cast<std::size_t>(HandshakeLane::strangers);
+    return select_ && turns_.lane == static_cast<std::size_t>(TurnLane::strangers);
   }
   void queue_handshake();
   Result<void> begin_engine();
@@ -185,6 +194,11 @@ class Connection final : public ListNode<HandshakeTag>,
   void deadline_passed();
   void give_out(Bytes encrypted);
   void read_plain();
+  bool is_put_off();
+  template <class Work>
+  void weigh(Work&& work);
+  void wait_for_turn();
+  void take_turn();
   void read_held();
   bool collect(tls::RecordBuffer& records);
   void count_failed_handshake();
@@ -202,7 +216,10 @@ class Connection final : public ListNode<HandshakeTag>,
   // Received, not yet given to the engine: a handshake's next flight, or what came during a pause.
   std::vector<std::uint8_t> held_;
   std::size_t held_at_ = 0;  // what lies before it was handed over
-  Tally input_bytes_;        // in it
+  bool turn_asked_for_ = false;
+  bool never_put_off_ = false;
+  WorkMeter::Work work_;  // that its input has caused
+  Tally input_bytes_;     // in it
   Tally above_;
   io::Timer handshake_deadline_;
   Instant handshake_queued_at_{};

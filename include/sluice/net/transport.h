@@ -18,6 +18,7 @@
 #include "sluice/base/bytes.h"
 #include "sluice/base/list.h"
 #include "sluice/io/reactor.h"
+#include "sluice/net/work_meter.h"
 
 namespace sluice::net {
 
@@ -26,7 +27,10 @@ class TcpConnection;
 
 struct TransportOptions {
   std::size_t send_buffer_bytes = 64 * 1024;  // records of one send, for each connection that sends
-  Duration handshake_time_per_turn = std::chrono::milliseconds(2);
+  Duration handshake_time_per_turn = std::chrono::milliseconds(1);
+  // For input that was left for later; all that arrives anew is looked at once before.
+  Duration input_time_per_turn = std::chrono::microseconds(500);
+  WorkMeterOptions weighing = {};
   // As many as are served within the time for which clients wait. At twice as many, which takes
   // that many clients, accepting waits.
   std::size_t handshake_queue_max = 4096;
@@ -68,12 +72,13 @@ class BufferPool {
   std::vector<std::unique_ptr<std::uint8_t[]>> free_;
 };
 
-// Strangers can be many, and have one of five turns; for FairShare.
-enum class HandshakeLane : std::uint8_t { strangers, known };
+// Whose turns clients' handshakes and input that was left for later take; for FairShare. Strangers
+// can be many, and have one of five turns.
+enum class TurnLane : std::uint8_t { strangers, known };
 
 struct FlushTag;
 struct HandshakeTag;
-struct ResumeTag;
+struct InputTag;
 struct ReapTag;
 
 class Transport {
@@ -101,7 +106,7 @@ class Transport {
   void handshake();
   Connection* next_handshake();
   bool may_wait(const balance::FairShare& share) const;
-  void resume();
+  void read_input();
   void reap();
 
   io::Reactor& reactor_;
@@ -110,14 +115,16 @@ class Transport {
   BufferPool send_buffers_;
   List<TcpConnection, FlushTag> to_flush_;
   List<Connection, HandshakeTag> own_handshakes_;
-  balance::FairQueue handshakes_{1, 4};  // HandshakeLane
-  List<Connection, ResumeTag> to_resume_;
+  balance::FairQueue handshakes_{1, 4};  // TurnLane
+  List<Connection, InputTag> own_input_;
+  balance::FairQueue input_{1, 4};  // TurnLane
+  WorkMeter meter_;                 // of clients' input
   List<TcpConnection, ReapTag> to_reap_;
   std::size_t connections_ = 0;
   std::size_t held_bytes_ = 0;
   io::TurnEnd flush_;
   io::TurnEnd handshake_;
-  io::TurnEnd resume_;
+  io::TurnEnd input_turns_;
   io::TurnEnd reap_;
 };
 

@@ -21,7 +21,7 @@ namespace sluice::server {
 
 struct ClientOptions {
   // Decoded at once: some hundred heads of the usual size, with a token in each.
-  http2::SessionOptions session = {.decoded_at_once = std::size_t{128} * 1024};
+  http2::SessionOptions session = {.decoded_at_once = std::size_t{64} * 1024};
   Duration head_timeout = std::chrono::seconds(10);  // preface and first SETTINGS; each head
   Duration idle_timeout = std::chrono::minutes(15);  // without streams
   // Of balancers, whose connections begin with a PROXY header.

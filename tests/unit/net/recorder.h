@@ -23,6 +23,10 @@ class Recorder final : public ConnectionHandler {
     received += as_text(plain);
     if (then) then();
   }
+  void on_turn() override {
+    ++turns;
+    if (on_each_turn) on_each_turn();
+  }
   std::size_t on_collect(MutableBytes batch) override {
     const std::size_t n = std::min(batch.size(), to_send.size() - sent);
     std::copy_n(to_send.data() + sent, n, batch.begin());
@@ -47,6 +51,8 @@ class Recorder final : public ConnectionHandler {
   std::string to_send;
   std::size_t sent = 0;
   std::optional<Error> end;
+  int turns = 0;
+  std::function<void()> on_each_turn;
   std::function<void()> then;  // after each piece that was received
 };
 

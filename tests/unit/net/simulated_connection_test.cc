@@ -239,7 +239,7 @@ TEST_F(SimulatedConnectionTest, ManyStrangersDelayAKnownClientsHandshakeByLittle
   for (std::uint64_t i = 0; i < 100; ++i) connect({.client = 100 + i});
   ASSERT_GE(simulation->transport().handshakes_waiting(), 20U);
   const std::uint64_t before = simulation->transport().counters().handshakes_finished;
-  constexpr auto known = static_cast<std::size_t>(HandshakeLane::known);
+  constexpr auto known = static_cast<std::size_t>(TurnLane::known);
   const Pair& other = connect({.client = 1, .lane = known});
   turn_until([&] { return other.server->established; });
   EXPECT_LE(simulation->transport().counters().handshakes_finished - before, 5U);
@@ -352,6 +352,72 @@ TEST_F(SimulatedConnectionTest, PausesAtEveryPieceLoseAndReorderNothing) {
     }
     EXPECT_EQ(pair.server->received, text(300'000) + text(300'000));
   }
+}
+
+// Whatever is left for later takes turns by name, too.
+TEST_F(SimulatedConnectionTest, FiftyThatAskForTurnsWithoutEndDelayAnothersByOneForEachOfItsTurns) {
+  make(Simulation::Handshakes::all, {.input_time_per_turn = Duration::zero()});
+  for (int i = 0; i < 50; ++i) {
+    Recorder& one = *connect({.client = 1}).server;
+    one.on_each_turn = [&one] { one.connection.ask_for_turn(); };
+  }
+  Recorder& other = *connect({.client = 2}).server;
+  other.on_each_turn = [&other] { other.connection.ask_for_turn(); };
+  simulation->settle();
+  for (const Pair& pair : pairs) pair.server->connection.ask_for_turn();
+  for (int turn = 0; turn < 20; ++turn) simulation->reactor().turn(false);
+  EXPECT_GE(other.turns, 9);
+  for (int turn = 0; turn < 100; ++turn) simulation->reactor().turn(false);
+  for (const Pair& pair : pairs) EXPECT_GE(pair.server->turns, 1);
+  for (const Pair& pair : pairs) pair.server->on_each_turn = nullptr;
+}
+
+// Flooding costs who floods: 2 ms for each of its pieces, and none of it before what others send.
+TEST_F(SimulatedConnectionTest, WhoCausesMuchWaitsForItsTurnsWhileWorkWaitsAndAComponentNever) {
+  make();
+  simulation->network().receive_in_pieces(1000);
+  for (std::uint64_t i = 0; i < 20; ++i) connect({.client = i});
+  simulation->settle();
+  std::vector<std::size_t> order;  // in which they are served in a turn
+  const auto cost = [&](std::size_t of, Duration time) {
+    pairs[of].server->then = [this, &order, of, time] {
+      order.push_back(of);
+      simulation->network().work(time);
+    };
+  };
+  cost(0, 2ms);
+  cost(1, 2ms);
+  pairs[1].server->connection.never_put_off();
+  for (std::size_t i = 2; i < pairs.size(); ++i) cost(i, 10us);
+  std::size_t first_behind_all = 0;
+  std::size_t second_behind_all = 0;
+  for (int turn = 0; turn < 500; ++turn) {
+    for (const Pair& pair : pairs) pair.client->send(std::string(500, 'x'));
+    order.clear();
+    simulation->reactor().turn(false);
+    if (order.size() < pairs.size()) continue;
+    first_behind_all += order.back() == 0 ? 1U : 0U;
+    second_behind_all += order.back() == 1 ? 1U : 0U;
+  }
+  EXPECT_GT(first_behind_all, 200U);
+  EXPECT_EQ(second_behind_all, 0U);
+  for (const Pair& pair : pairs) pair.server->then = nullptr;
+  simulation->settle();
+  for (const Pair& pair : pairs) EXPECT_EQ(pair.server->received, std::string(250'000, 'x'));
+}
+
+TEST_F(SimulatedConnectionTest, ATurnThatWasAskedForComesOnceAndAlsoDuringAPause) {
+  make();
+  Pair& pair = establish();
+  pair.server->connection.pause_receiving();
+  pair.server->connection.ask_for_turn();
+  pair.server->connection.ask_for_turn();
+  simulation->settle();
+  EXPECT_EQ(pair.server->turns, 1);
+  pair.server->connection.ask_for_turn();
+  pair.server->connection.terminate();
+  simulation->settle();
+  EXPECT_EQ(pair.server->turns, 1);
 }
 
 TEST_F(SimulatedConnectionTest, ThePeersEndIsToldAfterThePause) {
