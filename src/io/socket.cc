@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "sluice/base/check.h"
@@ -85,6 +86,19 @@ std::size_t unacknowledged_bytes(int descriptor) {
   int bytes = 0;
   if (::ioctl(descriptor, SIOCOUTQ, &bytes) != 0 || bytes < 0) return 0;
   return static_cast<std::size_t>(bytes);
+}
+
+// One that cannot be asked, because it has ended, will say so by itself.
+PeerSigns signs_of_peer(int descriptor) {
+  tcp_info info{};
+  socklen_t size = sizeof(info);
+  if (::getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return {};
+  // A reset that nobody has received.
+  if (info.tcpi_state == TCP_CLOSE) return {std::chrono::hours(1), 1};
+  const std::uint32_t silence = std::min(info.tcpi_last_ack_recv, info.tcpi_last_data_recv);
+  const std::uint32_t unanswered =
+      std::uint32_t{info.tcpi_probes} + std::uint32_t{info.tcpi_retransmits};
+  return {std::chrono::milliseconds(silence), unanswered};
 }
 
 Result<Address> local_address(int descriptor) {

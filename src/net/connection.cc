@@ -174,6 +174,9 @@ void Connection::on_receive(Bytes bytes) {
     case Phase::without_tls:
     case Phase::refused: CHECK(false);
   }
+  if (input_ == Input::ended) {
+    return fail({ErrorKind::protocol, Side::self, Retry::never, "more came behind a close_notify"});
+  }
   if (input_ == Input::direct && is_put_off()) {
     pause_receiving();
     hold(bytes);
@@ -232,14 +235,28 @@ void Connection::read_plain() {
       case tls::Engine::Status::need_input:
         if (engine_->pending_bytes() > 0) mark_dirty();
         return;
-      case tls::Engine::Status::closed: return fail(end_of_stream());
+      case tls::Engine::Status::closed: return peer_said_end();
       case tls::Engine::Status::failed: mark_dirty(); return fail(engine_->error());
     }
   }
 }
 
+// RFC 8446 section 6.1: a close_notify ends its sender's direction alone, and nothing may follow.
+void Connection::peer_said_end() {
+  if (!handler_.on_peer_ended(true)) return fail(end_of_stream());
+  input_ = Input::ended;
+}
+
+bool Connection::on_peer_ended() {
+  if (!established()) return false;
+  if (input_ == Input::ended) return true;
+  if (input_ != Input::direct || !handler_.on_peer_ended(false)) return false;
+  input_ = Input::ended;
+  return true;
+}
+
 void Connection::pause_receiving() {
-  if (!established()) return;
+  if (!established() || input_ == Input::ended) return;
   input_ = Input::paused;
   tcp_.pause_receiving();
 }
@@ -292,7 +309,7 @@ void Connection::read_held() {
     input_bytes_.set(held_.size() - held_at_);
     give_out(piece);
   } while (established() && input_ == Input::direct && !held_.empty());
-  if (established() && input_ == Input::direct) tcp_.receive();
+  if (established() && (input_ == Input::direct || input_ == Input::ended)) tcp_.receive();
 }
 
 // --- Output ------------------------------------------------------------------------------------
@@ -308,8 +325,8 @@ TcpHandler::Fill Connection::on_fill(MutableBytes room) {
   engine_->take_pending(records);
   const bool drained = phase_ != Phase::established || collect(records);
   const bool more = !drained || engine_->pending_bytes() > 0;
-  const bool closing = tcp_.state() == TcpConnection::State::closing;
-  if (closing && !more && phase_ == Phase::established) {
+  const bool closing = tcp_.state() == TcpConnection::State::closing || tcp_.ending_output();
+  if (closing && !more && phase_ == Phase::established && !cut_) {
     engine_->close_notify();
     engine_->take_pending(records);
   }
@@ -331,6 +348,12 @@ bool Connection::collect(tls::RecordBuffer& records) {
 }
 
 // --- The end -----------------------------------------------------------------------------------
+
+void Connection::end_output(bool in_order) {
+  if (!established()) return;
+  cut_ = !in_order;
+  tcp_.end_output();
+}
 
 void Connection::close() {
   if (state() == State::opening) return terminate();  // nothing was said yet

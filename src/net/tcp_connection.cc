@@ -19,6 +19,8 @@ constexpr std::size_t linger_progress_bytes = 1024;
 // What a peer may send after our last word. Enough for what is on its way when it hears it; whoever
 // floods on is not read any more.
 constexpr std::size_t discarded_bytes_max = 256U * 1024U;
+// Within which an answer comes, if one does.
+constexpr Duration look_again_after = std::chrono::seconds(5);
 
 constexpr std::array<std::string_view, 7> state_names{
     "idle", "connecting", "open", "closing", "lingering", "terminating", "closed"};
@@ -104,6 +106,7 @@ void TcpConnection::connected(const io::Completion& completion) {
 // --- Receiving ---------------------------------------------------------------------------------
 
 void TcpConnection::receive() {
+  if (receiving_ == Receiving::ended) return;
   receiving_ = Receiving::on;
   // While a cancelled receive is still on its way out, its last completion comes here again.
   if (!receive_.in_flight()) transport_.reactor().ring().receive(receive_, descriptor_);
@@ -115,6 +118,7 @@ void TcpConnection::receive_once() {
 }
 
 void TcpConnection::pause_receiving() {
+  if (receiving_ == Receiving::ended) return;
   receiving_ = Receiving::paused;
   transport_.reactor().ring().cancel(receive_);
 }
@@ -146,6 +150,8 @@ void TcpConnection::receive_ended(std::int32_t result) {
   } else if (result < 0) {
     fail(error_of("receive", result));
   } else if (receiving_ != Receiving::paused) {  // after a pause the next receive finds it again
+    receiving_ = Receiving::ended;
+    if (handler_.on_peer_ended()) return;
     fail({ErrorKind::closed, Side::self, Retry::never, "the peer closed"});
   }
 }
@@ -170,6 +176,7 @@ void TcpConnection::discard(const io::Completion& completion) {
 
 void TcpConnection::mark_dirty() {
   if (state_ != State::open && state_ != State::closing) return;
+  if (output_ == Output::ended) return;
   if (sending_ == Sending::in_flight) sending_ = Sending::in_flight_and_dirty;
   if (sending_ != Sending::idle || static_cast<ListNode<FlushTag>&>(*this).linked()) return;
   transport_.to_flush_.push_back(*this);
@@ -178,10 +185,11 @@ void TcpConnection::mark_dirty() {
 
 void TcpConnection::flush() {
   if (sending_ != Sending::idle || (state_ != State::open && state_ != State::closing)) return;
+  if (output_ == Output::ended) return;
   send_buffer_ = transport_.send_buffers_.lease();
   const auto [bytes, more] =
       handler_.on_fill({send_buffer_.get(), transport_.send_buffers_.buffer_bytes()});
-  const bool last_words = state_ == State::closing && !more;
+  const bool last_words = (state_ == State::closing || output_ == Output::ending) && !more;
   if (state_ == State::terminating || bytes == 0) {
     transport_.send_buffers_.give_back(std::move(send_buffer_));
     if (last_words) fin();
@@ -198,7 +206,7 @@ void TcpConnection::flush() {
 
 void TcpConnection::send() {
   unsent_.set(send_end_ - send_begin_);
-  set_deadline(transport_.options().send_stall_timeout);
+  if (!watched_ || state_ != State::open) set_deadline(transport_.options().send_stall_timeout);
   transport_.reactor().ring().send(send_, descriptor_,
                                    {send_buffer_.get() + send_begin_, send_end_ - send_begin_});
 }
@@ -236,8 +244,18 @@ void TcpConnection::close() {
   if (state_ == State::connecting) return terminate();  // nothing was said yet
   if (state_ != State::open) return;
   set_state(State::closing);
+  if (output_ == Output::ended) {
+    receive();
+    return fin();
+  }
   set_deadline(transport_.options().send_stall_timeout);
   receive();
+  mark_dirty();
+}
+
+void TcpConnection::end_output() {
+  if (state_ != State::open || output_ != Output::open) return;
+  output_ = Output::ending;
   mark_dirty();
 }
 
@@ -247,8 +265,13 @@ void TcpConnection::close_after(Error error) {
 }
 
 void TcpConnection::fin() {
+  if (state_ == State::open) {
+    output_ = Output::ended;
+    return io::shutdown_send(descriptor_);
+  }
   set_state(State::lingering);
-  io::shutdown_send(descriptor_);
+  if (output_ != Output::ended) io::shutdown_send(descriptor_);
+  output_ = Output::ended;
   if (receiving_ == Receiving::ended) return terminate();
   unacknowledged_ = io::unacknowledged_bytes(descriptor_);
   set_deadline(transport_.options().close_linger);
@@ -272,6 +295,7 @@ void TcpConnection::deadline_passed() {
       return fail({ErrorKind::timeout, Side::self, Retry::not_executed,
                    "no connection to " + peer_.to_string() + " in time"});
     case State::open:
+      if (watched_) return look_for_peer();
       // The timer stays armed after a send that ended in time: cheaper than cancelling each.
       if (!send_.in_flight()) return;
       return fail({ErrorKind::timeout, Side::self, Retry::never,
@@ -280,6 +304,28 @@ void TcpConnection::deadline_passed() {
     case State::lingering: return linger_or_terminate();
     default: return;
   }
+}
+
+// --- A peer that may take its time --------------------------------------------------------------
+
+void TcpConnection::watch_peer() {
+  if (state_ != State::open || std::exchange(watched_, true)) return;
+  set_deadline(transport_.options().peer_silence_max);
+}
+
+// TCP asks by itself: by keep-alive probes when nothing is on the way, by sending again what was
+// not acknowledged, and by probes of a closed window, which are up to two minutes apart. So silence
+// alone proves nothing, and an answer may just be on its way when we look.
+void TcpConnection::look_for_peer() {
+  const Duration silence_max = transport_.options().peer_silence_max;
+  const io::PeerSigns signs = io::signs_of_peer(descriptor_);
+  const bool silent = signs.silence >= silence_max && signs.unanswered > 0;
+  if (silent && std::exchange(silent_, true)) {
+    return fail({ErrorKind::timeout, Side::self, Retry::never,
+                 "nothing comes from " + peer_.to_string() + " any more"});
+  }
+  silent_ = silent;
+  set_deadline(std::clamp(silence_max - signs.silence, look_again_after, silence_max));
 }
 
 void TcpConnection::fail(Error error) {

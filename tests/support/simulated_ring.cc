@@ -90,6 +90,15 @@ void SimulatedNetwork::draw_ways(const io::Address& listener, Way& one, Way& oth
   }
 }
 
+io::PeerSigns SimulatedNetwork::signs_of_peer(int descriptor) {
+  const Socket& its = socket(descriptor);
+  for (const io::Address& end : {its.local, its.remote}) {
+    const auto found = vanished_.find(end.to_string());
+    if (found != vanished_.end()) return {now_ - found->second, 1};
+  }
+  return {};
+}
+
 std::size_t SimulatedNetwork::receivable(Socket& socket) {
   Way& way = socket.way;
   if (now_ < way.open_at) return 0;
@@ -371,6 +380,7 @@ std::size_t unacknowledged_bytes(int descriptor) {
   const int peer = network->socket(descriptor).peer;
   return peer < 0 ? 0 : network->socket(peer).inbound.size();
 }
+PeerSigns signs_of_peer(int descriptor) { return network->signs_of_peer(descriptor); }
 Result<Address> local_address(int descriptor) { return network->socket(descriptor).local; }
 Result<Address> peer_address(int descriptor) { return network->socket(descriptor).remote; }
 void shutdown_send(int descriptor) {

@@ -20,6 +20,7 @@
 #include "sluice/base/random.h"
 #include "sluice/base/time.h"
 #include "sluice/io/address.h"
+#include "sluice/io/socket.h"
 
 namespace sluice::test {
 
@@ -61,6 +62,9 @@ class SimulatedNetwork {
   void swallow(const io::Address& address) { swallowed_.insert(address.to_string()); }
   // Connections come from this host from now on; at first each from that of its listener.
   void connect_from(std::string host) { source_ = std::move(host); }
+  // Nothing more comes from the other ends of connections to or from this address, not even an
+  // acknowledgement.
+  void vanish(const io::Address& address) { vanished_.insert_or_assign(address.to_string(), now_); }
   // Accepting fails with this error number, until it is 0 again.
   void fail_accepts(int error) { accept_error_ = error; }
   // What a socket holds for a reader that does not read; a sender waits for room. No bound at
@@ -110,6 +114,7 @@ class SimulatedNetwork {
   int add(Socket socket);
   void close(int descriptor);
   int connect(int descriptor, const io::Address& address);  // 0, -ECONNREFUSED, or 1: no answer
+  io::PeerSigns signs_of_peer(int descriptor);
   Socket* listener_at(const io::Address& address);
   void reset(int descriptor);
   // Bytes that have come: how many of them a receive takes now; 0 when they are not there yet.
@@ -141,6 +146,7 @@ class SimulatedNetwork {
   std::map<int, Socket> sockets_;
   std::map<int, int> operations_;  // in flight, by descriptor
   std::set<std::string> swallowed_;
+  std::map<std::string, Instant> vanished_;  // since when
   int accept_error_ = 0;
   std::string source_;
   std::size_t receive_buffer_bytes_ = SIZE_MAX;

@@ -5,8 +5,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "sluice/base/error.h"
+#include "sluice/base/time.h"
 #include "sluice/io/address.h"
 
 namespace sluice::io {
@@ -34,6 +36,13 @@ bool peer_has_ended(int descriptor);
 
 // What was handed to the kernel and the peer's machine has not acknowledged yet, in bytes.
 std::size_t unacknowledged_bytes(int descriptor);
+
+// What TCP knows of whether the peer's machine is still there.
+struct PeerSigns {
+  Duration silence{};            // since anything came from it, be it an acknowledgement
+  std::uint32_t unanswered = 0;  // probes, and what was sent again, since then
+};
+PeerSigns signs_of_peer(int descriptor);
 
 // An IPv4 peer of a socket that takes both families is one of IPv4 here.
 Result<Address> local_address(int descriptor);

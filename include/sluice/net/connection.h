@@ -50,6 +50,12 @@ class ConnectionHandler {
   // most once, and only for what came before close() and terminate(). The connection terminates by
   // itself afterwards.
   virtual void on_end(const Error& error) = 0;
+  // The peer has ended its direction; `in_order`: by a close_notify. True: ours stays open, until
+  // close() or an error. Else on_end() follows.
+  virtual bool on_peer_ended(bool in_order) {
+    (void)in_order;
+    return false;
+  }
   // Nothing is in flight, the descriptor is closed: the last call.
   virtual void on_closed() = 0;
 };
@@ -113,6 +119,12 @@ class Connection final : public ListNode<HandshakeTag>,
   // ends). Cheap to call often.
   void mark_dirty() { tcp_.mark_dirty(); }
 
+  // Half an end: what on_collect still gives, then close_notify (if it ends `in_order`) and FIN;
+  // input goes on. Established connections only.
+  void end_output(bool in_order);
+  // See TcpConnection.
+  void watch_peer() { tcp_.watch_peer(); }
+
   // Orderly end: what on_collect still gives, then close_notify, and the rest as TcpConnection's
   // close() does it; then on_closed.
   void close();
@@ -168,12 +180,14 @@ class Connection final : public ListNode<HandshakeTag>,
     direct,   // to the engine, and from there to the handler
     paused,   // kept
     waiting,  // kept, and handed over when it is its turn
+    ended,    // nowhere: the peer has said that there is no more
   };
 
   void on_connected() override;
   void on_receive(Bytes bytes) override;
   Fill on_fill(MutableBytes room) override;
   void on_end(const Error& error) override;
+  bool on_peer_ended() override;
   void on_closed() override;
 
   void set_phase(Phase phase);
@@ -200,6 +214,7 @@ class Connection final : public ListNode<HandshakeTag>,
   void wait_for_turn();
   void take_turn();
   void read_held();
+  void peer_said_end();
   bool collect(tls::RecordBuffer& records);
   void count_failed_handshake();
   void fail(Error error, Phase phase = Phase::failed);
@@ -209,6 +224,7 @@ class Connection final : public ListNode<HandshakeTag>,
   TcpConnection tcp_;
   Phase phase_ = Phase::opening;
   Input input_ = Input::direct;
+  bool cut_ = false;  // our direction ends without a close_notify
   std::unique_ptr<tls::Engine> engine_;
   ContextSelector select_;  // null: a client
   balance::FairShare turns_;

@@ -48,6 +48,9 @@ class TcpHandler {
   // the end of the turn, at most once, and only for what came before close() and terminate(). The
   // connection ends by itself afterwards.
   virtual void on_end(const Error& error) = 0;
+  // The peer's end of stream. True: our direction stays open, until close() or an error. Else
+  // on_end() follows.
+  virtual bool on_peer_ended() { return false; }
   // Nothing is in flight, the descriptor is closed: the last call.
   virtual void on_closed() = 0;
 };
@@ -85,6 +88,15 @@ class TcpConnection : public ListNode<FlushTag>, public ListNode<ReapTag> {
   // There is something to fill in; flushed at the end of this turn (or when the send in flight
   // ends). Cheap to call often.
   void mark_dirty();
+
+  // Half an end: what on_fill still gives is sent, then FIN; input goes on. The first fill that
+  // leaves nothing is the last word.
+  void end_output();
+  bool ending_output() const { return output_ != Output::open; }
+
+  // From now on the peer may take what is sent as slowly as it likes, but is gone when nothing, not
+  // even an acknowledgement, has come from it for `peer_silence_max` although it was asked.
+  void watch_peer();
 
   // Orderly end: what on_fill still gives is sent as long as the peer takes it
   // (`send_stall_timeout`), then FIN; input is discarded (no more than 256 KiB of it is read) until
@@ -127,8 +139,9 @@ class TcpConnection : public ListNode<FlushTag>, public ListNode<ReapTag> {
     paused,
     once,
     on,
-    ended,  // closing, and the peer's end of stream is here
+    ended,  // the peer's end of stream is here
   };
+  enum class Output : std::uint8_t { open, ending, ended };
   enum class Sending : std::uint8_t {
     idle,
     in_flight,
@@ -141,6 +154,7 @@ class TcpConnection : public ListNode<FlushTag>, public ListNode<ReapTag> {
   void received(const io::Completion& completion);
   void receive_ended(std::int32_t result);
   void discard(const io::Completion& completion);
+  void look_for_peer();
   void flush();
   void send();
   void sent(const io::Completion& completion);
@@ -159,6 +173,9 @@ class TcpConnection : public ListNode<FlushTag>, public ListNode<ReapTag> {
   State state_ = State::idle;
   Receiving receiving_ = Receiving::paused;
   Sending sending_ = Sending::idle;
+  Output output_ = Output::open;
+  bool watched_ = false;
+  bool silent_ = false;  // when we looked last
   int descriptor_ = -1;
   io::Address peer_;
   std::unique_ptr<std::uint8_t[]> send_buffer_;
@@ -169,7 +186,7 @@ class TcpConnection : public ListNode<FlushTag>, public ListNode<ReapTag> {
   io::Operation connect_;
   io::Operation receive_;
   io::Operation send_;
-  io::Timer timer_;                     // of the connect, of a send, of the linger
+  io::Timer timer_;                     // of the connect, of a send or the peer, of the linger
   Tally unsent_;                        // bytes of the send buffer that nobody has taken yet
   std::optional<Error> pending_error_;  // to be reported at the end of this turn
 };

@@ -38,6 +38,8 @@ struct TransportOptions {
   Duration proxy_header_timeout = std::chrono::seconds(2);  // of the same; from accept
   Duration connect_timeout = std::chrono::seconds(3);
   Duration send_stall_timeout = std::chrono::seconds(60);  // a send that makes no progress
+  // Of a watched peer, which is asked at least every half minute.
+  Duration peer_silence_max = std::chrono::seconds(60);
   // After the FIN: so long with nothing acknowledged ends it.
   Duration close_linger = std::chrono::seconds(2);
 
