@@ -54,7 +54,6 @@ tls::ServerOptions serving_options(const Validation& valid) {
   tls.private_key_pem = valid.files.tls_private_key_pem;
   if (valid.vouches_for_identity) tls.client_ca_pem = valid.files.client_ca_pem;
   tls.client_certificate_strict = valid.config.client_cert_strict;
-  // HTTP/1.1 is agreed to only so that it can be refused with a sentence.
   tls.alpn = {"h2", "http/1.1"};
   return tls;
 }
@@ -141,6 +140,9 @@ backend::BackendSetOptions backend_set_options(const Validation& valid) {
   pool.connections_max = config.backend_connections_max;
   pool.draining_max = config.backend_draining_connections_max;
   pool.reconnect_delay_max = config.backend_backoff_max;
+  set.upgrades.wait_timeout = pool.wait_timeout;
+  set.upgrades.heads = {.header_fields_max = config.response_head_fields_max,
+                        .header_list_bytes_max = config.response_head_bytes_max};
   pool.session = backend_session_options(config, pool.session);
   return set;
 }
@@ -165,6 +167,7 @@ proxy::ProxyOptions proxy_options(const Validation& valid) {
   proxy.body_bytes_per_worker = config.body_bytes_per_worker;
   proxy.anonymous_requests_per_address = config.anonymous_requests_per_address;
   proxy.unproven_requests_per_address = config.unproven_requests_per_address;
+  proxy.tunnels_per_client = config.tunnels_per_client;
   proxy.overload_wait = config.overload_wait;
   proxy.overload_patience = config.overload_patience;
   proxy.body_bytes_per_client = config.body_bytes_per_client != 0
@@ -226,7 +229,9 @@ Composed compose(const Validation& valid, std::string version) {
   options.backends = backends(valid);
   options.probe = probe_options(config);
   options.request_headers = request_header_options(config);
-  options.stop = {.delay = config.shutdown_delay_duration, .drain_window = config.drain_timeout};
+  options.stop = {.delay = config.shutdown_delay_duration,
+                  .drain_window = config.drain_timeout,
+                  .tunnel_window = valid.drain_timeout_tunnels};
   options.access_log = config.access_log;
   options.certificates = certificates(valid.files);
   return composed;

@@ -42,15 +42,34 @@ bool Cluster::any_answers() const {
 
 Result<BackendContexts> BackendTls::make_contexts() const {
   BackendContexts contexts;
-  auto created = tls::ClientContext::create(plain);
-  if (!created) return std::unexpected(created.error());
-  contexts.plain = std::move(*created);
-  if (!identity) return contexts;
-  created = tls::ClientContext::create(*identity);
-  if (!created) return std::unexpected(created.error());
-  contexts.identity = std::move(*created);
+  const auto make = [](tls::ClientOptions options, const char* protocol,
+                       std::shared_ptr<const tls::ClientContext>& context) -> Result<void> {
+    options.alpn = {protocol};
+    auto created = tls::ClientContext::create(options);
+    if (!created) return std::unexpected(created.error());
+    context = std::move(*created);
+    return {};
+  };
+  Result<void> made = make(plain, "h2", contexts.plain);
+  if (made) made = make(plain, "http/1.1", contexts.upgrades.plain);
+  if (made && identity) made = make(*identity, "h2", contexts.identity);
+  if (made && identity) made = make(*identity, "http/1.1", contexts.upgrades.identity);
+  if (!made) return std::unexpected(made.error());
   return contexts;
 }
+
+namespace {
+
+UpgradeOptions upgrade_options(const BackendSetOptions& options, PoolKind kind) {
+  UpgradeOptions upgrades = options.upgrades;
+  if (!is_suspect(kind)) return upgrades;
+  upgrades.connecting_max = 1;
+  upgrades.connections_max = options.suspect_upgrades_max;
+  upgrades.connect_spacing = options.suspect_connect_spacing;
+  return upgrades;
+}
+
+}  // namespace
 
 BackendSet::BackendSet(net::Transport& transport, Cluster& cluster, const BackendContexts& contexts,
                        const BackendSetOptions& options, std::uint64_t seed, OnEvent on_event)
@@ -69,6 +88,13 @@ BackendSet::BackendSet(net::Transport& transport, Cluster& cluster, const Backen
       }
       backend.pools[k] = std::make_unique<ConnectionPool>(
           transport, cluster.backends[i]->endpoint, kind, pool, context, random.next(),
+          [on_event, i, kind](PoolEvent event, const std::string& text) {
+            on_event(i, kind, event, text);
+          });
+      if (contexts.upgrades.of(kind) == nullptr) continue;
+      backend.upgrades[k] = std::make_unique<UpgradePool>(
+          transport, cluster.backends[i]->endpoint, upgrade_options(options, kind),
+          contexts.upgrades.of(kind),
           [on_event, i, kind](PoolEvent event, const std::string& text) {
             on_event(i, kind, event, text);
           });
@@ -118,6 +144,12 @@ void BackendSet::warm_up(PoolKind kind) {
   }
 }
 
+void BackendSet::open(BackendStream& stream, std::size_t backend, PoolKind kind,
+                      const OpenRequest& request) {
+  if (!request.switches) return pool(backend, kind)->open(stream, request);
+  backends_[backend].upgrades[static_cast<std::size_t>(kind)]->open(stream, request);
+}
+
 void BackendSet::check(std::size_t backend) {
   for (auto& pool : backends_[backend].pools) {
     if (pool) pool->check([this] { return cluster_.any_answers(); });
@@ -129,13 +161,16 @@ void BackendSet::terminate() {
     for (auto& pool : backend.pools) {
       if (pool) pool->terminate();
     }
+    for (auto& pool : backend.upgrades) {
+      if (pool) pool->terminate();
+    }
   }
 }
 
 bool BackendSet::terminated() const {
   return std::ranges::all_of(backends_, [](const Backend& backend) {
-    return std::ranges::all_of(backend.pools,
-                               [](const auto& pool) { return !pool || pool->terminated(); });
+    const auto over = [](const auto& pool) { return !pool || pool->terminated(); };
+    return std::ranges::all_of(backend.pools, over) && std::ranges::all_of(backend.upgrades, over);
   });
 }
 

@@ -26,6 +26,11 @@ void BackendStream::cancel() {
   let_go();
 }
 
+void BackendStream::conclude() {
+  if (carrier_ != nullptr) carrier_->conclude(*this);
+  let_go();
+}
+
 void BackendStream::wait(Carrier& carrier, const Carriage& carriage) {
   CHECK(state_ == State::idle || state_ == State::ended);
   CHECK(carrier_ == nullptr);

@@ -36,7 +36,10 @@ Load LoadBoard::part(std::size_t worker, std::size_t backend) const {
   CHECK_LT(worker, workers_);
   CHECK_LT(backend, backends_);
   const std::uint64_t packed = slots_[worker].counts[backend].load(std::memory_order_relaxed);
-  return {.work = work_of(packed), .watches = watches_of(packed), .recent = {}};
+  return {.work = work_of(packed),
+          .watches = watches_of(packed),
+          .tunnels = slots_[worker].tunnels[backend].load(std::memory_order_relaxed),
+          .recent = {}};
 }
 
 Load LoadBoard::total(std::size_t backend) const {
@@ -45,6 +48,7 @@ Load LoadBoard::total(std::size_t backend) const {
     const Load one = part(worker, backend);
     sum.work += one.work;
     sum.watches += one.watches;
+    sum.tunnels += one.tunnels;
   }
   return sum;
 }
@@ -53,7 +57,8 @@ LoadLease::LoadLease(LoadLease&& other) noexcept
     : load_(std::exchange(other.load_, nullptr)),
       backend_(other.backend_),
       work_(std::exchange(other.work_, 0)),
-      watch_(std::exchange(other.watch_, false)) {}
+      watch_(std::exchange(other.watch_, false)),
+      tunnel_(std::exchange(other.tunnel_, false)) {}
 
 LoadLease& LoadLease::operator=(LoadLease&& other) noexcept {
   if (this != &other) {
@@ -62,6 +67,7 @@ LoadLease& LoadLease::operator=(LoadLease&& other) noexcept {
     backend_ = other.backend_;
     work_ = std::exchange(other.work_, 0);
     watch_ = std::exchange(other.watch_, false);
+    tunnel_ = std::exchange(other.tunnel_, false);
   }
   return *this;
 }
@@ -76,10 +82,11 @@ void LoadLease::set_work(std::uint32_t work) {
 void LoadLease::release() {
   if (load_ == nullptr) return;
   load_->add(backend_, -std::int64_t{work_}, watch_ ? -1 : 0);
+  if (tunnel_) load_->add_tunnels(backend_, -1);
   --load_->leases_;
   load_ = nullptr;
   work_ = 0;
-  watch_ = false;
+  watch_ = tunnel_ = false;
 }
 
 WorkerLoad::WorkerLoad(LoadBoard& board, std::size_t worker, WorkerLoadOptions options)
@@ -104,6 +111,7 @@ void WorkerLoad::refresh(Instant now) {
   for (std::size_t backend = 0; backend < backends; ++backend) {
     view_[backend].work = own_[backend].work;
     view_[backend].watches = own_[backend].watches;
+    view_[backend].tunnels = own_[backend].tunnels;
   }
   for (std::size_t worker = 0; worker < board_.workers(); ++worker) {
     if (worker == worker_) continue;
@@ -112,6 +120,7 @@ void WorkerLoad::refresh(Instant now) {
       const std::uint64_t packed = slot.counts[backend].load(std::memory_order_relaxed);
       view_[backend].work += work_of(packed);
       view_[backend].watches += watches_of(packed);
+      view_[backend].tunnels += slot.tunnels[backend].load(std::memory_order_relaxed);
     }
   }
 
@@ -146,7 +155,9 @@ void WorkerLoad::join(BackendMask newcomers, BackendMask others) {
 LoadLease WorkerLoad::assign(std::size_t backend, RequestClass request, std::uint32_t units) {
   CHECK_LT(backend, board_.backends());
   const bool watch = counts_as_watch(request);
+  const bool tunnel = request == RequestClass::tunnel;
   add(backend, units, watch ? 1 : 0);
+  if (tunnel) add_tunnels(backend, 1);
   view_[backend].recent[static_cast<std::size_t>(assignment_kind(request))] += weight_;
   ++leases_;
   LoadLease lease;
@@ -154,7 +165,17 @@ LoadLease WorkerLoad::assign(std::size_t backend, RequestClass request, std::uin
   lease.backend_ = static_cast<std::uint32_t>(backend);
   lease.work_ = units;
   lease.watch_ = watch;
+  lease.tunnel_ = tunnel;
   return lease;
+}
+
+void WorkerLoad::add_tunnels(std::size_t backend, std::int32_t tunnels) {
+  Counts& own = own_[backend];
+  const std::int64_t now = std::int64_t{own.tunnels} + tunnels;
+  CHECK(now >= 0 && now <= INT64_C(0xffffffff));
+  own.tunnels = static_cast<std::uint32_t>(now);
+  view_[backend].tunnels += static_cast<std::uint32_t>(tunnels);
+  board_.slots_[worker_].tunnels[backend].store(own.tunnels, std::memory_order_relaxed);
 }
 
 void WorkerLoad::add(std::size_t backend, std::int64_t work, std::int32_t watches) {

@@ -14,6 +14,7 @@ std::string_view to_string(RequestClass request) {
     case RequestClass::watch: return "watch";
     case RequestClass::watch_list: return "watch_list";
     case RequestClass::long_running: return "long_running";
+    case RequestClass::tunnel: return "tunnel";
   }
   return "unknown";
 }
@@ -29,7 +30,8 @@ std::uint32_t FixedLoadEstimate::units(const CostQuestion& question) const {
     case RequestClass::read:
     case RequestClass::write:
     case RequestClass::watch:
-    case RequestClass::long_running: return 1;
+    case RequestClass::long_running:
+    case RequestClass::tunnel: return 1;
   }
   return 1;
 }

@@ -63,11 +63,14 @@ std::optional<std::size_t> Picker::pick(std::span<const Load> loads, BackendMask
 
 // Negative: `a` should be taken before `b`. 0: nothing tells them apart.
 int Picker::compare(const Load& a, const Load& b, RequestClass request) const {
-  if (counts_as_watch(request)) {
+  const bool tunnel = request == RequestClass::tunnel;
+  if (counts_as_watch(request) || tunnel) {
     const bool a_hot = a.work >= options_.hot_work;
     const bool b_hot = b.work >= options_.hot_work;
     if (a_hot != b_hot) return a_hot ? 1 : -1;
-    if (a.watches != b.watches) return a.watches < b.watches ? -1 : 1;
+    const std::uint32_t a_open = tunnel ? a.tunnels : a.watches;
+    const std::uint32_t b_open = tunnel ? b.tunnels : b.watches;
+    if (a_open != b_open) return a_open < b_open ? -1 : 1;
   }
   const std::uint32_t larger = std::max(a.work, b.work);
   if (larger - std::min(a.work, b.work) > larger / 5) return a.work < b.work ? -1 : 1;

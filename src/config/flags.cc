@@ -339,6 +339,12 @@ const std::vector<Group>& table() {
             &Config::unproven_requests_per_address,
             "The same with bearer tokens that have not been taken by an API server here yet.",
             {1, 1 << 20}},
+           {"tunnels-per-client",
+            "N",
+            &Config::tunnels_per_client,
+            "Tunnels (exec, attach, port-forward) of one client in one worker; further ones get "
+            "429. 0: any number.",
+            {0, 1 << 20}},
            {"overload-wait", "DURATION", &Config::overload_wait,
             "A worker is overloaded when work has to wait for so long, because the worker itself "
             "uses its CPU. Then clients that cause more work than others get 429. 0s: never.",
@@ -351,6 +357,8 @@ const std::vector<Group>& table() {
            {"drain-timeout", "DURATION", &Config::drain_timeout,
             "After that: how long running requests may take. Watches end spread over it.",
             between(Duration::zero(), hours(24))},
+           {"drain-timeout-tunnels", "DURATION", &Config::drain_timeout_tunnels,
+            "The same for tunnels: exec, attach, port-forward. Empty: as --drain-timeout."},
            {"admin-listen", "ADDR:PORT", &Config::admin_listen,
             "/metrics, /livez, /readyz and /backends, without TLS. Empty: none."},
            {"log-level", "LEVEL", &Config::log_level, "error, warning, info or debug."},

@@ -269,6 +269,20 @@ void check_timeouts(Validation& result) {
   }
 }
 
+void check_drain(Validation& result) {
+  const Config& config = result.config;
+  result.drain_timeout_tunnels = config.drain_timeout;
+  if (config.drain_timeout_tunnels.empty()) return;
+  const auto duration = parse_duration(config.drain_timeout_tunnels);
+  if (!duration || *duration > std::chrono::hours(24)) {
+    result.mistakes.push_back(
+        fmt::format("--drain-timeout-tunnels={}: {}", quote(config.drain_timeout_tunnels),
+                    duration ? "it must be from 0s to 24h." : duration.error().context + "."));
+    return;
+  }
+  result.drain_timeout_tunnels = *duration;
+}
+
 void check_identity_headers(Validation& result) {
   const Config& config = result.config;
   struct Family {
@@ -341,6 +355,7 @@ Validation validate(const Config& config, const Environment& environment) {
   check_backends(result);
   check_limits(environment, result);
   check_timeouts(result);
+  check_drain(result);
   check_identity_headers(result);
   check_files(environment, result);
   return result;

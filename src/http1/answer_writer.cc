@@ -9,6 +9,7 @@
 #include <optional>
 #include <string_view>
 
+#include "lists.h"
 #include "sluice/base/ascii.h"
 #include "sluice/base/check.h"
 #include "sluice/http/connection_fields.h"
@@ -23,12 +24,6 @@ constexpr std::string_view last_chunk = "0\r\n\r\n";
 constexpr std::size_t chunk_head_bytes = 4 + line_end.size();
 constexpr std::size_t chunk_bytes_max = 0xffff;
 constexpr std::size_t room_min = 64;
-
-// Nobody may end a line or a field from within, whatever the codec of a backend's answer lets
-// through.
-bool is_line(std::string_view text) {
-  return std::ranges::none_of(text, [](char c) { return c == '\r' || c == '\n' || c == '\0'; });
-}
 
 bool has_no_body(int status) { return status < 200 || status == 204 || status == 304; }
 
@@ -98,6 +93,18 @@ bool AnswerWriter::begin(const http::ResponseHead& head, bool has_body, const Re
   if (request.last || framing_ == Framing::until_close) out += "connection: close\r\n";
   out += line_end;
   return true;
+}
+
+void AnswerWriter::begin_tunnel(const http::ResponseHead& head, std::string_view protocol,
+                                std::string& out) {
+  broken_ = false;
+  framing_ = Framing::until_close;
+  append_status_line(out, head.status);
+  out += "connection: Upgrade\r\nupgrade: ";
+  out += protocol;
+  out += line_end;
+  for (std::size_t i = 0; i < head.fields.size(); ++i) append_field(out, head.fields[i]);
+  out += line_end;
 }
 
 void AnswerWriter::append_interim(const http::ResponseHead& head, std::string& out) {

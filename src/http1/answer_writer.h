@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "sluice/base/bytes.h"
 #include "sluice/http/message.h"
@@ -30,6 +31,8 @@ class AnswerWriter {
   // Appends the head to `out`. False: what it says of its length is no length; nothing was written.
   bool begin(const http::ResponseHead& head, bool has_body, const Request& request,
              std::string& out);
+  // A 101, and behind it whatever comes, up to an end that its carrier tells.
+  void begin_tunnel(const http::ResponseHead& head, std::string_view protocol, std::string& out);
   static void append_interim(const http::ResponseHead& head, std::string& out);
 
   Framing framing() const { return framing_; }

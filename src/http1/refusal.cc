@@ -27,6 +27,7 @@ std::string_view to_string(Refusal refusal) {
     case Refusal::coding: return "coding";
     case Refusal::expectation: return "expectation";
     case Refusal::h2c: return "h2c";
+    case Refusal::upgrade_body: return "upgrade_body";
     case Refusal::head_too_large: return "head_too_large";
     case Refusal::body: return "body";
     case Refusal::chunk_size: return "chunk_size";
@@ -67,6 +68,8 @@ std::string_view sentence(Refusal refusal) {
       return "The only Transfer-Encoding that is taken is \"chunked\", once, in HTTP/1.1.";
     case Refusal::expectation: return "The only Expect that is met is \"100-continue\".";
     case Refusal::h2c: return "HTTP/2 is agreed on by ALPN here, not by an upgrade.";
+    case Refusal::upgrade_body:
+      return "The body of a request that asks to switch protocols needs a Content-Length.";
     case Refusal::head_too_large:
       return "The request has too many header fields, or too large ones.";
     case Refusal::body: return "A request body is not accepted.";

@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "lists.h"
 #include "sluice/base/ascii.h"
 #include "sluice/base/check.h"
 #include "sluice/http/authority.h"
@@ -44,16 +45,6 @@ bool must_arrive(std::string_view option) {
          name == "content-type" || name == "content-encoding" || name == "cookie" ||
          name == "sec-websocket-protocol" || name.starts_with("impersonate-") ||
          name.starts_with("impersonate_");
-}
-
-template <class F>
-bool any_member(std::string_view list, F&& is) {
-  for (;;) {
-    const std::size_t comma = list.find(',');
-    if (is(ascii::trim(list.substr(0, comma)))) return true;
-    if (comma == std::string_view::npos) return false;
-    list.remove_prefix(comma + 1);
-  }
 }
 
 }  // namespace
@@ -340,9 +331,6 @@ int RequestReader::take_host() {
 }
 
 int RequestReader::take_upgrade() {
-  const auto is_h2c = [](std::string_view token) {
-    return ascii::equal_ignoring_case(token.substr(0, 3), "h2c");
-  };
   if (name_ != "upgrade" || any_member(value_, is_h2c)) return refuse(Refusal::h2c);
   if (!upgrade_.empty()) upgrade_ += ", ";
   upgrade_ += value_;
@@ -372,13 +360,15 @@ int RequestReader::end_head() {
   list_bytes_ += head_.method.size() + head_.path.size() + 2 * field_overhead;
   if (list_bytes_ > options_.list_bytes_max) return refuse(Refusal::head_too_large);
   keep_alive_ = llhttp_should_keep_alive(&parser_) != 0;
-  upgrades_ = parser_.upgrade != 0 && parser_.http_minor == 1 && !upgrade_.empty();
+  // Of a list nobody can know which one a server takes: it is a request like any other, as at one.
+  upgrades_ = parser_.upgrade != 0 && parser_.http_minor == 1 && is_protocol(upgrade_);
   parser_.upgrade = 0;  // the body ends where it says that it ends
   chunked_ = (parser_.flags & F_CHUNKED) != 0;
   // Ours and the parser's reading of the framing are one.
   if (chunked_ != coding_ || (!length_ && parser_.content_length != 0)) {
     return refuse(Refusal::coding);
   }
+  if (upgrades_ && chunked_) return refuse(Refusal::upgrade_body);
   has_body_ = chunked_ || parser_.content_length > 0;
   next_stage_ = chunked_ ? Stage::chunk_line : Stage::length_body;
   event_ = Event::head;

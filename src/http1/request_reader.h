@@ -66,7 +66,7 @@ class RequestReader {
   // The client will send another request on this connection.
   bool keep_alive() const { return keep_alive_; }
   bool expects_continue() const { return expects_continue_ && has_body_; }
-  // What it asks to upgrade to, as it says it; empty: nothing.
+  // The one protocol that it asks to switch to, as it says it; empty: none.
   std::string_view upgrade() const { return upgrades_ ? std::string_view(upgrade_) : ""; }
   // What is left of a body of known length.
   std::uint64_t rest_bytes() const { return parser_.content_length; }

@@ -19,6 +19,9 @@ using Event = RequestReader::Event;
 
 // As much as comes in one piece: a record.
 constexpr std::size_t held_bytes_max = 16 * 1024;
+// The same before a tunnel.
+constexpr std::size_t early_bytes_max = 64 * 1024;
+constexpr int switching_protocols = 101;
 // Memory that an idle connection keeps for input that waits, and for heads of answers.
 constexpr std::size_t kept_bytes_max = 4096;
 
@@ -55,13 +58,22 @@ struct Session::State {
   bool is_current(RequestId request) const { return open() && request == id; }
   // Input is of use: for the current request, or for the next.
   bool may_read() const { return open() ? upload == Upload::reading : !closing; }
+  bool may_switch() const { return open() && !protocol.empty() && answer == Answer::waited_for; }
+  // Everything of a tunnel's input has left for the other side.
+  bool taken() const { return held.empty() && window_left == window; }
+  bool answered() const {
+    return answer == Answer::cut || (answer == Answer::complete && text.empty());
+  }
 
   void feed(Bytes plain);
   Bytes read(Bytes input);
+  Bytes read_tunnel(Bytes input);
+  void end_input();
   void handle(const RequestReader::Read& read);
   void begin_request();
   void refuse();
   void submit(const http::ResponseHead& head, bool has_body);
+  void switch_protocol(const http::ResponseHead& head);
   std::size_t take_text(MutableBytes batch);
   std::size_t collect_body(MutableBytes batch);
   void cut();
@@ -84,8 +96,12 @@ struct Session::State {
   bool http_1_0 = false;
   bool expects_continue = false;  // and has not got it
   bool body_ready = false;        // the handler may have some
-  bool last_announced = false;    // each answer that begins is the last one
-  bool closing = false;           // no further request is taken
+  std::string protocol;           // to which the current request asks to switch; empty: to none
+  bool tunnel = false;
+  std::optional<bool> peer_end;    // of a tunnel: in order, or not
+  std::optional<bool> output_end;  // the same
+  bool last_announced = false;     // each answer that begins is the last one
+  bool closing = false;            // no further request is taken
   bool unclean = false;
 };
 
@@ -109,12 +125,16 @@ void Session::State::feed(Bytes plain) {
     held = std::move(input);
   }
   // Nothing will ever be read of it.
-  if (closing && !may_read()) held.clear();
+  if (closing && !may_read() && !may_switch()) held.clear();
   if (held.empty()) give_back_unless_usual(held);
+  if (!tunnel) return;
+  end_input();
+  settle();
 }
 
 // Returns what is left.
 Bytes Session::State::read(Bytes input) {
+  if (tunnel) return read_tunnel(input);
   while (may_read()) {
     const std::size_t most = open() ? window_left : input.size();
     const RequestReader::Read read = reader.read(input.first(std::min(most, input.size())));
@@ -123,6 +143,29 @@ Bytes Session::State::read(Bytes input) {
     handle(read);
   }
   return input;
+}
+
+Bytes Session::State::read_tunnel(Bytes input) {
+  if (upload == Upload::over) return input;
+  const Bytes part = input.first(std::min<std::size_t>(input.size(), window_left));
+  window_left -= static_cast<std::uint32_t>(part.size());
+  if (!part.empty()) handler.on_data(id, part);
+  return input.subspan(part.size());
+}
+
+void Session::State::end_input() {
+  if (!peer_end || upload == Upload::over || !held.empty()) return;
+  upload = Upload::over;
+  handler.on_tunnel_ended(id, *peer_end);
+}
+
+bool Session::peer_ended(bool in_order) {
+  State& s = *state_;
+  if (!s.tunnel) return false;
+  s.peer_end = in_order;
+  s.end_input();
+  s.settle();
+  return true;
 }
 
 void Session::State::handle(const RequestReader::Read& read) {
@@ -152,11 +195,11 @@ void Session::State::begin_request() {
   http_1_0 = reader.http_1_0();
   expects_continue = reader.expects_continue();
   body_ready = false;
+  protocol = reader.upgrade();
   // What follows an upgrade is not HTTP, or nobody knows.
-  if (http_1_0 || !reader.keep_alive() || !reader.upgrade().empty()) closing = true;
-  const std::string upgrade(reader.upgrade());
-  handler.on_request({.id = id, .end_of_stream = !reader.has_body(), .upgrade = upgrade},
-                     std::move(reader.head()));
+  if (http_1_0 || !reader.keep_alive() || !protocol.empty()) closing = true;
+  reader.head().protocol = protocol;
+  handler.on_request({.id = id, .end_of_stream = !reader.has_body()}, std::move(reader.head()));
 }
 
 void Session::State::refuse() {
@@ -181,10 +224,16 @@ void Session::State::refuse() {
   handler.on_malformed(id, std::move(head), reader.refusal());
 }
 
-bool Session::wants_input() const { return state_->held.size() < held_bytes_max; }
+bool Session::wants_input() const {
+  const State& s = *state_;
+  return s.held.size() < (s.may_switch() ? early_bytes_max : held_bytes_max);
+}
 
 bool Session::can_go_on() const {
   const State& s = *state_;
+  if (s.tunnel && s.held.empty()) {
+    return s.upload == Upload::reading ? s.peer_end.has_value() : s.answered() && s.taken();
+  }
   return !s.held.empty() && s.may_read() && (!s.open() || s.window_left > 0);
 }
 
@@ -209,6 +258,7 @@ void Session::stop_upload(RequestId id) {
   s.upload = Upload::over;
   s.closing = true;
   s.held.clear();
+  s.window_left = s.window;
 }
 
 // ---------------------------------------------------------------- answers
@@ -218,7 +268,20 @@ void Session::submit_response(RequestId id, const http::ResponseHead& head, bool
   if (s.is_current(id) && s.answer == Answer::waited_for) s.submit(head, has_body);
 }
 
+// The other side has all of the request, or it could not have agreed.
+void Session::State::switch_protocol(const http::ResponseHead& head) {
+  if (upload != Upload::over || protocol.empty()) return cut();
+  writer.begin_tunnel(head, protocol, text);
+  tunnel = true;
+  answer = Answer::body;
+  body_ready = true;
+  upload = Upload::reading;
+  window = window_left = options.window_bytes;
+}
+
 void Session::State::submit(const http::ResponseHead& head, bool has_body) {
+  if (head.status == switching_protocols) return switch_protocol(head);
+  if (!protocol.empty()) held.clear();
   const bool unfinished = upload == Upload::reading && reader.has_body() && !reader.complete();
   const bool long_rest = reader.chunked() || reader.rest_bytes() > rest_bytes_max;
   // Who was not told to go on may send the body or not: nobody can know what comes next.
@@ -239,7 +302,8 @@ void Session::State::submit(const http::ResponseHead& head, bool has_body) {
 void Session::submit_interim(RequestId id, const http::ResponseHead& head) {
   State& s = *state_;
   CHECK(head.status >= 100 && head.status < 200);
-  if (!s.is_current(id) || s.answer != Answer::waited_for || s.http_1_0 || head.status == 101) {
+  if (!s.is_current(id) || s.answer != Answer::waited_for || s.http_1_0 ||
+      head.status == switching_protocols) {
     return;
   }
   if (head.status == 100 && !std::exchange(s.expects_continue, false)) return;
@@ -302,11 +366,13 @@ std::size_t Session::State::collect_body(MutableBytes batch) {
     CHECK_LE(result.bytes, room.size());
     if (answer != Answer::body) return used;
     used += writer.wrote(left, result.bytes);
-    if (result.status == http::BodyStatus::finished && !writer.broken()) writer.finish(text);
+    const bool over = result.status != http::BodyStatus::more;
+    if (over && !writer.broken()) writer.finish(text);
     if (writer.broken()) {
       cut();
-    } else if (result.status == http::BodyStatus::finished) {
+    } else if (over) {
       answer = Answer::complete;
+      if (tunnel) output_end = result.status == http::BodyStatus::finished;
     } else if (result.bytes == 0) {
       body_ready = false;
       return used;
@@ -317,11 +383,12 @@ std::size_t Session::State::collect_body(MutableBytes batch) {
 
 // Ends the request when nothing is left to be said or read of it.
 void Session::State::settle() {
-  if (!open() || upload == Upload::reading) return;
-  if (answer != Answer::cut && (answer != Answer::complete || !text.empty())) return;
+  if (!open() || upload == Upload::reading || !answered()) return;
+  if (tunnel && answer != Answer::cut && !taken()) return;
   const bool whole = answer == Answer::complete;
   const RequestId ended = std::exchange(id, 0);
   answer = Answer::waited_for;
+  tunnel = false;
   if (closing) {
     held.clear();
   } else {
@@ -336,8 +403,11 @@ bool Session::wants_output() const {
   if (!s.open()) return false;
   if (s.answer == Answer::body) return s.body_ready;
   // A request to be settled.
-  return s.answer == Answer::cut || (s.answer == Answer::complete && s.upload == Upload::over);
+  return s.answer == Answer::cut ||
+         (s.answer == Answer::complete && s.upload == Upload::over && (!s.tunnel || s.taken()));
 }
+
+std::optional<bool> Session::output_ended() const { return state_->output_end; }
 
 bool Session::finished() const {
   const State& s = *state_;

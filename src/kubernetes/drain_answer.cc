@@ -27,7 +27,9 @@ bool has_flow_control_field(const http::Fields& fields) {
 
 bool may_be_drain_answer(const http::ResponseHead& head, RequestClass request_class) {
   if (head.status != 429 && head.status != 503) return false;
-  if (request_class == RequestClass::long_running_other) return false;
+  if (request_class == RequestClass::long_running_other || request_class == RequestClass::upgrade) {
+    return false;
+  }
   if (head.fields.find("retry-after") != (head.status == 429 ? "5" : "1")) return false;
   if (has_flow_control_field(head.fields)) return false;
   if (head.fields.contains("content-encoding")) return false;

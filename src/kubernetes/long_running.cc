@@ -43,6 +43,7 @@ std::string_view to_string(RequestClass request_class) {
     case RequestClass::watch: return "watch";
     case RequestClass::watch_list: return "watch_list";
     case RequestClass::long_running_other: return "long_running_other";
+    case RequestClass::upgrade: return "upgrade";
   }
   return "unknown";
 }

@@ -2,6 +2,7 @@
 // Whether a request is served at all.
 #include "admission.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace sluice::proxy {
@@ -45,6 +46,25 @@ std::expected<CountLease, NotAdmitted> take_share(const RequestPlan& plan,
                    "too many requests with unknown tokens wait for this address already", shared);
   }
   return CountLease(std::move(account), &ClientAccount::unproven);
+}
+
+// Of the tunnels that a client may have; strangers at one address have theirs together.
+std::expected<CountLease, NotAdmitted> take_tunnel(const RequestPlan& plan,
+                                                   const ClientFacts& client, Shared& shared) {
+  const std::uint32_t max = shared.options.tunnels_per_client;
+  if (plan.request_class != kubernetes::RequestClass::upgrade || max == 0 || client.exempt) {
+    return CountLease();
+  }
+  const bool proven = plan.standing == backend::Standing::proven;
+  const std::uint64_t network = client.keys.network;
+  AccountRef account = shared.accounts.open(proven ? plan.client : network, network, proven);
+  const std::uint32_t own_max = proven ? max : std::min(max, shared.options.unproven_tunnels);
+  if (account.get()->tunnels >= own_max) {
+    return no_room(plan, ReplyReason::tunnel_share,
+                   "this client has as many tunnels (exec, attach, port-forward) as it may have",
+                   shared);
+  }
+  return CountLease(std::move(account), &ClientAccount::tunnels);
 }
 
 // Whether the worker has too much to do for this one.
@@ -95,7 +115,9 @@ std::expected<Admitted, NotAdmitted> admit(RequestPlan& plan, http::RequestHead&
   }
   auto unanswered = take_share(plan, client.facts(), shared);
   if (!unanswered) return std::unexpected(std::move(unanswered.error()));
-  return Admitted{&account, std::move(*unanswered)};
+  auto tunnel = take_tunnel(plan, client.facts(), shared);
+  if (!tunnel) return std::unexpected(std::move(tunnel.error()));
+  return Admitted{&account, std::move(*unanswered), std::move(*tunnel)};
 }
 
 }  // namespace sluice::proxy

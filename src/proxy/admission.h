@@ -22,6 +22,7 @@ struct Admitted {
   // address have nothing else in common, and whoever holds most there is found all the same.
   ClientAccount* account = nullptr;
   CountLease unanswered;  // until it has an answer; of its address, when nothing is proven
+  CountLease tunnel;      // to its end; of its address, the same
 };
 
 // Fills `plan` as far as it gets; on success `head` is as a backend gets it.

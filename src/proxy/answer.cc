@@ -47,7 +47,7 @@ bool Answer::take_interim(const http::ResponseHead& head) {
 }
 
 void Answer::take_head(http::ResponseHead&& head, bool end_of_stream) {
-  CHECK_GE(head.status, 200);
+  CHECK(head.status >= 200 || head.status == 101);
   head_ = std::move(head);
   head_only_ = end_of_stream;
 }

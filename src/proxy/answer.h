@@ -32,6 +32,7 @@ class Answer {
 
   // False when there have been too many of them.
   bool take_interim(const http::ResponseHead& head);
+  // A final one, or that of a tunnel.
   void take_head(http::ResponseHead&& head, bool end_of_stream);
   void take_trailers(http::Fields&& trailers) { trailers_ = std::move(trailers); }
 

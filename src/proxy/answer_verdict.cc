@@ -35,7 +35,8 @@ Verdict judge_head(const http::ResponseHead& head, const RequestPlan& plan) {
 TokenVerdict judge_token(const http::ResponseHead& head, std::string_view method,
                          const RequestPlan& plan) {
   if (!plan.bearer) return TokenVerdict::nothing;
-  const bool success = head.status >= 200 && head.status < 300 && method != "OPTIONS";
+  const bool success =
+      head.status == 101 || (head.status >= 200 && head.status < 300 && method != "OPTIONS");
   if (success || passed_flow_control(head)) return TokenVerdict::proven;
   return is_unauthenticated(head, plan) ? TokenVerdict::refused : TokenVerdict::nothing;
 }

@@ -13,6 +13,7 @@ balance::RequestClass balance_class(kubernetes::RequestClass request_class) {
     case kubernetes::RequestClass::watch: return balance::RequestClass::watch;
     case kubernetes::RequestClass::watch_list: return balance::RequestClass::watch_list;
     case kubernetes::RequestClass::long_running_other: return balance::RequestClass::long_running;
+    case kubernetes::RequestClass::upgrade: return balance::RequestClass::tunnel;
   }
   return balance::RequestClass::read;
 }
@@ -49,7 +50,10 @@ std::optional<BackendChoice::Choice> BackendChoice::choose(backend::PoolKind kin
   const balance::RequestClass request = balance_class(request_class);
   const std::span<const balance::Load> view = load_.view(now);
   const balance::BackendMask good = usable(kind);
-  const balance::BackendMask avoided = tried | backends_.full(kind, stay_of(request_class));
+  balance::BackendMask avoided = tried;
+  if (request != balance::RequestClass::tunnel) {
+    avoided |= backends_.full(kind, stay_of(request_class));
+  }
   auto picked = picker_.pick(view, good, request, random_, avoided);
   // Rather wait at one that is full than not be served.
   if (picked && avoided != tried && (avoided & balance::mask_of(*picked)) != 0) {

@@ -14,6 +14,7 @@ void AccountRef::reset() {
   CHECK_EQ(account->bytes, std::size_t{0});
   CHECK_EQ(account->anonymous, 0U);
   CHECK_EQ(account->unproven, 0U);
+  CHECK_EQ(account->tunnels, 0U);
   account->owner->accounts_.erase(account->client);
 }
 

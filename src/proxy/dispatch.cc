@@ -32,6 +32,7 @@ bool Dispatch::send(const RequestPlan& plan, bool has_body) {
                 {.has_body = has_body,
                  .ends_connection = plan.anonymous,
                  .stay = stay_of(plan.request_class),
+                 .switches = plan.request_class == kubernetes::RequestClass::upgrade,
                  .client = plan.client,
                  .connection = plan.connection,
                  .standing = plan.standing});
@@ -40,6 +41,11 @@ bool Dispatch::send(const RequestPlan& plan, bool has_body) {
 
 bool Dispatch::another(const RequestPlan& plan) const {
   return shared_.choice.another(plan.pool, attempts_.tried(), attempts_.backend());
+}
+
+void Dispatch::conclude() {
+  stream_.conclude();
+  load_.release();
 }
 
 void Dispatch::leave() {

@@ -31,6 +31,8 @@ class Dispatch {
   void settle() { load_.settle(); }
   // Its answer is whole.
   void answered() { load_.release(); }
+  // A tunnel ends in order.
+  void conclude();
   bool counted() const { return static_cast<bool>(load_); }
 
   backend::BackendStream& stream() { return stream_; }

@@ -68,6 +68,7 @@ void Exchange::begin(SlotId id, ClientSide& client, ClientStream stream, http::R
   plan_ = {};
   dispatch_.begin();
   watch_ = {};
+  tunnel_ = {};
   record_ = {.started = now()};
   if (shared_.parts.access_log != nullptr) {
     record_.wall_started = shared_.parts.reactor.ring().wall_now_exactly();
@@ -89,6 +90,7 @@ void Exchange::start(bool request_complete) {
   if (plan_.standing == backend::Standing::proven) client_->prove();
   if (shared_.parts.access_log != nullptr) record_.user = plan_.user;
   unanswered_ = std::move(admitted->unanswered);
+  tunnel_.lease = std::move(admitted->tunnel);
   charge(*admitted->account);
   if (!request_complete) upload_.body().keep_for_replay(shared_.options.replay_body_bytes);
   arm_deadline();
@@ -225,7 +227,8 @@ Retry Exchange::given_up() const {
 }
 
 std::size_t Exchange::charged_bytes() const {
-  return heads_.bytes() + upload_.body().charged_bytes() + answer_.body().charged_bytes();
+  return heads_.bytes() + upload_.body().charged_bytes() + answer_.body().charged_bytes() +
+         dispatch_.stream().held_bytes();
 }
 
 bool Exchange::may_make_room() const {
@@ -259,6 +262,7 @@ void Exchange::cut(Cut how, EndedBy ended_by) {
 
 void Exchange::client_gone() {
   if (state_ == State::finished) return;
+  if (state_ == State::tunnel) return tunnel_left();
   if (state_ != State::finishing || answer_.body().pending() > 0) {
     record_.ended_by = EndedBy::client_reset;
   }
@@ -268,6 +272,7 @@ void Exchange::client_gone() {
 void Exchange::finish() {
   CHECK(client_ != nullptr);  // it ends once
   const ProxyParts& parts = shared_.parts;
+  if (answer_.head().status == 101) tunnel_closed();
   leave_backend();
   deadline_.cancel();
   client_ = nullptr;
@@ -279,6 +284,7 @@ void Exchange::finish() {
   answer_.body().end();
   heads_.release();
   unanswered_.release();
+  tunnel_.lease.release();
   account_.reset();
   CHECK(dispatch_.idle());
   CHECK_EQ(answer_.body().pending(), std::size_t{0});

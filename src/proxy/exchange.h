@@ -48,6 +48,7 @@ class Exchange final : public backend::StreamHandler {
   // From the client's side.
   void on_client_body(Bytes bytes);
   void on_client_end();
+  void on_client_tunnel_end(bool in_order);
   void on_client_malformed(std::string_view why);
   http::BodyResult on_client_body_wanted(MutableBytes room);
   const http::Fields* trailers() const { return answer_.trailers(); }
@@ -69,6 +70,8 @@ class Exchange final : public backend::StreamHandler {
 
   // Plans the end of a watch that is past its first burst: our own stop, or its client's limit.
   void plan_end(const EndWindow& window);
+  // Of a tunnel, in order, whatever is still on its way into it.
+  void end_tunnel();
   // Its end: resets a watch that is still in its first burst.
   void cut_first_burst();
   // Memory that would be kept for the next request.
@@ -82,6 +85,7 @@ class Exchange final : public backend::StreamHandler {
   void on_response(http::ResponseHead&& head, bool end_of_stream) override;
   void on_response_body(Bytes bytes) override;
   void on_response_trailers(http::Fields&& trailers) override;
+  void on_tunnel_half_ended(bool in_order) override;
   http::BodyResult on_request_body_wanted(MutableBytes room) override;
   void on_stream_ended(const backend::StreamEnd& end) override;
   bool on_connection_retiring(backend::Retiring who) override;
@@ -92,6 +96,14 @@ class Exchange final : public backend::StreamHandler {
     bool retiring = false;  // its connection should be left once the first burst is over
     Instant ends_at{};      // while ending
     WatchEnd why = WatchEnd::backend_ended;
+  };
+
+  // What is known of the ends of a tunnel's directions.
+  struct Tunnel {
+    http::BodyStatus answer_end = http::BodyStatus::more;  // what the backend has said
+    bool answered = false;                                 // and the client was given that
+    std::uint64_t bytes_before = 0;                        // of the request's own body
+    CountLease lease;                                      // of its client's tunnels
   };
 
   void set_state(State state);
@@ -136,6 +148,14 @@ class Exchange final : public backend::StreamHandler {
   void watch_end_due();
   void watch_ended();
 
+  // Tunnels.
+  bool switches(const http::ResponseHead& head) const;
+  void begin_tunnel(http::ResponseHead&& head);
+  void tunnel_stream_ended(const backend::StreamEnd& end);
+  void end_answer();
+  void tunnel_left();
+  void tunnel_closed();
+
   // The end.
   void deadline_passed();
   void answer_overdue();
@@ -159,6 +179,7 @@ class Exchange final : public backend::StreamHandler {
   Upload upload_;
   Answer answer_;
   Watch watch_;
+  Tunnel tunnel_;
   AccountRef account_;  // of its client, until finish()
   CountLease unanswered_;
   BytesLease heads_;

@@ -21,6 +21,7 @@ using What = Deadline::What;
 }  // namespace
 
 void Exchange::on_response(http::ResponseHead&& head, bool end_of_stream) {
+  if (switches(head)) return begin_tunnel(std::move(head));
   if (head.status < 200) return on_interim(std::move(head));
   CHECK(!begun());
   CHECK(dispatch_.counted());
@@ -87,6 +88,7 @@ void Exchange::forward_head() {
   // The end of a watch is held back, and with it END_STREAM.
   if (is_established_watch()) answer_.end_later();
   client_->send_response(client_stream_, head, !answer_.head_only());
+  if (!kubernetes::has_deadline(request_class())) client_->be_patient(client_stream_);
   if (is_established_watch()) {
     begin_watch();
   } else if (request_class() == RequestClass::long_running_other) {
@@ -130,15 +132,21 @@ http::BodyResult Exchange::on_client_body_wanted(MutableBytes room) {
   if (pulled.bytes > 0) {
     watch_.rule.on_bytes(pulled.bytes, now());
     dispatch_.stream().consume(pulled.credit);
-    const std::uint32_t window = state_ == State::finishing ? 0 : body.grow_window(now());
+    const bool grows = state_ != State::finishing && state_ != State::tunnel;
+    const std::uint32_t window = grows ? body.grow_window(now()) : 0;
     if (window > 0) dispatch_.stream().grow_window(window);
   }
   if (state_ == State::ending && body.pending() == 0 && watch_may_end()) watch_ended();
+  if (state_ == State::tunnel && body.pending() == 0) {
+    tunnel_.answered = tunnel_.answer_end != http::BodyStatus::more;
+    return {pulled.bytes, tunnel_.answer_end};
+  }
   if (state_ != State::finishing || body.pending() > 0) {
     return {pulled.bytes, http::BodyStatus::more};
   }
   answer_handed_over();
-  return {pulled.bytes, http::BodyStatus::finished};
+  const bool cut = tunnel_.answer_end == http::BodyStatus::cut;
+  return {pulled.bytes, cut ? http::BodyStatus::cut : http::BodyStatus::finished};
 }
 
 // All of the answer lies in the client's session.
@@ -186,6 +194,7 @@ void Exchange::judge() {
 
 void Exchange::on_stream_ended(const StreamEnd& end) {
   if (state_ == State::finishing) return;
+  if (state_ == State::tunnel) return tunnel_stream_ended(end);
   if (end.cause != StreamEnd::Cause::completed) return backend_failed(end);
   if (state_ == State::judging) return judge();
   if (state_ == State::waiting) {

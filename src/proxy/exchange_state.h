@@ -2,12 +2,14 @@
 // The states of an exchange, and which may come before each.
 //
 //   idle ──start()──▶ waiting ──head──▶ forwarding ──▶ finishing ──▶ finished
-//                      │   ▲  └──▶ judging ──┘ │            ▲
-//                      └replay──────┘          └── ending ──┘
+//                     │ │   ▲  └──▶ judging ──┘ │          ▲ ▲
+//                     │ └replay──────┘          └─ ending ─┘ │
+//                     └──────────────101──▶ tunnel ──────────┘
 //
 //   waiting     a backend was picked; no answer yet. May be replayed on another backend.
 //   judging     an answer that may be a backend's "I am shutting down" is held back
 //   forwarding  the head went to the client; bytes follow
+//   tunnel      bytes go both ways, in whatever protocol; each direction ends on its own
 //   ending      a watch whose end is planned: END_STREAM goes out when its time has come. Where
 //               the end is our choice, events are forwarded until it leaves; only then is the
 //               backend's stream cancelled.
@@ -28,20 +30,22 @@ enum class ExchangeState : std::uint8_t {
   waiting,
   judging,
   forwarding,
+  tunnel,
   ending,
   finishing,
   finished,
 };
 
-inline constexpr Transitions<ExchangeState, 7> exchange_transitions{{
-    states(ExchangeState::finished),                                              // idle
-    states(ExchangeState::idle, ExchangeState::waiting, ExchangeState::judging),  // waiting
-    states(ExchangeState::waiting),                                               // judging
-    states(ExchangeState::waiting, ExchangeState::judging),                       // forwarding
-    states(ExchangeState::forwarding, ExchangeState::ending),                     // ending
-    states(ExchangeState::forwarding, ExchangeState::ending),                     // finishing
+inline constexpr Transitions<ExchangeState, 8> exchange_transitions{{
+    states(ExchangeState::finished),                                                  // idle
+    states(ExchangeState::idle, ExchangeState::waiting, ExchangeState::judging),      // waiting
+    states(ExchangeState::waiting),                                                   // judging
+    states(ExchangeState::waiting, ExchangeState::judging),                           // forwarding
+    states(ExchangeState::waiting),                                                   // tunnel
+    states(ExchangeState::forwarding, ExchangeState::ending),                         // ending
+    states(ExchangeState::forwarding, ExchangeState::tunnel, ExchangeState::ending),  // finishing
     states(ExchangeState::waiting, ExchangeState::judging, ExchangeState::forwarding,
-           ExchangeState::ending, ExchangeState::finishing),  // finished
+           ExchangeState::tunnel, ExchangeState::ending, ExchangeState::finishing),  // finished
 }};
 
 constexpr std::string_view to_string(ExchangeState state) {
@@ -50,6 +54,7 @@ constexpr std::string_view to_string(ExchangeState state) {
     case ExchangeState::waiting: return "waiting";
     case ExchangeState::judging: return "judging";
     case ExchangeState::forwarding: return "forwarding";
+    case ExchangeState::tunnel: return "tunnel";
     case ExchangeState::ending: return "ending";
     case ExchangeState::finishing: return "finishing";
     case ExchangeState::finished: return "finished";

@@ -31,7 +31,8 @@ double weight(RequestClass request_class) {
     case RequestClass::short_read:
     case RequestClass::short_write: return 1;
     case RequestClass::watch:
-    case RequestClass::long_running_other: return 0.5;
+    case RequestClass::long_running_other:
+    case RequestClass::upgrade: return 0.5;
   }
   return 1;
 }

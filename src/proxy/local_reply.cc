@@ -14,7 +14,6 @@ std::string_view to_string(ReplyReason reason) {
     case ReplyReason::bad_method: return "bad_method";
     case ReplyReason::malformed: return "malformed";
     case ReplyReason::head_too_large: return "head_too_large";
-    case ReplyReason::upgrade: return "upgrade";
     case ReplyReason::unauthenticated: return "unauthenticated";
     case ReplyReason::certificate_refused: return "certificate_refused";
     case ReplyReason::misdirected: return "misdirected";
@@ -31,6 +30,7 @@ std::string_view to_string(ReplyReason reason) {
     case ReplyReason::client_overloads: return "client_overloads";
     case ReplyReason::anonymous_share: return "anonymous_share";
     case ReplyReason::unproven_share: return "unproven_share";
+    case ReplyReason::tunnel_share: return "tunnel_share";
   }
   return "unknown";
 }
@@ -53,7 +53,8 @@ LocalReply make_unanswered_reply(RequestClass request_class, ReplyReason reason,
                                  std::string_view message, Random& random) {
   // However it asked: it is to ask less.
   if (reason == ReplyReason::worker_busy || reason == ReplyReason::client_overloads ||
-      reason == ReplyReason::anonymous_share || reason == ReplyReason::unproven_share) {
+      reason == ReplyReason::anonymous_share || reason == ReplyReason::unproven_share ||
+      reason == ReplyReason::tunnel_share) {
     return make_local_reply(429, message, 1 + static_cast<int>(random.below(5)));
   }
   const int soon = 1 + static_cast<int>(random.below(2));
@@ -78,6 +79,7 @@ LocalReply make_unanswered_reply(RequestClass request_class, ReplyReason reason,
       return make_local_reply(503, message, soon);
     case RequestClass::short_write:
     case RequestClass::long_running_other:
+    case RequestClass::upgrade:
       if (retry == Retry::not_executed) {
         return costs_the_same_again ? make_local_reply(failure, message, 0)
                                     : make_local_reply(503, message, soon);

@@ -60,6 +60,14 @@ std::string_view to_string(ReplayCause cause) {
   return "unknown";
 }
 
+std::string_view to_string(TunnelWay way) {
+  switch (way) {
+    case TunnelWay::to_backend: return "to_backend";
+    case TunnelWay::to_client: return "to_client";
+  }
+  return "unknown";
+}
+
 ProxyMetrics::ProxyMetrics(metrics::Registry& registry, const backend::Cluster& cluster)
     : requests(registry.counters("sluice_requests_total",
                                  "Requests sent to a backend, by class and backend.",
@@ -107,6 +115,9 @@ ProxyMetrics::ProxyMetrics(metrics::Registry& registry, const backend::Cluster& 
                               "Workers that refuse part of their requests because they are short "
                               "of their own CPU time.")),
       exchanges(registry.gauge("sluice_exchanges", "Requests in progress, watches included.")),
+      tunnels(registry.gauge("sluice_tunnels", "Open tunnels: exec, attach, port-forward.")),
+      tunnel_bytes(registry.counters_by<TunnelWay>(
+          "sluice_tunnel_bytes_total", "Bytes that went through tunnels.", "direction")),
       body_bytes(registry.gauge("sluice_body_bytes", "Memory that holds bodies, in bytes.")),
       window_bytes(registry.gauge(
           "sluice_stream_window_lent_bytes",
@@ -303,6 +314,10 @@ void Proxy::client_end(SlotId id) {
   if (Exchange* exchange = state_->find(id)) exchange->on_client_end();
 }
 
+void Proxy::client_tunnel_end(SlotId id, bool in_order) {
+  if (Exchange* exchange = state_->find(id)) exchange->on_client_tunnel_end(in_order);
+}
+
 std::string Proxy::describe(SlotId id) const {
   const Exchange* exchange = state_->find(id);
   return exchange == nullptr ? std::string() : exchange->describe();
@@ -351,6 +366,7 @@ void Proxy::publish() {
   metrics::Cells& cells = shared.parts.cells;
   cells.set(m.shedding, shared.governor.shed() > 0 ? 1 : 0);
   cells.set(m.exchanges, static_cast<std::int64_t>(exchanges()));
+  cells.set(m.tunnels, static_cast<std::int64_t>(shared.tunnels));
   cells.set(m.body_bytes, static_cast<std::int64_t>(shared.budget.body_bytes()));
   cells.set(m.connection_bytes, static_cast<std::int64_t>(shared.parts.events.connection_bytes()));
   cells.set(m.window_bytes, static_cast<std::int64_t>(shared.budget.lent_bytes()));
@@ -360,6 +376,10 @@ void Proxy::end_watches(Instant until) {
   Shared& shared = state_->shared();
   shared.end_window = EndWindow{shared.now(), until};
   state_->for_each([&](Exchange& exchange) { exchange.plan_end(*shared.end_window); });
+}
+
+void Proxy::end_tunnels() {
+  state_->for_each([](Exchange& exchange) { exchange.end_tunnel(); });
 }
 
 void Proxy::cut_first_bursts() {

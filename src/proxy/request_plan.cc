@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "sluice/base/ascii.h"
 #include "sluice/http/connection_fields.h"
 
 namespace sluice::proxy {
@@ -15,6 +16,7 @@ using backend::Standing;
 using kubernetes::Credential;
 using kubernetes::CredentialKind;
 using kubernetes::NoIdentity;
+using kubernetes::RequestClass;
 
 // A client that presented a certificate in which an API server would see nobody either, and has no
 // other credential: there it would not be taken for an anonymous one.
@@ -35,7 +37,8 @@ std::expected<RequestPlan, Refusal> plan_request(const http::RequestHead& head) 
   }
   RequestPlan plan;
   plan.info = kubernetes::parse_request_info(head.method, head.path);
-  plan.request_class = kubernetes::classify(plan.info);
+  plan.request_class =
+      head.protocol.empty() ? kubernetes::classify(plan.info) : RequestClass::upgrade;
   return plan;
 }
 
@@ -51,7 +54,8 @@ std::expected<void, Refusal> plan_identity(RequestPlan& plan, http::RequestHead&
   const bool identified =
       policy.vouches && client.identity.has_value() && now <= client.identity_not_after;
   http::remove_connection_fields(head.fields);
-  const Credential credential = kubernetes::classify_credential(head.fields);
+  const Credential credential = kubernetes::classify_credential(
+      head.fields, ascii::equal_ignoring_case(head.protocol, "websocket"));
   plan.client = client.keys.network;
   plan.connection = client.keys.connection;
   if (identified) {

@@ -44,6 +44,7 @@ struct Shared {
   Governor governor;
   ReplayBudget replays;
   std::uint64_t connections = 0;        // of clients, so far
+  std::uint64_t tunnels = 0;            // open ones
   std::optional<EndWindow> end_window;  // while we drain
 };
 

@@ -25,6 +25,11 @@ class Upload {
   void append(Bytes bytes, Instant now);
   void complete(Instant now);
   bool is_complete() const { return complete_; }
+  // All of it has left; what comes now is a tunnel's, and its sender is granted no more than
+  // before.
+  void begin_tunnel();
+  // The last byte was that. `in_order`: its sender has said so.
+  void end_tunnel(bool in_order, Instant now);
   // When the last byte of the request arrived, its head's included.
   Instant last_byte() const { return last_byte_; }
   // There is a body, or there may be one.
@@ -49,6 +54,8 @@ class Upload {
  private:
   BodyFlow body_;
   bool complete_ = false;
+  bool tunnel_ = false;
+  bool in_order_ = true;
   Instant last_byte_{};
   std::uint64_t unwanted_bytes_ = 0;
 };

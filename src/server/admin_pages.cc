@@ -62,11 +62,12 @@ std::string backends_page(const backend::Cluster& cluster, const balance::LoadBo
     const balance::Load load = board.total(i);
     page += i == 0 ? R"({"name":)" : R"(,{"name":)";
     observability::append_json_string(page, status.endpoint.name, name_bytes_max);
-    fmt::format_to(std::back_inserter(page),
-                   R"(,"health":"{}","trustsIdentity":{},"work":{},"watches":{},"requests":{}}})",
-                   to_string(status.health.load(std::memory_order_relaxed)),
-                   status.trusts_identity.load(std::memory_order_relaxed), load.work, load.watches,
-                   requests);
+    fmt::format_to(
+        std::back_inserter(page),
+        R"(,"health":"{}","trustsIdentity":{},"work":{},"watches":{},"tunnels":{},"requests":{}}})",
+        to_string(status.health.load(std::memory_order_relaxed)),
+        status.trusts_identity.load(std::memory_order_relaxed), load.work, load.watches,
+        load.tunnels, requests);
   }
   page += "]}\n";
   return page;

@@ -44,7 +44,7 @@ class AdminPages {
   ProcessState& process_;
 };
 
-// {"backends":[{"name":…,"health":…,"trustsIdentity":…,"work":…,"watches":…,"requests":…}]}
+// {"backends":[{"name":…,"health":…,"trustsIdentity":…,"work":…,"watches":…,"tunnels":…,"requests":…}]}
 std::string backends_page(const backend::Cluster& cluster, const balance::LoadBoard& board,
                           const metrics::Registry& registry, const proxy::ProxyMetrics& metrics);
 

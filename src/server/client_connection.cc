@@ -144,11 +144,8 @@ void ClientConnection::on_established() {
 // Who agrees on nothing by ALPN speaks HTTP/1.1.
 void ClientConnection::begin_protocol() {
   const Protocol agreed = connection_.engine()->alpn() == "h2" ? Protocol::h2 : Protocol::http1;
-  cells_.add(metrics_.connections(speaks_), -1);
-  speaks_ = agreed;
-  cells_.add(metrics_.connections(speaks_), 1);
+  speak(agreed);
   cells_.add(metrics_.handshakes.at(agreed));
-  facts_.protocol = to_string(agreed);
   ClientProtocolOwner& owner = *this;
   if (agreed == Protocol::h2) {
     protocol_ = std::make_unique<ClientHttp2>(owner, proxy_, facts_, options_.session, cells_,
@@ -158,6 +155,15 @@ void ClientConnection::begin_protocol() {
                                               metrics_, now());
   }
 }
+
+void ClientConnection::speak(Protocol protocol) {
+  cells_.add(metrics_.connections(speaks_), -1);
+  speaks_ = protocol;
+  cells_.add(metrics_.connections(speaks_), 1);
+  facts_.protocol = to_string(protocol);
+}
+
+void ClientConnection::switched() { speak(Protocol::tunnel); }
 
 void ClientConnection::establish_identity() {
   const tls::PeerCertificate& peer = connection_.engine()->peer_certificate();
@@ -251,8 +257,15 @@ std::size_t ClientConnection::on_collect(MutableBytes batch) {
   if (protocol_ == nullptr) return 0;
   const std::size_t n = protocol_->collect(batch);
   connection_.count_above(protocol_->held_bytes());
+  if (const auto in_order = protocol_->output_ended()) connection_.end_output(*in_order);
   if (n == 0) close_if_unused();
   return n;
+}
+
+bool ClientConnection::on_peer_ended(bool in_order) {
+  if (protocol_ == nullptr || !protocol_->peer_ended(in_order)) return false;
+  close_if_unused();
+  return true;
 }
 
 void ClientConnection::stop_timers() {

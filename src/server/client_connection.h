@@ -44,6 +44,8 @@ class ClientConnection final : public net::ConnectionHandler,
   // Our own stop, at any moment of its life: first a notice (GOAWAY), `gap` later the last word
   // (RFC 9113 section 6.8); closed when no request is left.
   void leave(Duration gap);
+  // It carries a tunnel, whose end is not ours to choose until its time is over.
+  bool tunnels() const { return protocol_ != nullptr && protocol_->tunnels(); }
   // What is left is told to go (GOAWAY, close_notify, FIN), never reset.
   void close_now();
   // Nothing is waited for.
@@ -57,6 +59,7 @@ class ClientConnection final : public net::ConnectionHandler,
   void on_turn() override;
   std::size_t on_collect(MutableBytes batch) override;
   void on_end(const Error& error) override;
+  bool on_peer_ended(bool in_order) override;
   void on_closed() override;
 
   // SharedPlace
@@ -80,6 +83,8 @@ class ClientConnection final : public net::ConnectionHandler,
   // ClientProtocolOwner
   void output_ready() override { connection_.mark_dirty(); }
   void input_due() override;
+  void switched() override;
+  void be_patient() override { connection_.watch_peer(); }
   void requests_over() override;
   void proven() override;
 
@@ -89,6 +94,7 @@ class ClientConnection final : public net::ConnectionHandler,
   bool take_identity_share();
   void handshake_failed(const Error& error);
 
+  void speak(Protocol protocol);
   void set_state(State state);
   void wrong_transition(State state);
   EndReason end_reason(const Error& error) const;

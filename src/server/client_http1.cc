@@ -26,11 +26,10 @@ http1::SessionOptions options_of(const http2::SessionOptions& limits) {
           .window_bytes = limits.stream_window_bytes};
 }
 
+constexpr int switching_protocols = 101;
+
 // Of whom HTTP/1.0 names nobody: HTTP/2 must name somebody.
 constexpr std::string_view nameless_authority = "kubernetes";
-
-constexpr std::string_view no_upgrades =
-    "upgrades, and with them exec, attach and port-forward, are not available through this gateway";
 
 ReplyReason reason_of(Refusal why) {
   switch (why) {
@@ -113,10 +112,6 @@ void ClientHttp1::begin(SlotId exchange) {
 
 void ClientHttp1::on_request(const http1::Request& request, http::RequestHead&& head) {
   if (head.authority.empty()) head.authority = nameless_authority;
-  if (!request.upgrade.empty()) {
-    return begin(proxy_.refuse(*this, name_of(request.id), std::move(head), 501,
-                               ReplyReason::upgrade, no_upgrades));
-  }
   begin(proxy_.start(*this, name_of(request.id), std::move(head), request.end_of_stream));
 }
 
@@ -136,6 +131,10 @@ void ClientHttp1::on_data(RequestId id, Bytes bytes) {
 }
 
 void ClientHttp1::on_end_of_stream(RequestId) { proxy_.client_end(exchange_); }
+
+void ClientHttp1::on_tunnel_ended(RequestId, bool in_order) {
+  proxy_.client_tunnel_end(exchange_, in_order);
+}
 
 void ClientHttp1::on_closed(RequestId, bool) {
   if (!open_) return;  // abandoned
@@ -158,6 +157,12 @@ void ClientHttp1::send_interim(proxy::ClientStream stream, const http::ResponseH
 void ClientHttp1::send_response(proxy::ClientStream stream, const http::ResponseHead& head,
                                 bool has_body) {
   session_.submit_response(id_of(stream), head, has_body);
+  if (head.status == switching_protocols) {
+    switched_ = true;
+    cells_.add(metrics_.requests.at(Protocol::tunnel));
+    owner_.switched();
+    go_on();
+  }
   owner_.output_ready();
 }
 

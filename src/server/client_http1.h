@@ -23,6 +23,8 @@ class ClientHttp1 final : public ClientProtocol,
   bool wants_input() const override { return session_.wants_input(); }
   std::size_t collect(MutableBytes batch) override;
   bool wants_output() const override { return session_.wants_output(); }
+  bool peer_ended(bool in_order) override { return session_.peer_ended(in_order); }
+  std::optional<bool> output_ended() const override { return session_.output_ended(); }
   bool finished() const override { return session_.finished(); }
   bool must_not_close_cleanly() const override { return session_.must_not_close_cleanly(); }
   void describe(Outline& outline) const override;
@@ -35,6 +37,7 @@ class ClientHttp1 final : public ClientProtocol,
   }
   void say_last_word(std::string_view) override { session_.stop(); }
   void plan_ends(const proxy::EndWindow& window) override;
+  bool tunnels() const override { return open_ && switched_; }
   void abandon() override;
   // What breaks a rule is answered, and ends the connection in order.
   bool broken() const override { return false; }
@@ -47,6 +50,7 @@ class ClientHttp1 final : public ClientProtocol,
   void on_malformed(http1::RequestId id, http::RequestHead&& head, http1::Refusal why) override;
   void on_data(http1::RequestId id, Bytes bytes) override;
   void on_end_of_stream(http1::RequestId id) override;
+  void on_tunnel_ended(http1::RequestId id, bool in_order) override;
   void on_closed(http1::RequestId id, bool whole) override;
   http::BodyResult on_body_wanted(http1::RequestId id, MutableBytes room) override;
 
@@ -54,6 +58,7 @@ class ClientHttp1 final : public ClientProtocol,
   const proxy::ClientFacts& facts() const override { return facts_; }
   void send_interim(proxy::ClientStream, const http::ResponseHead& head) override;
   void send_response(proxy::ClientStream, const http::ResponseHead& head, bool has_body) override;
+  void be_patient(proxy::ClientStream) override { owner_.be_patient(); }
   void resume_body(proxy::ClientStream) override;
   void credit(proxy::ClientStream, std::size_t bytes) override;
   void grow_window(proxy::ClientStream, std::uint32_t bytes) override;
@@ -72,7 +77,8 @@ class ClientHttp1 final : public ClientProtocol,
   const ClientMetrics& metrics_;
   http1::Session session_;
   bool open_ = false;  // there is a request
-  SlotId exchange_;    // its
+  bool switched_ = false;
+  SlotId exchange_;  // its
   std::optional<Instant> head_since_;
   http1::RequestId head_number_ = 1;  // the request that it is about
 };

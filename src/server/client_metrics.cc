@@ -28,6 +28,7 @@ std::string_view to_string(Protocol protocol) {
   switch (protocol) {
     case Protocol::h2: return "h2";
     case Protocol::http1: return "http1";
+    case Protocol::tunnel: return "tunnel";
   }
   return "unknown";
 }

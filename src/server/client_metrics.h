@@ -11,8 +11,8 @@
 
 namespace sluice::server {
 
-// Which HTTP a client speaks.
-enum class Protocol : std::uint8_t { h2, http1 };
+// What a client speaks: an HTTP, or, in a tunnel, whatever it and the backend have agreed on.
+enum class Protocol : std::uint8_t { h2, http1, tunnel };
 std::string_view to_string(Protocol protocol);
 
 // How a connection ended other than by us.

@@ -25,6 +25,10 @@ class ClientProtocolOwner {
   virtual void input_due() = 0;
   // The last request is over.
   virtual void requests_over() = 0;
+  // What is spoken from here on is no HTTP any more.
+  virtual void switched() = 0;
+  // The peer may take what it is sent as slowly as it likes, as long as it lives.
+  virtual void be_patient() = 0;
   // A request of a proven identity has come.
   virtual void proven() = 0;
 };
@@ -41,6 +45,13 @@ class ClientProtocol {
   // Fills `batch`; 0 when there is nothing to send now.
   virtual std::size_t collect(MutableBytes batch) = 0;
   virtual bool wants_output() const = 0;
+  // The client sends nothing more; `in_order`: it has said so. False: then nothing is left to do.
+  virtual bool peer_ended(bool in_order) {
+    (void)in_order;
+    return false;
+  }
+  // Nothing more will be collected, while input may go on; `true`: our direction ends in order.
+  virtual std::optional<bool> output_ended() const { return std::nullopt; }
   // Nothing is left to say, on either side.
   virtual bool finished() const = 0;
   // An answer ends where its connection ends, and is not whole: it must not end in order.
@@ -61,6 +72,8 @@ class ClientProtocol {
   // `refusal`: why nothing is served here; empty when it is just the end.
   virtual void say_last_word(std::string_view refusal = {}) = 0;
   virtual void plan_ends(const proxy::EndWindow& window) = 0;
+  // What it carries may outlive the end of ordinary requests.
+  virtual bool tunnels() const { return false; }
   // The connection is over: exchanges are told.
   virtual void abandon() = 0;
 

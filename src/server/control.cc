@@ -140,8 +140,11 @@ void Control::carry_out(StopSequence::Action action) {
       environment_.notify_service_manager("STOPPING=1\nSTATUS=draining");
       break;
     case StopSequence::Action::drain:
-      log::info("draining", {{"drain_timeout", options_.stop.drain_window}});
-      tell_workers([window = options_.stop.drain_window](Worker& worker) { worker.drain(window); });
+      log::info("draining", {{"drain_timeout", options_.stop.drain_window},
+                             {"tunnels", options_.stop.tunnel_window}});
+      tell_workers([stop = options_.stop](Worker& worker) {
+        worker.drain(stop.drain_window, stop.tunnel_window);
+      });
       break;
     case StopSequence::Action::stop: tell_workers([](Worker& worker) { worker.stop(); }); break;
     case StopSequence::Action::abandon: environment_.abandon(1); break;

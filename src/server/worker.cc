@@ -19,6 +19,8 @@ constexpr Duration heartbeat_interval = std::chrono::milliseconds(500);
 constexpr Duration goaway_gap = std::chrono::seconds(1);
 // How long after the drain window connections may take to end in order.
 constexpr Duration end_in_order = std::chrono::seconds(2);
+// While nothing else is left.
+constexpr Duration look_for_tunnels_interval = std::chrono::milliseconds(100);
 // While there is little room for newcomers.
 constexpr Duration make_room_interval = std::chrono::milliseconds(50);
 // Connections that hold less are not worth ending.
@@ -60,6 +62,7 @@ Worker::Worker(io::Reactor& reactor, std::size_t number, WorkerOptions options,
               parts.shared.client_metrics),
       heartbeat_(io::Timer::bind<&Worker::heartbeat>(this)),
       drain_end_(io::Timer::bind<&Worker::drain_over>(this)),
+      tunnels_end_(io::Timer::bind<&Worker::tunnels_over>(this)),
       make_room_(io::Timer::bind<&Worker::make_room>(this)) {
   heartbeat();
 }
@@ -117,29 +120,53 @@ void Worker::pool_event(std::size_t backend, backend::PoolKind kind, backend::Po
   parts_.events.probe_soon(backend);
 }
 
-void Worker::drain(Duration window) {
+void Worker::drain(Duration window, Duration tunnel_window) {
   if (state_ != State::serving) return;
   state_ = State::draining;
   for (const auto& listener : listeners_) listener->stop();
   drain_gap_ = std::min(goaway_gap, window / 4);
   for (const auto& [client, owned] : clients_) client->leave(drain_gap_);
   reactor_.timers().set(drain_end_, reactor_.now(), window);
+  reactor_.timers().set(tunnels_end_, reactor_.now(), tunnel_window);
   // The last fifth is for streams that take their time to end.
   proxy_.end_watches(reactor_.now() + window * 4 / 5);
 }
 
 void Worker::drain_over() {
   CHECK(state_ != State::serving);
-  if (state_ != State::stopping) {
-    proxy_.cut_first_bursts();
+  if (state_ == State::stopping) {
+    for (const auto& [client, owned] : clients_) client->terminate();
+    return backends_.terminate();
+  }
+  if (!drain_over_) proxy_.cut_first_bursts();
+  drain_over_ = true;
+  if (std::ranges::none_of(clients_, [](const auto& c) { return c.first->tunnels(); })) {
     return stop();
   }
-  for (const auto& [client, owned] : clients_) client->terminate();
+  // Those of tunnels that were told to end have a moment to do so.
+  if (tunnels_over_ && tunnels_ended_at_ + end_in_order <= reactor_.now()) return stop();
+  end_all_but_tunnels();
+  reactor_.timers().set(drain_end_, reactor_.now(), look_for_tunnels_interval);
+}
+
+void Worker::end_all_but_tunnels() {
+  for (const auto& [client, owned] : clients_) {
+    if (!client->tunnels()) client->close_now();
+  }
+}
+
+// Whatever is on its way into them.
+void Worker::tunnels_over() {
+  tunnels_over_ = true;
+  tunnels_ended_at_ = reactor_.now();
+  proxy_.end_tunnels();
 }
 
 void Worker::stop() {
   if (state_ == State::stopping) return;
   state_ = State::stopping;
+  tunnels_end_.cancel();
+  proxy_.end_tunnels();
   for (const auto& listener : listeners_) listener->stop();
   // Who is left is stalled or slow: GOAWAY and FIN, never RST_STREAM.
   for (const auto& [client, owned] : clients_) client->close_now();

@@ -59,8 +59,9 @@ class Worker final : private proxy::ProxyEvents {
   void listen(int descriptor);
 
   // Stops accepting (backlogs are emptied first), tells clients to go, ends watches spread over
-  // `window`, and stops at the latest when it is over.
-  void drain(Duration window);
+  // `window`, and everything else but tunnels at the latest when it is over; those have a window of
+  // their own. Stops when both are over.
+  void drain(Duration window, Duration tunnel_window);
   // Ends at once; stopped() when all operations have come back.
   void stop();
   bool stopped() const { return state_ == State::stopping && all_gone(); }
@@ -86,6 +87,8 @@ class Worker final : private proxy::ProxyEvents {
   WorkerOptions with_memory(WorkerOptions options);
   void accepted(int descriptor);
   void drain_over();
+  void tunnels_over();
+  void end_all_but_tunnels();
   bool listeners_stopped() const;
   bool all_gone() const;
   void heartbeat();
@@ -119,8 +122,12 @@ class Worker final : private proxy::ProxyEvents {
   std::unordered_map<ClientConnection*, std::unique_ptr<ClientConnection>> clients_;
   io::Timer heartbeat_;
   io::Timer drain_end_;
+  io::Timer tunnels_end_;
   io::Timer make_room_;
-  Duration drain_gap_{};  // between the two GOAWAYs
+  Duration drain_gap_{};       // between the two GOAWAYs
+  bool drain_over_ = false;    // only tunnels are left
+  bool tunnels_over_ = false;  // and those were told to end
+  Instant tunnels_ended_at_{};
 };
 
 }  // namespace sluice::server

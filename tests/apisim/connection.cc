@@ -55,11 +55,11 @@ Instant ClientConnection::now() const { return server_.transport().reactor().now
 // --- connection -------------------------------------------------------------------------------
 
 void ClientConnection::on_established() {
-  if (connection_.engine()->alpn() != "h2") {
-    ended_ = true;
-    return connection_.terminate();
-  }
   ++server_.counters.connections[static_cast<std::size_t>(peer().kind)];
+  if (connection_.engine()->alpn() != "h2") {
+    tunnel_ = std::make_unique<Tunnel>(server_, connection_, descriptor_, number_, peer());
+    return;
+  }
   http2::SessionOptions options;
   options.server = true;
   options.max_concurrent_streams = server_.settings().max_streams;
@@ -94,6 +94,7 @@ void ClientConnection::on_receive(Bytes plain) {
 }
 
 void ClientConnection::feed(Bytes plain) {
+  if (tunnel_ && !ended_) return tunnel_->feed(plain);
   if (ended_ || !session_) return;
   const Result<void> fed = session_->feed(plain, now());
   if (ended_) return;  // a fault ended the connection
@@ -105,11 +106,18 @@ void ClientConnection::feed(Bytes plain) {
 }
 
 std::size_t ClientConnection::on_collect(MutableBytes batch) {
+  if (tunnel_ && !server_.frozen()) return tunnel_->collect(batch);
   if (!session_ || server_.frozen()) return 0;
   return session_->collect(batch);
 }
 
 void ClientConnection::on_end(const Error&) { ended_ = true; }
+
+bool ClientConnection::on_peer_ended(bool) {
+  if (tunnel_ == nullptr) return false;
+  tunnel_->peer_ended();
+  return true;
+}
 
 void ClientConnection::on_closed() {
   ended_ = true;

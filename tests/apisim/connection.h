@@ -15,6 +15,7 @@
 #include "sluice/http2/session.h"
 #include "sluice/io/timer_wheel.h"
 #include "sluice/net/connection.h"
+#include "tunnel.h"
 
 namespace sluice::apisim {
 
@@ -72,6 +73,7 @@ class ClientConnection : public net::ConnectionHandler,
   void on_receive(Bytes plain) override;
   std::size_t on_collect(MutableBytes batch) override;
   void on_end(const Error& error) override;
+  bool on_peer_ended(bool in_order) override;
   void on_closed() override;
 
   // http2::SessionHandler
@@ -115,6 +117,7 @@ class ClientConnection : public net::ConnectionHandler,
   std::uint64_t number_;
   net::Connection connection_;
   std::unique_ptr<http2::Session> session_;
+  std::unique_ptr<Tunnel> tunnel_;  // of HTTP/1.1
   List<Exchange> exchanges_;
   List<Exchange> spare_;
   std::size_t exchanges_open_ = 0;

@@ -187,6 +187,7 @@ int serve(Options& options) {
   tls::ServerOptions tls;
   tls.certificate_chain_pem = read_file(options.tls_cert_file);
   tls.private_key_pem = read_file(options.tls_private_key_file);
+  tls.alpn = {"h2", "http/1.1"};
   // The names that clients are asked for; which CA vouches for what is decided later.
   tls.client_ca_pem =
       options.authenticator.client_ca_pem + "\n" + options.authenticator.requestheader_ca_pem;

@@ -348,6 +348,11 @@ std::string ApiServer::counters_json() {
     first = false;
   }
   out += fmt::format(
+      R"(}},"tunnels":{{"requests":{},"opened":{},"open":{},"ended":{},"bytes":{},"body":{},"early":{},"late":{})",
+      counters.tunnel_requests, counters.tunnels_opened, counters.tunnels_open,
+      counters.tunnels_ended, counters.tunnel_bytes, counters.tunnel_body_bytes,
+      counters.early_tunnel_bytes, counters.late_tunnel_bytes);
+  out += fmt::format(
       R"(}},"lists":{},"watch_lists":{},"watches_started":{},"watches_open":{},"expired_watches":{},"goaways":{{)",
       counters.lists, counters.watch_lists, counters.watches_started, watches_open,
       counters.expired_watches);

@@ -61,6 +61,14 @@ struct Counters {
   std::uint64_t faults = 0;
   std::uint64_t streams_reset_by_client = 0;
   std::uint64_t protocol_errors = 0;
+  std::uint64_t tunnel_requests = 0;
+  std::uint64_t tunnels_opened = 0;
+  std::uint64_t tunnels_open = 0;
+  std::uint64_t tunnels_ended = 0;       // both directions, in order
+  std::uint64_t tunnel_bytes = 0;        // received in them
+  std::uint64_t tunnel_body_bytes = 0;   // of requests' own bodies
+  std::uint64_t early_tunnel_bytes = 0;  // received before a 101
+  std::uint64_t late_tunnel_bytes = 0;   // behind any other answer
   std::uint64_t in_flight_max = 0;
   double in_flight_seconds = 0;  // integral of requests in flight, watches apart
 };

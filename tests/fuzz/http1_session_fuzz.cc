@@ -29,7 +29,7 @@ class Owner final : public SessionHandler {
     begin(request.id);
     CHECK(!head.method.empty() && head.path.starts_with('/') && head.scheme == "https");
     CHECK(head.method != "CONNECT");
-    note(head.method + ' ' + head.authority + ' ' + head.path + ' ' + std::string(request.upgrade));
+    note(head.method + ' ' + head.authority + ' ' + head.path + ' ' + head.protocol);
     std::size_t lengths = 0;
     for (std::size_t i = 0; i < head.fields.size(); ++i) {
       const http::Field field = head.fields[i];
@@ -68,6 +68,7 @@ class Owner final : public SessionHandler {
     note("end");
     answer();
   }
+  void on_tunnel_ended(RequestId, bool) override { CHECK(false); }
   void on_closed(RequestId id, bool whole) override {
     CHECK(id == current_ && whole);
     current_ = 0;

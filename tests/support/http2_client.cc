@@ -445,7 +445,7 @@ bool RawClient::write_all(std::string_view bytes, Duration timeout, bool reads) 
     ::poll(&waiting, 1, 50);
     if (reads && (waiting.revents & POLLIN) != 0) {
       take_input(Duration::zero());
-      if (end_ != End::open) return false;
+      if (!may_send()) return false;
     }
   }
   return true;
@@ -456,7 +456,7 @@ bool RawClient::send_wire(std::string_view bytes) {
 }
 
 bool RawClient::send(std::string_view bytes, Duration timeout, bool reads) {
-  if (descriptor_ < 0 || end_ != End::open) return false;
+  if (descriptor_ < 0 || !may_send()) return false;
   if (engine_ == nullptr) return write_all(bytes, timeout, reads);
   std::vector<std::uint8_t> record(tls::encrypted_record_bytes_max);
   while (!bytes.empty()) {
@@ -465,10 +465,24 @@ bool RawClient::send(std::string_view bytes, Duration timeout, bool reads) {
     tls::RecordBuffer buffer{record.data(), 0, record.size()};
     if (!write_record(*engine_, as_bytes(piece), buffer)) return false;
     if (!write_all(as_text({record.data(), buffer.size}), timeout, reads)) return false;
-    if (reads) take_input(Duration::zero());
-    if (end_ != End::open) return false;
+    if (reads && end_ == End::open) take_input(Duration::zero());
+    if (!may_send()) return false;
   }
   return true;
+}
+
+void RawClient::end_output(bool in_order) {
+  if (in_order) {
+    engine_->close_notify();
+    flush_pending();
+  }
+  ::shutdown(descriptor_, SHUT_WR);
+}
+
+void RawClient::reset() {
+  const linger value{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(descriptor_, SOL_SOCKET, SO_LINGER, &value, sizeof(value));
+  ::close(std::exchange(descriptor_, -1));
 }
 
 bool RawClient::begin_http2(

@@ -216,6 +216,11 @@ class RawClient {
   // Sends all; false when the peer does not take it in time, or has ended. With `reads`, what
   // arrives meanwhile is taken in.
   bool send(std::string_view bytes, Duration timeout = std::chrono::seconds(10), bool reads = true);
+  // Ends our direction: by a close_notify and FIN, or by FIN alone. What comes is still read; and
+  // from here on the peer's end of its direction does not keep us from sending.
+  void end_output(bool in_order = true);
+  void go_on_behind_close_notify() { half_open_ = true; }
+  void reset();  // TCP RST
   // Bytes as they are on the wire, past TLS.
   bool send_wire(std::string_view bytes);
   // Reads until `done`, the end of the connection, or the timeout; true when `done`.
@@ -235,6 +240,7 @@ class RawClient {
   bool begin_http2(std::initializer_list<std::pair<frame::Setting, std::uint32_t>> settings = {});
 
  private:
+  bool may_send() const { return end_ == End::open || (half_open_ && end_ == End::close_notify); }
   void take_input(Duration timeout);
   void process(Bytes bytes);
   void process_tls();
@@ -244,6 +250,7 @@ class RawClient {
   int descriptor_ = -1;
   std::unique_ptr<tls::Engine> engine_;
   bool http2_ = false;
+  bool half_open_ = false;
   End end_ = End::open;
   std::string received_;
   FrameReader reader_;

@@ -16,21 +16,26 @@ const ClusterKeys& ClusterKeys::get() {
   return keys;
 }
 
-std::shared_ptr<const tls::ClientContext> ClusterKeys::plain_context() const {
-  return std::move(*tls::ClientContext::create(
-      {.ca_pem = serving_ca.pem(), .certificate_chain_pem = {}, .private_key_pem = {}}));
+std::shared_ptr<const tls::ClientContext> ClusterKeys::plain_context(const char* protocol) const {
+  return std::move(*tls::ClientContext::create({.ca_pem = serving_ca.pem(),
+                                                .certificate_chain_pem = {},
+                                                .private_key_pem = {},
+                                                .alpn = {protocol}}));
 }
 
-std::shared_ptr<const tls::ClientContext> ClusterKeys::identity_context() const {
+std::shared_ptr<const tls::ClientContext> ClusterKeys::identity_context(
+    const char* protocol) const {
   return std::move(*tls::ClientContext::create({.ca_pem = serving_ca.pem(),
                                                 .certificate_chain_pem = front_proxy.pem(),
-                                                .private_key_pem = front_proxy.key_pem()}));
+                                                .private_key_pem = front_proxy.key_pem(),
+                                                .alpn = {protocol}}));
 }
 
-std::shared_ptr<const tls::ServerContext> ClusterKeys::server_context() const {
+std::shared_ptr<const tls::ServerContext> ClusterKeys::server_context(const char* protocol) const {
   return std::move(*tls::ServerContext::create({.certificate_chain_pem = serving.pem(),
                                                 .private_key_pem = serving.key_pem(),
-                                                .client_ca_pem = front_proxy_ca.pem()}));
+                                                .client_ca_pem = front_proxy_ca.pem(),
+                                                .alpn = {protocol}}));
 }
 
 // --- requests --------------------------------------------------------------------------------

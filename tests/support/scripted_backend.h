@@ -25,9 +25,10 @@ struct ClusterKeys {
   Certificate front_proxy = issue_client(front_proxy_ca, "front-proxy");
 
   static const ClusterKeys& get();
-  std::shared_ptr<const tls::ClientContext> plain_context() const;
-  std::shared_ptr<const tls::ClientContext> identity_context() const;
-  std::shared_ptr<const tls::ServerContext> server_context() const;
+  // `protocol`: of ALPN.
+  std::shared_ptr<const tls::ClientContext> plain_context(const char* protocol = "h2") const;
+  std::shared_ptr<const tls::ClientContext> identity_context(const char* protocol = "h2") const;
+  std::shared_ptr<const tls::ServerContext> server_context(const char* protocol = "h2") const;
 };
 
 class ScriptedBackend {

@@ -11,6 +11,7 @@
 
 #include "sluice/backend/connection_pool.h"
 #include "sluice/backend/endpoint.h"
+#include "sluice/backend/upgrade_pool.h"
 
 namespace sluice::backend {
 
@@ -46,14 +47,26 @@ struct BackendSetOptions {
   PoolOptions pool;
   std::uint32_t suspect_streams_per_connection = 4;
   Duration suspect_connect_spacing = std::chrono::milliseconds(20);
+  UpgradeOptions upgrades;
+  std::size_t suspect_upgrades_max = 64;  // at a time, of one backend
 
   friend bool operator==(const BackendSetOptions&, const BackendSetOptions&) = default;
 };
 
-// TLS towards all backends, of one thread; `identity` is null without a front-proxy certificate.
+// TLS towards all backends, of one thread; for HTTP/2, and for requests that switch protocols.
+// `identity` is null without a front-proxy certificate.
 struct BackendContexts {
+  struct Pair {
+    std::shared_ptr<const tls::ClientContext> plain;
+    std::shared_ptr<const tls::ClientContext> identity;
+
+    const std::shared_ptr<const tls::ClientContext>& of(PoolKind kind) const {
+      return vouches(kind) ? identity : plain;
+    }
+  };
   std::shared_ptr<const tls::ClientContext> plain;
   std::shared_ptr<const tls::ClientContext> identity;
+  Pair upgrades = {};
 };
 
 // What they are made of.
@@ -84,6 +97,10 @@ class BackendSet {
   ConnectionPool* pool(std::size_t backend, PoolKind kind) {
     return backends_[backend].pools[static_cast<std::size_t>(kind)].get();
   }
+  // The same.
+  const UpgradePool* upgrades(std::size_t backend, PoolKind kind) const {
+    return backends_[backend].upgrades[static_cast<std::size_t>(kind)].get();
+  }
   Cluster& cluster() { return cluster_; }
 
   // Bit i: backend i may get new streams of this kind. Slow ones are left out unless less than half
@@ -98,20 +115,20 @@ class BackendSet {
   // never trades against reuse.
   void warm_up(PoolKind kind);
   // Puts the request on a connection to a backend that was usable; see ConnectionPool::open().
-  void open(BackendStream& stream, std::size_t backend, PoolKind kind, const OpenRequest& request) {
-    pool(backend, kind)->open(stream, request);
-  }
+  void open(BackendStream& stream, std::size_t backend, PoolKind kind, const OpenRequest& request);
 
   // A probe of this backend failed: its connections must give a sign of life, or end. Nothing is
   // ended if by then no probe of any backend is answered.
   void check(std::size_t backend);
 
+  // Tunnels that are ending in order may do so, until this is called once more.
   void terminate();
   bool terminated() const;
 
  private:
   struct Backend {
     std::array<std::unique_ptr<ConnectionPool>, pool_kinds> pools;
+    std::array<std::unique_ptr<UpgradePool>, pool_kinds> upgrades;
   };
   Cluster& cluster_;
   std::vector<Backend> backends_;

@@ -65,6 +65,9 @@ class StreamHandler {
   // Every byte must be returned by BackendStream::consume once it has left for the client.
   virtual void on_response_body(Bytes bytes) = 0;
   virtual void on_response_trailers(http::Fields&& trailers) = 0;
+  // Of a tunnel (the final head was 101): the backend has ended its direction, ours goes on.
+  // `in_order`: it has said so.
+  virtual void on_tunnel_half_ended(bool in_order) { (void)in_order; }
   virtual http::BodyResult on_request_body_wanted(MutableBytes room) = 0;
   virtual void on_stream_ended(const StreamEnd& end) = 0;
   // The stream's connection is draining and there are too many of those: a watch should move. Or
@@ -81,6 +84,13 @@ class Carrier {
   virtual ~Carrier() = default;
   // Lets go of it.
   virtual void cancel(BackendStream& stream) = 0;
+  // The same; what it alone has made use of ends in order.
+  virtual void conclude(BackendStream& stream) { cancel(stream); }
+  // What it makes its carrier hold, in bytes, where that is told apart from others'.
+  virtual std::size_t held_bytes(const BackendStream& stream) const {
+    (void)stream;
+    return 0;
+  }
   virtual void consume(BackendStream& stream, std::size_t bytes) = 0;
   virtual void grow_window(BackendStream& stream, std::uint32_t bytes) = 0;
   virtual void resume_body(BackendStream& stream) = 0;
@@ -103,6 +113,9 @@ class BackendStream : public ListNode<WaitingTag>,
   State state() const { return state_; }
   // Gives the stream up: no further event. Ready to be opened again.
   void cancel();
+  // The same at the end of a tunnel that ends in order.
+  void conclude();
+  std::size_t held_bytes() const { return state_ == State::open ? carrier_->held_bytes(*this) : 0; }
   // So many bytes of the answer have left for the client.
   void consume(std::size_t bytes) {
     if (state_ == State::open) carrier_->consume(*this, bytes);

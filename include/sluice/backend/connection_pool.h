@@ -49,6 +49,8 @@ struct OpenRequest {
   // it on its connection.
   bool ends_connection = false;
   Stay stay = Stay::brief;
+  // It asks to switch protocols, and gets a connection of its own (upgrade_pool.h).
+  bool switches = false;
   // Who asks, and on which of its connections, as keyed hashes: clients get places in turns, and
   // within them connections.
   std::uint64_t client = 0;

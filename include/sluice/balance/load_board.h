@@ -36,9 +36,10 @@ class LoadBoard {
 
  private:
   friend class WorkerLoad;
-  // Watches in the upper half, work in the lower: one store publishes both.
+  // Watches in the upper half, work in the lower: one store publishes both. Tunnels change rarely.
   struct alignas(64) Slot {
     std::array<std::atomic<std::uint64_t>, backends_max> counts{};
+    alignas(64) std::array<std::atomic<std::uint32_t>, backends_max> tunnels{};
   };
 
   const std::size_t workers_;
@@ -74,6 +75,7 @@ class LoadLease {
   std::uint32_t backend_ = 0;
   std::uint32_t work_ = 0;
   bool watch_ = false;
+  bool tunnel_ = false;
 };
 
 struct WorkerLoadOptions {
@@ -107,9 +109,11 @@ class WorkerLoad {
   struct Counts {
     std::uint32_t work = 0;
     std::uint32_t watches = 0;
+    std::uint32_t tunnels = 0;
   };
   void refresh(Instant now);
   void add(std::size_t backend, std::int64_t work, std::int32_t watches);
+  void add_tunnels(std::size_t backend, std::int32_t tunnels);
 
   LoadBoard& board_;
   const std::size_t worker_;

@@ -15,7 +15,8 @@ enum class RequestClass : std::uint8_t {
   list,          // list, deletecollection
   watch,         // resumed from a resource version: cheap to start
   watch_list,    // a watch that sends the whole collection first
-  long_running,  // exec, attach, port-forward, proxy, log follow: counts as open like a watch
+  long_running,  // proxy, log follow, and the unknown: counts as open like a watch
+  tunnel,        // exec, attach, port-forward: counts as open, apart from watches
 };
 
 // Whether the request is counted as an open watch from the pick to its end.

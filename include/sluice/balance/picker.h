@@ -5,6 +5,7 @@
 // Which of two backends is less loaded:
 // - Short requests: the one with less work in flight; open watches do not count.
 // - Watches: a hot backend loses to one that is not; then fewer open watches; then less work.
+// - Tunnels: the same with open tunnels.
 // - A tie: fewer assignments of the same kind lately (decayed); then a coin.
 // Work that differs by a fifth or less is a tie: among a few requests in flight such a difference
 // is chance, and following it lets the shares of equal backends drift apart.
@@ -36,9 +37,10 @@ std::string_view to_string(Policy policy);                 // "power-of-two"
 std::optional<Policy> policy_from(std::string_view text);  // as to_string writes it
 
 // Ties are broken within kinds of requests, so that each kind comes out even on its own.
-enum class AssignmentKind : std::uint8_t { brief, list, watch };
-constexpr std::size_t assignment_kinds = 3;
+enum class AssignmentKind : std::uint8_t { brief, list, watch, tunnel };
+constexpr std::size_t assignment_kinds = 4;
 constexpr AssignmentKind assignment_kind(RequestClass request) {
+  if (request == RequestClass::tunnel) return AssignmentKind::tunnel;
   if (counts_as_watch(request)) return AssignmentKind::watch;
   return request == RequestClass::list ? AssignmentKind::list : AssignmentKind::brief;
 }
@@ -46,6 +48,7 @@ constexpr AssignmentKind assignment_kind(RequestClass request) {
 struct Load {
   std::uint32_t work = 0;     // units in flight, counted from the pick
   std::uint32_t watches = 0;  // open watches, counted from the pick
+  std::uint32_t tunnels = 0;  // the same
   // Assigned lately, decayed; only comparable between backends of the same view.
   std::array<double, assignment_kinds> recent{};
 };

@@ -117,12 +117,14 @@ struct Config {
   std::uint32_t anonymous_requests_per_address =
       proxy::ProxyOptions{}.anonymous_requests_per_address;  // without an answer yet, in one worker
   std::uint32_t unproven_requests_per_address =
-      proxy::ProxyOptions{}.unproven_requests_per_address;  // the same
-  std::uint64_t body_bytes_per_client = 0;                  // of them, in one worker; 0: a quarter
+      proxy::ProxyOptions{}.unproven_requests_per_address;                      // the same
+  std::uint32_t tunnels_per_client = proxy::ProxyOptions{}.tunnels_per_client;  // the same; 0: any
+  std::uint64_t body_bytes_per_client = 0;  // of them, in one worker; 0: a quarter
   Duration overload_wait = proxy::ProxyOptions{}.overload_wait;  // 0: never overloaded
   Duration overload_patience = proxy::ProxyOptions{}.overload_patience;
   Duration shutdown_delay_duration = std::chrono::seconds(5);
   Duration drain_timeout = std::chrono::seconds(60);
+  std::string drain_timeout_tunnels;            // a duration; empty: as the drain's
   std::string admin_listen = "127.0.0.1:9180";  // empty: none
   log::Level log_level = log::Options{}.level;
   std::string access_log;  // "-": standard output; empty: none

@@ -55,7 +55,8 @@ struct Validation {
   std::vector<io::Address> backends;
   std::vector<std::string> backend_server_names;  // one per backend
   std::vector<io::Address> admin_listen;          // none or one
-  bool vouches_for_identity = false;              // client CA and front-proxy pair are both there
+  Duration drain_timeout_tunnels{};
+  bool vouches_for_identity = false;  // client CA and front-proxy pair are both there
 
   bool valid() const { return mistakes.empty(); }
   // Everything above in lines, the last one "configuration is valid" or the number of mistakes.

@@ -10,6 +10,7 @@ namespace sluice::http {
 enum class BodyStatus : std::uint8_t {
   more,      // bytes were produced, or none yet: the body is resumed when there are
   finished,  // the last bytes of the body were produced; its end (or trailers) follows
+  cut,  // a tunnel: the last bytes were produced, and whoever has sent them left without an end
 };
 
 struct BodyResult {

@@ -17,6 +17,9 @@ struct RequestHead {
   std::string scheme;
   std::string authority;
   std::string path;  // with the query, byte for byte as the client sent it
+  // What it asks to switch to, as HTTP/1.1's Upgrade names it; empty: it does not. It is the last
+  // request of its connection.
+  std::string protocol;
   Fields fields;
 
   void clear() {
@@ -24,12 +27,13 @@ struct RequestHead {
     scheme.clear();
     authority.clear();
     path.clear();
+    protocol.clear();
     fields.clear();
   }
   // Memory that is held, whether used or not.
   std::size_t held_bytes() const {
     return method.capacity() + scheme.capacity() + authority.capacity() + path.capacity() +
-           fields.held_bytes();
+           protocol.capacity() + fields.held_bytes();
   }
 };
 

@@ -30,6 +30,7 @@ enum class Refusal : std::uint8_t {
   coding,             // a Transfer-Encoding other than one "chunked"; any in HTTP/1.0
   expectation,        // an Expect other than 100-continue
   h2c,                // an upgrade to HTTP/2 without TLS
+  upgrade_body,       // an upgrade with a body in chunks
   head_too_large,     // more fields or bytes than the limits allow
   body,               // where none is taken
   chunk_size,         // no hexadecimal number, or too large a one

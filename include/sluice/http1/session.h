@@ -3,6 +3,11 @@
 // bytes, collect() plain bytes, events for one request at a time. The next one begins when the
 // answer to the last is completely collected, so that nothing overtakes what came before it.
 //
+// A request that asks to switch protocols is the last one of its connection. What comes behind it
+// is held until it is answered: with 101 it is the beginning of a tunnel, in which bytes of any
+// kind go both ways under the same flow control, and each direction ends on its own. With any other
+// answer it is dropped unread.
+//
 // What two readers could understand differently is refused (refusal.h): the request is answered,
 // nothing behind it is read, and the connection ends.
 //
@@ -18,6 +23,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -43,9 +49,6 @@ struct SessionOptions {
 struct Request {
   RequestId id = 0;
   bool end_of_stream = false;  // there is no body
-  // What it asks to upgrade to, as it says it; empty: nothing. It is a request like any other, but
-  // the last one of its connection.
-  std::string_view upgrade = {};
 };
 
 // Events, called from feed() and collect(). None may destroy the session; all may call its methods.
@@ -63,9 +66,12 @@ class SessionHandler {
   virtual void on_data(RequestId id, Bytes bytes) = 0;
   // Of the body, once, after the last on_data. Its trailers were checked and dropped.
   virtual void on_end_of_stream(RequestId id) = 0;
+  // The client ends its direction of a tunnel, after the last on_data. `in_order`: it has said so.
+  virtual void on_tunnel_ended(RequestId id, bool in_order) = 0;
   // The request is over, its last event. `whole`: its answer was collected to its end.
   virtual void on_closed(RequestId id, bool whole) = 0;
-  // Bytes of the answer's body are wanted: write up to `room.size()` bytes into `room`.
+  // Bytes of the answer's body, or of the tunnel, are wanted: write up to `room.size()` bytes into
+  // `room`.
   virtual http::BodyResult on_body_wanted(RequestId id, MutableBytes room) = 0;
 };
 
@@ -81,6 +87,9 @@ class Session {
   void feed(Bytes plain);
   // Whether there should be more input now.
   bool wants_input() const;
+  // The client sends nothing more; `in_order`: it has said so. False when that leaves nothing to be
+  // done: only a tunnel goes on.
+  bool peer_ended(bool in_order);
   // Whether feed() with no bytes would get on with what is held.
   bool can_go_on() const;
 
@@ -94,8 +103,12 @@ class Session {
   // make it look so.
   bool must_not_close_cleanly() const;
 
-  // The answer's head. Fields that end at a hop are the session's to say: others are left out. An
-  // answer with a length must have as many bytes, else it is cut; one without goes in chunks.
+  // Of a tunnel: nothing more will be collected, while input may go on. `true`: in order.
+  std::optional<bool> output_ended() const;
+
+  // The answer's head; 101 opens a tunnel, if the request has asked for one. Fields that end at a
+  // hop are the session's to say: others are left out. An answer with a length must have as many
+  // bytes, else it is cut; one without goes in chunks.
   void submit_response(RequestId, const http::ResponseHead& head, bool has_body);
   // An interim head (1xx), if the client can take it: 100 only when it waits for that. Whoever
   // wants a body that waits says so by it.

@@ -19,6 +19,7 @@ enum class RequestClass : std::uint8_t {
   watch_list,          // a watch that begins with the objects that exist already: it asks for
                        // them, or its resource version is empty or 0
   long_running_other,  // exec, attach, port-forward, log, proxy, profiles, and the unknown
+  upgrade,             // whatever asks to switch protocols: not by classify()
 };
 
 // The API server's own rule: verbs watch and proxy; subresources attach, exec, proxy, log and

@@ -18,6 +18,7 @@ struct ClientAccount {
   // proven nothing.
   std::uint32_t anonymous = 0;
   std::uint32_t unproven = 0;
+  std::uint32_t tunnels = 0;  // and requests for one
   std::uint32_t references = 0;
   std::uint64_t client = 0;   // its name, see ClientKeys
   std::uint64_t network = 0;  // where it comes from

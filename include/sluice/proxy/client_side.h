@@ -48,7 +48,10 @@ class ClientSide {
   virtual ~ClientSide() = default;
   virtual const ClientFacts& facts() const = 0;
   virtual void send_interim(ClientStream, const http::ResponseHead& head) = 0;
+  // Of 101 only where the request's head names a protocol: what follows is a tunnel.
   virtual void send_response(ClientStream, const http::ResponseHead& head, bool has_body) = 0;
+  // The answer has no end of its own: its client may take it as slowly as it likes.
+  virtual void be_patient(ClientStream) {}
   // The exchange has body bytes, or the end of the body, for its stream.
   virtual void resume_body(ClientStream) = 0;
   // So many bytes of the upload have left for the other side, or are of no use: the client may send

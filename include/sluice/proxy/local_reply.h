@@ -27,7 +27,6 @@ enum class ReplyReason : std::uint8_t {
   bad_method,
   malformed,  // it breaks a rule of HTTP
   head_too_large,
-  upgrade,  // to another protocol, which is not served
   unauthenticated,
   certificate_refused,  // a server would see a user in it that we do not carry
   misdirected,
@@ -44,6 +43,7 @@ enum class ReplyReason : std::uint8_t {
   client_overloads,  // this client's share of it is
   anonymous_share,   // too many requests without a credential from its address wait already
   unproven_share,    // the same with tokens that have proven nothing
+  tunnel_share,      // it has as many tunnels as one client may have
 };
 std::string_view to_string(ReplyReason reason);
 

@@ -35,6 +35,10 @@ struct ProxyOptions {
   // without a credential, those with a token that has proven nothing. A client is an address here.
   std::uint32_t anonymous_requests_per_address = 128;
   std::uint32_t unproven_requests_per_address = 4096;
+  // Tunnels of one client, those that are asked for included; 0: any number. Before anything is
+  // proven a client is an address.
+  std::uint32_t tunnels_per_client = 1000;
+  std::uint32_t unproven_tunnels = 64;
   Duration client_stall_timeout = std::chrono::seconds(60);  // without 1 KB of progress
   // A worker is short of its own CPU when work has waited for it for longer than `wait`, all the
   // time for `patience`. Zero: never.
@@ -67,6 +71,10 @@ std::string_view to_string(WatchEnd end);
 enum class Mistake : std::uint8_t { exchange, connection };
 std::string_view to_string(Mistake mistake);
 
+// Whereto bytes of tunnels went.
+enum class TunnelWay : std::uint8_t { to_backend, to_client };
+std::string_view to_string(TunnelWay way);
+
 struct ProxyMetrics {
   ProxyMetrics(metrics::Registry& registry, const backend::Cluster& cluster);
   metrics::CounterTable requests;       // class × backend
@@ -85,6 +93,8 @@ struct ProxyMetrics {
   metrics::CounterId identity_refusals;
   metrics::GaugeId shedding;
   metrics::GaugeId exchanges;
+  metrics::GaugeId tunnels;
+  metrics::CounterTable tunnel_bytes;  // TunnelWay
   metrics::GaugeId body_bytes;
   metrics::GaugeId window_bytes;
   metrics::GaugeId connection_bytes;
@@ -155,6 +165,8 @@ class Proxy {
   // Returns whether the bytes were taken: each will be credited.
   bool client_body(SlotId id, Bytes bytes);
   void client_end(SlotId id);
+  // The client ends its direction of a tunnel; `in_order`: it has said so.
+  void client_tunnel_end(SlotId id, bool in_order);
   // The body, or what follows it, breaks a rule of HTTP. Answered if nothing was answered yet; the
   // client's connection resets the stream in any case.
   void client_malformed(SlotId id, std::string_view why);
@@ -181,6 +193,8 @@ class Proxy {
   // For our own stop: from now on watches are planned to end within the window, those that resume
   // first; later ones too, and those in their first burst when that is over.
   void end_watches(Instant until);
+  // The window of tunnels is over: they end in order.
+  void end_tunnels();
   // The window is over: a watch that is still in its first burst must not look whole.
   void cut_first_bursts();
 

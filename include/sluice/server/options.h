@@ -55,8 +55,9 @@ struct WorkerThreadOptions {
 };
 
 struct StopOptions {
-  Duration delay = std::chrono::seconds(5);          // not ready any more, and serving
-  Duration drain_window = std::chrono::seconds(60);  // at the latest then clients are told to end
+  Duration delay = std::chrono::seconds(5);           // not ready any more, and serving
+  Duration drain_window = std::chrono::seconds(60);   // at the latest then clients are told to end
+  Duration tunnel_window = std::chrono::seconds(60);  // the same of tunnels
 
   friend bool operator==(const StopOptions&, const StopOptions&) = default;
 };

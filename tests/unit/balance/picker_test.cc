@@ -18,7 +18,7 @@ constexpr std::array all_policies = {Policy::power_of_two, Policy::least, Policy
                                      Policy::round_robin};
 
 Load load(std::uint32_t work, std::uint32_t watches = 0, double recent = 0.0) {
-  return {.work = work, .watches = watches, .recent = {recent, recent, recent}};
+  return {.work = work, .watches = watches, .recent = {recent, recent, recent, recent}};
 }
 
 std::vector<int> histogram(Picker& picker, std::span<const Load> loads, BackendMask usable,

@@ -29,7 +29,7 @@ class Owner : public SessionHandler {
   void on_request(const Request& request, http::RequestHead&& head) override {
     note("request " + std::to_string(request.id) + " " + head.method + " " + head.authority + " " +
          head.path + (request.end_of_stream ? " whole" : "") +
-         (request.upgrade.empty() ? "" : " upgrade=" + std::string(request.upgrade)));
+         (head.protocol.empty() ? "" : " upgrade=" + head.protocol));
     for (std::size_t i = 0; i < head.fields.size(); ++i) {
       note("  " + std::string(head.fields[i].name) + "=" + std::string(head.fields[i].value));
     }
@@ -61,6 +61,9 @@ class Owner : public SessionHandler {
   void on_end_of_stream(RequestId id) override {
     note("end " + std::to_string(id));
     if (answers) answer(200, "ok");
+  }
+  void on_tunnel_ended(RequestId id, bool in_order) override {
+    note("tunnel end " + std::to_string(id) + (in_order ? "" : " cut"));
   }
   void on_closed(RequestId id, bool whole) override {
     note("closed " + std::to_string(id) + (whole ? "" : " cut"));
@@ -232,6 +235,11 @@ INSTANTIATE_TEST_SUITE_P(
             "an_upgrade_in_version_1_0",
             "GET /a HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
             {"request 1 GET  /a whole", "  connection=Upgrade", "  upgrade=websocket", "closed 1"}},
+        Taken{"an_upgrade_to_one_of_several",
+              "GET /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: a, websocket\r\n\r\n" +
+                  get,
+              {"request 1 GET a /a whole", "  connection=Upgrade", "  upgrade=a, websocket",
+               "closed 1", "request 2 GET a /a whole", "closed 2"}},
         Taken{
             "odd_names_and_high_bytes",
             "GET /a HTTP/1.1\r\nHost: a\r\nX_Remote_User: \xc3\xa4\r\n!#$%&'*+-.^_`|~9: 1\r\n\r\n",
@@ -381,6 +389,9 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{
             "h2c", Refusal::h2c,
             with("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA")},
+        Refused{"an_upgrade_with_chunks", Refusal::upgrade_body,
+                with("Connection: Upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked",
+                     "0\r\n\r\n")},
         Refused{"h2c_alone", Refusal::h2c, with("Upgrade: websocket, H2C")},
         Refused{"http2_settings", Refusal::h2c, with("HTTP2-Settings: AAMA")},
         Refused{"chunk_size_plus", Refusal::chunk_size, chunked("+5\r\nhello\r\n0\r\n\r\n")},

@@ -37,9 +37,9 @@ TEST_F(BackendsPageTest, TellsOfEachBackendInItsOrder) {
   cluster_->backends[1]->trusts_identity.store(false);
   EXPECT_EQ(page(), R"({"backends":[)"
                     R"({"name":"10.0.0.1:6443","health":"ready","trustsIdentity":true,)"
-                    R"("work":0,"watches":0,"requests":0},)"
+                    R"("work":0,"watches":0,"tunnels":0,"requests":0},)"
                     R"({"name":"[::1]:6443","health":"not_ready","trustsIdentity":false,)"
-                    R"("work":0,"watches":0,"requests":0}]})"
+                    R"("work":0,"watches":0,"tunnels":0,"requests":0}]})"
                     "\n");
 }
 
@@ -58,9 +58,9 @@ TEST_F(BackendsPageTest, AddsUpAllWorkersAndAllClassesOfRequests) {
     const auto watch = second.assign(1, balance::RequestClass::watch, 4);
     EXPECT_EQ(page(), R"({"backends":[)"
                       R"({"name":"a","health":"unknown","trustsIdentity":true,)"
-                      R"("work":0,"watches":0,"requests":0},)"
+                      R"("work":0,"watches":0,"tunnels":0,"requests":0},)"
                       R"({"name":"b","health":"unknown","trustsIdentity":true,)"
-                      R"("work":7,"watches":1,"requests":66}]})"
+                      R"("work":7,"watches":1,"tunnels":0,"requests":66}]})"
                       "\n");
   }
 }
@@ -71,7 +71,7 @@ TEST_F(BackendsPageTest, ANameCannotLeaveItsPlace) {
       page(),
       R"({"backends":[)"
       R"({"name":"a\",\"health\":\"ready\\\u000a\ufffd","health":"unknown","trustsIdentity":true,)"
-      R"("work":0,"watches":0,"requests":0}]})"
+      R"("work":0,"watches":0,"tunnels":0,"requests":0}]})"
       "\n");
 }
 

@@ -135,7 +135,7 @@ TEST_F(WorkerTest, ADrainTellsClientsEndsWatchesAndStopsByItself) {
   client.ask("/api/v1/pods?watch=1&resourceVersion=5&allowWatchBookmarks=true&timeoutSeconds=99");
   advance(5s);
   EXPECT_THAT(client.statuses, ElementsAre(200));
-  drained.drain(10s);
+  drained.drain(10s, 10s);
   settle();
   EXPECT_EQ(client.goaways, 1);
   EXPECT_EQ(client.complete, 0);
@@ -155,7 +155,7 @@ TEST_F(WorkerTest, WhoConnectedBeforeTheDrainIsServedThoughNobodyHadAcceptedIt) 
   Worker& worker = start_worker();
   clients_.push_back(std::make_unique<SmallClient>(transport(), address(0), client_tls_));
   simulation_.reactor().turn(false);
-  worker.drain(10s);
+  worker.drain(10s, 10s);
   settle();
   EXPECT_TRUE(clients_.back()->connection.established());
   EXPECT_EQ(clients_.back()->goaways, 1);

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Values of fields that are lists, and the names of protocols in them.
+#pragma once
+
+#include <string_view>
+
+#include "sluice/base/ascii.h"
+
+namespace sluice::http1 {
+
+// Whether `is` holds for any member of a comma-separated list.
+template <class F>
+bool any_member(std::string_view list, F&& is) {
+  for (;;) {
+    const std::size_t comma = list.find(',');
+    if (is(ascii::trim(list.substr(0, comma)))) return true;
+    if (comma == std::string_view::npos) return false;
+    list.remove_prefix(comma + 1);
+  }
+}
+
+// One protocol, as Upgrade names it: a name, and perhaps a version (RFC 9110 section 7.8).
+constexpr bool is_protocol(std::string_view text) {
+  const std::size_t slash = text.find('/');
+  if (slash == std::string_view::npos) return ascii::is_token(text);
+  return ascii::is_token(text.substr(0, slash)) && ascii::is_token(text.substr(slash + 1));
+}
+
+// HTTP/2 is agreed on by ALPN, and never by an upgrade.
+constexpr bool is_h2c(std::string_view protocol) {
+  return ascii::equal_ignoring_case(protocol.substr(0, 3), "h2c");
+}
+
+// Nobody may end a line or a field from within.
+constexpr bool is_line(std::string_view text) {
+  return text.find_first_of(std::string_view("\r\n\0", 3)) == std::string_view::npos;
+}
+
+}  // namespace sluice::http1
