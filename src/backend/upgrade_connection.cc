@@ -102,6 +102,7 @@ void UpgradeConnection::on_established() {
     return connection_.close();
   }
   connection_.watch_peer();
+  connection_.receive_in_pieces();
   connection_.mark_dirty();
 }
 

@@ -211,10 +211,10 @@ void IdentityFields::append_forwarded_for(std::string_view peer_address, http::F
 
 Credential classify_credential(const http::Fields& fields, bool websocket_upgrade) {
   Credential credential;
-  const auto found = [&](std::optional<std::string_view> token) {
+  const auto found = [&](std::optional<std::string_view> token, bool base64url) {
     const bool first = credential.kind == CredentialKind::none;
     if (first && token && !token->empty()) {
-      credential = {CredentialKind::bearer, *token};
+      credential = {CredentialKind::bearer, *token, base64url};
     } else {
       credential = {CredentialKind::other, {}};
     }
@@ -222,18 +222,39 @@ Credential classify_credential(const http::Fields& fields, bool websocket_upgrad
   for (std::size_t i = 0; i < fields.size(); ++i) {
     const http::Field field = fields[i];
     if (ascii::equal_ignoring_case(field.name, "authorization")) {
-      found(bearer_token(field.value));
+      found(bearer_token(field.value), false);
     } else if (websocket_upgrade &&
                ascii::equal_ignoring_case(field.name, "sec-websocket-protocol") &&
                has_bearer_protocol(field.value)) {
       for_each_member(field.value, [&](std::string_view protocol) {
         if (protocol.starts_with(bearer_protocol_prefix)) {
-          found(protocol.substr(bearer_protocol_prefix.size()));
+          found(protocol.substr(bearer_protocol_prefix.size()), true);
         }
       });
     }
   }
   return credential;
+}
+
+// RFC 4648 section 5, without padding (k8s.io/apiserver
+// pkg/authentication/request/websocket/protocol.go).
+std::optional<std::string> decode_base64url(std::string_view text) {
+  constexpr std::string_view digits =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  if (text.size() % 4 == 1) return std::nullopt;
+  std::string token;
+  std::uint32_t bits = 0;
+  unsigned count = 0;
+  for (const char c : text) {
+    const std::size_t digit = digits.find(c);
+    if (digit == std::string_view::npos) return std::nullopt;
+    bits = bits << 6 | static_cast<std::uint32_t>(digit);
+    count += 6;
+    if (count < 8) continue;
+    count -= 8;
+    token += static_cast<char>(bits >> count & 0xff);
+  }
+  return token;
 }
 
 std::string extra_field_name(std::string_view prefix, std::string_view key) {

@@ -109,7 +109,14 @@ void TcpConnection::receive() {
   if (receiving_ == Receiving::ended) return;
   receiving_ = Receiving::on;
   // While a cancelled receive is still on its way out, its last completion comes here again.
-  if (!receive_.in_flight()) transport_.reactor().ring().receive(receive_, descriptor_);
+  if (receive_.in_flight()) return;
+  io::Ring& ring = transport_.reactor().ring();
+  in_pieces_ ? ring.receive_once(receive_, descriptor_) : ring.receive(receive_, descriptor_);
+}
+
+void TcpConnection::receive_in_pieces() {
+  if (std::exchange(in_pieces_, true) || state_ != State::open) return;
+  transport_.reactor().ring().cancel(receive_);
 }
 
 void TcpConnection::receive_once() {

@@ -154,6 +154,7 @@ http::BodyResult Exchange::on_request_body_wanted(MutableBytes room) {
   const Upload::Step step = upload_.pull(room, now());
   if (step.credit > 0) client_->credit(client_stream_, step.credit);
   if (step.window > 0) client_->grow_window(client_stream_, step.window);
+  if (is_tunnel()) count_tunnel(TunnelWay::to_backend, step.sent.bytes);
   return step.sent;
 }
 
@@ -272,7 +273,7 @@ void Exchange::client_gone() {
 void Exchange::finish() {
   CHECK(client_ != nullptr);  // it ends once
   const ProxyParts& parts = shared_.parts;
-  if (answer_.head().status == 101) tunnel_closed();
+  if (is_tunnel()) --shared_.tunnels;
   leave_backend();
   deadline_.cancel();
   client_ = nullptr;

@@ -102,7 +102,6 @@ class Exchange final : public backend::StreamHandler {
   struct Tunnel {
     http::BodyStatus answer_end = http::BodyStatus::more;  // what the backend has said
     bool answered = false;                                 // and the client was given that
-    std::uint64_t bytes_before = 0;                        // of the request's own body
     CountLease lease;                                      // of its client's tunnels
   };
 
@@ -150,11 +149,12 @@ class Exchange final : public backend::StreamHandler {
 
   // Tunnels.
   bool switches(const http::ResponseHead& head) const;
+  bool is_tunnel() const;
+  void count_tunnel(TunnelWay way, std::size_t bytes);
   void begin_tunnel(http::ResponseHead&& head);
   void tunnel_stream_ended(const backend::StreamEnd& end);
   void end_answer();
   void tunnel_left();
-  void tunnel_closed();
 
   // The end.
   void deadline_passed();

@@ -132,6 +132,7 @@ http::BodyResult Exchange::on_client_body_wanted(MutableBytes room) {
   if (pulled.bytes > 0) {
     watch_.rule.on_bytes(pulled.bytes, now());
     dispatch_.stream().consume(pulled.credit);
+    if (is_tunnel()) count_tunnel(TunnelWay::to_client, pulled.bytes);
     const bool grows = state_ != State::finishing && state_ != State::tunnel;
     const std::uint32_t window = grows ? body.grow_window(now()) : 0;
     if (window > 0) dispatch_.stream().grow_window(window);

@@ -24,6 +24,12 @@ bool Exchange::switches(const http::ResponseHead& head) const {
          state_ == State::waiting;
 }
 
+bool Exchange::is_tunnel() const { return answer_.head().status == switching_protocols; }
+
+void Exchange::count_tunnel(TunnelWay way, std::size_t bytes) {
+  shared_.count(metrics().tunnel_bytes.at(way), bytes);
+}
+
 // Whoever carries the request gives nobody a 101 before all of it has left.
 void Exchange::begin_tunnel(http::ResponseHead&& head) {
   CHECK(client_ != nullptr);
@@ -35,7 +41,6 @@ void Exchange::begin_tunnel(http::ResponseHead&& head) {
   answer_.take_head(std::move(head), false);
   deadline_.cancel();
   upload_.begin_tunnel();
-  tunnel_.bytes_before = record_.bytes_in;
   record_.protocol = "tunnel";
   ++shared_.tunnels;
   set_state(State::tunnel);
@@ -91,14 +96,6 @@ void Exchange::end_tunnel() {
   dispatch_.conclude();
   if (tunnel_.answer_end == BodyStatus::more) tunnel_.answer_end = BodyStatus::finished;
   end_answer();
-}
-
-void Exchange::tunnel_closed() {
-  CHECK_GT(shared_.tunnels, std::uint64_t{0});
-  --shared_.tunnels;
-  shared_.count(metrics().tunnel_bytes.at(TunnelWay::to_backend),
-                record_.bytes_in - tunnel_.bytes_before);
-  shared_.count(metrics().tunnel_bytes.at(TunnelWay::to_client), answer_.body().passed());
 }
 
 }  // namespace sluice::proxy

@@ -56,6 +56,8 @@ std::expected<void, Refusal> plan_identity(RequestPlan& plan, http::RequestHead&
   http::remove_connection_fields(head.fields);
   const Credential credential = kubernetes::classify_credential(
       head.fields, ascii::equal_ignoring_case(head.protocol, "websocket"));
+  const std::optional<std::string> decoded =
+      credential.base64url ? kubernetes::decode_base64url(credential.token) : std::nullopt;
   plan.client = client.keys.network;
   plan.connection = client.keys.connection;
   if (identified) {
@@ -65,9 +67,9 @@ std::expected<void, Refusal> plan_identity(RequestPlan& plan, http::RequestHead&
       plan.standing = Standing::proven;
       plan.client = client.keys.user;
     }
-  } else if (credential.kind == CredentialKind::bearer) {
+  } else if (credential.kind == CredentialKind::bearer && (!credential.base64url || decoded)) {
     plan.bearer = true;
-    plan.token = last.hash(credential.token, proofs);
+    plan.token = last.hash(decoded ? *decoded : credential.token, proofs);
     const bool proven = proofs.proven(plan.token);
     plan.pool = proven ? PoolKind::bearer : PoolKind::suspect;
     plan.standing = proven ? Standing::proven : Standing::unproven;

@@ -163,8 +163,6 @@ void ClientConnection::speak(Protocol protocol) {
   facts_.protocol = to_string(protocol);
 }
 
-void ClientConnection::switched() { speak(Protocol::tunnel); }
-
 void ClientConnection::establish_identity() {
   const tls::PeerCertificate& peer = connection_.engine()->peer_certificate();
   if (!peer.presented || peer.chain_der.empty()) {

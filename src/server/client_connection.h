@@ -83,7 +83,8 @@ class ClientConnection final : public net::ConnectionHandler,
   // ClientProtocolOwner
   void output_ready() override { connection_.mark_dirty(); }
   void input_due() override;
-  void switched() override;
+  void may_switch() override { connection_.receive_in_pieces(); }
+  void switched() override { speak(Protocol::tunnel); }
   void be_patient() override { connection_.watch_peer(); }
   void requests_over() override;
   void proven() override;

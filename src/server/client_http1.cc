@@ -112,6 +112,7 @@ void ClientHttp1::begin(SlotId exchange) {
 
 void ClientHttp1::on_request(const http1::Request& request, http::RequestHead&& head) {
   if (head.authority.empty()) head.authority = nameless_authority;
+  if (!head.protocol.empty()) owner_.may_switch();
   begin(proxy_.start(*this, name_of(request.id), std::move(head), request.end_of_stream));
 }
 

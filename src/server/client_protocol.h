@@ -25,7 +25,8 @@ class ClientProtocolOwner {
   virtual void input_due() = 0;
   // The last request is over.
   virtual void requests_over() = 0;
-  // What is spoken from here on is no HTTP any more.
+  // What comes from here on may be a tunnel's, of any speed and size; and then it is.
+  virtual void may_switch() = 0;
   virtual void switched() = 0;
   // The peer may take what it is sent as slowly as it likes, as long as it lives.
   virtual void be_patient() = 0;

@@ -225,6 +225,11 @@ void Worker::describe_backends(Outline& outline) {
   for (std::size_t b = 0; b < backends_.size(); ++b) {
     for (std::size_t k = 0; k < backend::pool_kinds && !outline.full(); ++k) {
       const auto kind = static_cast<backend::PoolKind>(k);
+      if (const auto* upgrades = backends_.upgrades(b, kind);
+          upgrades != nullptr && upgrades->connections() > 0) {
+        outline.add(1, fmt::format("backend {} pool={} upgrades={}", backends_.endpoint(b).name,
+                                   backend::to_string(kind), upgrades->connections()));
+      }
       const backend::ConnectionPool* pool = backends_.pool(b, kind);
       if (pool == nullptr || pool->connections() == 0) continue;
       outline.add(

@@ -52,13 +52,29 @@ WorkerMetrics::WorkerMetrics(metrics::Registry& r, const backend::Cluster& clust
                                        backend_and_pool(cluster))),
       backend_retired(r.counters("sluice_backend_connections_retired_total",
                                  "Draining backend connections whose watches were moved.",
-                                 backend_and_pool(cluster))) {
+                                 backend_and_pool(cluster))),
+      upgrade_connects(
+          r.counters("sluice_upgrade_connects_total",
+                     "Connections opened to backends for requests that switch protocols: exec, "
+                     "attach, port-forward.",
+                     backend_and_pool(cluster))),
+      upgrade_connect_failures(r.counters("sluice_upgrade_connect_failures_total",
+                                          "Such connections that could not be opened.",
+                                          backend_and_pool(cluster))),
+      upgrade_connections_lost(r.counters("sluice_upgrade_connections_lost_total",
+                                          "Such connections that ended before their time.",
+                                          backend_and_pool(cluster))) {
   for (const auto& backend : cluster.backends) {
     for (std::size_t k = 0; k < backend::pool_kinds; ++k) {
-      backend_connections.push_back(
-          r.gauge("sluice_backend_connections", "Connections to backends, draining ones included.",
-                  {{"backend", backend->endpoint.name},
-                   {"pool", std::string(to_string(static_cast<backend::PoolKind>(k)))}}));
+      const metrics::Labels labels{
+          {"backend", backend->endpoint.name},
+          {"pool", std::string(to_string(static_cast<backend::PoolKind>(k)))}};
+      backend_connections.push_back(r.gauge("sluice_backend_connections",
+                                            "Connections to backends, draining ones included.",
+                                            labels));
+      upgrade_connections.push_back(
+          r.gauge("sluice_upgrade_connections",
+                  "Connections to backends for requests that switch protocols.", labels));
     }
   }
 }
@@ -91,6 +107,18 @@ void WorkerMetrics::publish(metrics::Cells& cells,
   cells.publish(accept_errors, errors);
 }
 
+void WorkerMetrics::publish_upgrades(metrics::Cells& cells, const backend::BackendSet& backends,
+                                     std::size_t b, std::size_t k) const {
+  const backend::UpgradePool* pool = backends.upgrades(b, static_cast<backend::PoolKind>(k));
+  if (pool == nullptr) return;
+  const backend::UpgradeCounters& counters = pool->counters();
+  cells.publish(upgrade_connects.at(b, k), counters.connects);
+  cells.publish(upgrade_connect_failures.at(b, k), counters.connect_failures);
+  cells.publish(upgrade_connections_lost.at(b, k), counters.connections_lost);
+  cells.set(upgrade_connections[b * backend::pool_kinds + k],
+            static_cast<std::int64_t>(pool->connections()));
+}
+
 void WorkerMetrics::publish(metrics::Cells& cells, backend::BackendSet& backends) const {
   for (std::size_t b = 0; b < backends.size(); ++b) {
     for (std::size_t k = 0; k < backend::pool_kinds; ++k) {
@@ -106,6 +134,7 @@ void WorkerMetrics::publish(metrics::Cells& cells, backend::BackendSet& backends
       cells.publish(backend_retired.at(b, k), counters.retired);
       cells.set(backend_connections[b * backend::pool_kinds + k],
                 static_cast<std::int64_t>(pool->connections()));
+      publish_upgrades(cells, backends, b, k);
     }
   }
 }

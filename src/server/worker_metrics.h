@@ -35,7 +35,11 @@ struct WorkerMetrics {
   metrics::CounterTable backend_streams_refused;
   metrics::CounterTable backend_ping_timeouts;
   metrics::CounterTable backend_retired;
+  metrics::CounterTable upgrade_connects;
+  metrics::CounterTable upgrade_connect_failures;
+  metrics::CounterTable upgrade_connections_lost;
   std::vector<metrics::GaugeId> backend_connections;  // backend × pool, flat
+  std::vector<metrics::GaugeId> upgrade_connections;  // the same
 
   // Takes over what the layers have counted by themselves. On the thread of `cells`.
   void publish(metrics::Cells& cells, const io::RingCounters& ring) const;
@@ -43,6 +47,10 @@ struct WorkerMetrics {
   void publish(metrics::Cells& cells,
                std::span<const std::unique_ptr<net::Listener>> listeners) const;
   void publish(metrics::Cells& cells, backend::BackendSet& backends) const;
+
+ private:
+  void publish_upgrades(metrics::Cells& cells, const backend::BackendSet& backends, std::size_t b,
+                        std::size_t k) const;
 };
 
 }  // namespace sluice::server

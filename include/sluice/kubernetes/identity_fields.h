@@ -9,6 +9,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,6 +52,7 @@ struct Credential {
   // The token, for a keyed hash and nothing else: it must not be stored or logged. A view into the
   // field.
   std::string_view token;
+  bool base64url = false;  // as it stands there
 };
 
 struct Sanitized {
@@ -102,6 +104,10 @@ class IdentityFields {
 // counts only with `websocket_upgrade`: the API server ignores it on every other request, which is
 // then anonymous.
 Credential classify_credential(const http::Fields& fields, bool websocket_upgrade = false);
+
+// What a WebSocket subprotocol says as a token, so that it is the same one whichever way it comes;
+// nothing when it says none.
+std::optional<std::string> decode_base64url(std::string_view text);
 
 // The name of an extra field: the prefix in lower case, then the key with every byte
 // percent-encoded that no field name can hold. HTTP/2 wants lower-case names; the API server

@@ -124,6 +124,7 @@ class Connection final : public ListNode<HandshakeTag>,
   void end_output(bool in_order);
   // See TcpConnection.
   void watch_peer() { tcp_.watch_peer(); }
+  void receive_in_pieces() { tcp_.receive_in_pieces(); }
 
   // Orderly end: what on_collect still gives, then close_notify, and the rest as TcpConnection's
   // close() does it; then on_closed.

@@ -79,6 +79,9 @@ class TcpConnection : public ListNode<FlushTag>, public ListNode<ReapTag> {
   // These three only while the connection is open.
   // Receives from here on.
   void receive();
+  // From now on a pause takes nothing more than one piece out of the socket. (Otherwise what comes
+  // at once, which may be half a megabyte.) For a peer whom nothing but its window bounds.
+  void receive_in_pieces();
   // Receives one piece. Nothing is being received.
   void receive_once();
   // Takes nothing more out of the socket until receive(): the peer's own window then bounds what it
@@ -174,6 +177,7 @@ class TcpConnection : public ListNode<FlushTag>, public ListNode<ReapTag> {
   Receiving receiving_ = Receiving::paused;
   Sending sending_ = Sending::idle;
   Output output_ = Output::open;
+  bool in_pieces_ = false;
   bool watched_ = false;
   bool silent_ = false;  // when we looked last
   int descriptor_ = -1;

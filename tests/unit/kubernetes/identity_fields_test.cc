@@ -244,6 +244,16 @@ TEST(CredentialTest, SeesNoneWhereThereIsNone) {
             CredentialKind::none);
 }
 
+TEST(CredentialTest, DecodesWhatServersDecode) {
+  EXPECT_EQ(decode_base64url(""), "");
+  EXPECT_EQ(decode_base64url("YQ"), "a");
+  EXPECT_EQ(decode_base64url("YWI"), "ab");
+  EXPECT_EQ(decode_base64url("-_-_"), "\xfb\xff\xbf");
+  for (const std::string_view odd : {"Y", "YQ==", "Y+Q", "Y/Q", "Y Q", "YWJjZ"}) {
+    EXPECT_EQ(decode_base64url(odd), std::nullopt) << odd;
+  }
+}
+
 TEST(CredentialTest, CountsSubprotocolTokensOfWebSocketsOnly) {
   const http::Fields fields =
       make({{"sec-websocket-protocol",
@@ -252,6 +262,8 @@ TEST(CredentialTest, CountsSubprotocolTokensOfWebSocketsOnly) {
   const Credential credential = classify_credential(fields, true);
   EXPECT_EQ(credential.kind, CredentialKind::bearer);
   EXPECT_EQ(credential.token, "dG9r");
+  EXPECT_TRUE(credential.base64url);
+  EXPECT_EQ(decode_base64url(credential.token), "tok");
   EXPECT_EQ(classify_credential(make({{"sec-websocket-protocol", "v5.channel.k8s.io"}}), true).kind,
             CredentialKind::none);
   EXPECT_EQ(classify_credential(
