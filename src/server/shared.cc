@@ -70,6 +70,9 @@ void Shared::register_backends() {
     registry.gauge_function(
         "sluice_backend_watches", "Open watches.",
         [this, i] { return static_cast<double>(board.total(i).watches); }, labels);
+    registry.gauge_function(
+        "sluice_backend_tunnels", "Open tunnels.",
+        [this, i] { return static_cast<double>(board.total(i).tunnels); }, labels);
   }
 }
 

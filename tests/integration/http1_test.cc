@@ -122,6 +122,22 @@ TEST_F(Http1Test, AWatchGoesInChunksAndItsConnectionLivesOn) {
   EXPECT_EQ(client->get(object_path).status, 200);
 }
 
+// A pager before `kubectl get --watch`: its window is closed for longer than a send may stall.
+TEST_F(Http1Test, AWatchThatNobodyReadsStandsStillAndGoesOn) {
+  start({"--client-stall-timeout=1s"}, {"--pods=5000", "--pod-bytes=4000"});
+  const auto client = connect_http1(&credentials.alice);
+  client->send(
+      "GET /api/v1/pods?watch=1&timeoutSeconds=60&resourceVersion=0 HTTP/1.1\r\nHost: k\r\n\r\n");
+  loop->run_for(5s);
+  Reply watch = client->read_head_only();
+  EXPECT_EQ(watch.status, 200);
+  std::size_t bytes = 0;
+  while (bytes < 20'000'000) {
+    ASSERT_TRUE(client->read_chunk(watch));
+    bytes += std::exchange(watch.body, {}).size();
+  }
+}
+
 TEST_F(Http1Test, PipelinedRequestsAreAnsweredInOrder) {
   start();
   apisim->post("/servers/0/set?latency=20ms");

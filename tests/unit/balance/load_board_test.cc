@@ -53,6 +53,24 @@ TEST(LoadBoardTest, KeepsASettledWatchAsAWatchWithoutWork) {
   EXPECT_EQ(board.total(0).watches, 0u);
 }
 
+TEST(LoadBoardTest, CountsTunnelsApart) {
+  LoadBoard board(2, 2);
+  WorkerLoad one(board, 0);
+  WorkerLoad other(board, 1);
+  LoadLease first = one.assign(1, RequestClass::tunnel, 1);
+  LoadLease second = other.assign(1, RequestClass::tunnel, 1);
+  first.settle();
+  EXPECT_EQ(board.total(1).tunnels, 2U);
+  EXPECT_EQ(board.total(1).watches, 0U);
+  EXPECT_EQ(board.total(1).work, 1U);
+  EXPECT_EQ(one.view(Instant{})[1].tunnels, 2U);
+  const LoadLease moved = std::move(second);
+  EXPECT_EQ(board.total(1).tunnels, 2U);
+  first.release();
+  EXPECT_EQ(board.total(1).tunnels, 1U);
+  EXPECT_EQ(one.view(Instant{})[1].tunnels, 1U);
+}
+
 TEST(LoadBoardTest, CorrectsAnEstimate) {
   LoadBoard board(1, 1);
   WorkerLoad worker(board, 0);

@@ -123,6 +123,20 @@ TEST(PickerTest, ComparesWatchCountsForWatches) {
   }
 }
 
+TEST(PickerTest, ComparesTunnelsForTunnelsAndForNothingElse) {
+  std::array loads = {load(20, 0), load(0, 5000)};
+  loads[0].tunnels = 2;
+  loads[1].tunnels = 3;
+  Picker picker;
+  EXPECT_EQ(histogram(picker, loads, mask_of_first(2), RequestClass::tunnel, 100),
+            (std::vector<int>{100, 0}));
+  EXPECT_EQ(histogram(picker, loads, mask_of_first(2), RequestClass::read, 100),
+            (std::vector<int>{0, 100}));
+  loads[0].work = 64;
+  EXPECT_EQ(histogram(picker, loads, mask_of_first(2), RequestClass::tunnel, 100),
+            (std::vector<int>{0, 100}));
+}
+
 TEST(PickerTest, KeepsWatchesAwayFromAHotBackend) {
   Picker picker({.hot_work = 64});
   const std::array one_hot = {load(64, 0), load(63, 900)};
