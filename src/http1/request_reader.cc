@@ -72,7 +72,8 @@ void RequestReader::next() {
   taken_ = list_bytes_ = fields_ = trailers_ = 0;
   overhead_bytes_ = body_bytes_ = 0;
   empty_line_ = 0;
-  line_begun_ = in_value_ = host_ = length_ = coding_ = false;
+  part_begin_ = nullptr;
+  protocol_ = line_begun_ = in_value_ = host_ = length_ = coding_ = false;
   has_body_ = chunked_ = keep_alive_ = expects_continue_ = upgrades_ = false;
 }
 
@@ -87,6 +88,9 @@ const llhttp_settings_t* RequestReader::callbacks() {
     s.on_url = [](llhttp_t* p, const char* at, std::size_t n) {
       of(p).head_.path.append(at, n);
       return 0;
+    };
+    s.on_protocol = [](llhttp_t* p, const char* at, std::size_t n) {
+      return n == 0 ? 0 : of(p).take_protocol(at);
     };
     s.on_header_field = [](llhttp_t* p, const char* at, std::size_t n) {
       of(p).line_begun_ = true;
@@ -186,6 +190,7 @@ RequestReader::Read RequestReader::read(Bytes input) {
       return refused(taken);
     }
     const char* begin = part.empty() ? "" : as_text(part).data();
+    part_begin_ = begin;
     const llhttp_errno result = llhttp_execute(&parser_, begin, part.size());
     if (result != HPE_OK && result != HPE_PAUSED) {
       refuse_by_error(result);
@@ -373,6 +378,16 @@ int RequestReader::end_head() {
   next_stage_ = chunked_ ? Stage::chunk_line : Stage::length_body;
   event_ = Event::head;
   return HPE_PAUSED;
+}
+
+// RFC 9112 section 3: one space behind the method and one behind the target. The parser takes more,
+// and other protocols.
+int RequestReader::take_protocol(const char* at) {
+  if (std::exchange(protocol_, true)) return 0;
+  if (*at != 'H') return refuse(Refusal::version);
+  const std::size_t position = taken_ + static_cast<std::size_t>(at - part_begin_);
+  return position == head_.method.size() + head_.path.size() + 2 ? 0
+                                                                 : refuse(Refusal::request_line);
 }
 
 // A path, or an absolute form (RFC 9112 section 3.2.2) of our scheme, which must name whom Host

@@ -111,6 +111,7 @@ class RequestReader {
   int take_host();
   int take_upgrade();
   int end_head();
+  int take_protocol(const char* at);
   int split_target();
   int begin_chunk();
 
@@ -125,7 +126,8 @@ class RequestReader {
   std::string name_;
   std::string value_;
   std::string upgrade_;
-  std::size_t taken_ = 0;  // bytes of this stage
+  std::size_t taken_ = 0;             // bytes of this stage
+  const char* part_begin_ = nullptr;  // of the bytes behind them, while they are parsed
   std::size_t list_bytes_ = 0;
   std::size_t fields_ = 0;
   std::size_t trailers_ = 0;
@@ -133,6 +135,7 @@ class RequestReader {
   std::uint64_t body_bytes_ = 0;
   std::uint8_t empty_line_ = 0;  // bytes of it
   bool line_begun_ = false;      // a field's name has begun
+  bool protocol_ = false;        // its name has begun
   bool in_value_ = false;
   bool host_ = false;
   bool length_ = false;
