@@ -13,7 +13,8 @@ struct RequestParser::State {
   explicit State(const ParserOptions& options)
       : reader({.fields_max = options.fields_max,
                 .head_bytes_max = options.head_bytes_max,
-                .scheme = "http"}) {}
+                .scheme = "http",
+                .whole_server = false}) {}
 
   RequestReader reader;
 };

@@ -391,10 +391,11 @@ int RequestReader::take_protocol(const char* at) {
 }
 
 // A path, or an absolute form (RFC 9112 section 3.2.2) of our scheme, which must name whom Host
-// names. API servers answer `OPTIONS *`, but what they say there is nothing.
+// names; or `*`, which asks for the server itself (section 3.2.4).
 int RequestReader::split_target() {
   std::string& path = head_.path;
   if (!is_target(path)) return refuse(Refusal::target);
+  if (options_.whole_server && path == "*" && head_.method == "OPTIONS") return 0;
   if (path.starts_with('/')) return 0;
   const std::size_t scheme = options_.scheme.size();
   const std::string_view target = path;

@@ -25,6 +25,7 @@ struct ReaderOptions {
   std::size_t head_bytes_max = 8192;      // as they come
   std::size_t list_bytes_max = SIZE_MAX;  // as RFC 9113 section 6.5.2 counts
   std::string_view scheme = "https";      // of the connection
+  bool whole_server = true;               // "OPTIONS *" is taken
 };
 
 class RequestReader {
@@ -110,8 +111,8 @@ class RequestReader {
   int take_length();
   int take_host();
   int take_upgrade();
-  int end_head();
   int take_protocol(const char* at);
+  int end_head();
   int split_target();
   int begin_chunk();
 
@@ -134,8 +135,8 @@ class RequestReader {
   std::uint64_t overhead_bytes_ = 0;
   std::uint64_t body_bytes_ = 0;
   std::uint8_t empty_line_ = 0;  // bytes of it
-  bool line_begun_ = false;      // a field's name has begun
   bool protocol_ = false;        // its name has begun
+  bool line_begun_ = false;      // a field's name has begun
   bool in_value_ = false;
   bool host_ = false;
   bool length_ = false;

@@ -29,7 +29,9 @@ std::optional<NoIdentity> unauthenticated(const ClientFacts& client, const Crede
 }  // namespace
 
 std::expected<RequestPlan, Refusal> plan_request(const http::RequestHead& head) {
-  if (const auto path = kubernetes::check_path(head.path); !path) {
+  // RFC 9113 section 8.3.1: for the server itself. API servers answer it before they ask who asks.
+  const bool whole_server = head.method == "OPTIONS" && head.path == "*";
+  if (const auto path = kubernetes::check_path(head.path); !path && !whole_server) {
     return std::unexpected(Refusal{ReplyReason::bad_path, 400, path.error().context});
   }
   if (head.method == "CONNECT") {

@@ -76,6 +76,16 @@ TEST(RequestPlan, ClassesAreThoseOfAnApiServer) {
   }
 }
 
+// RFC 9110 section 9.3.7.
+TEST(RequestPlan, OptionsOfTheServerItselfAreNoPathAndAreAskedFor) {
+  const http::RequestHead head = head_of("OPTIONS", "*");
+  const auto plan = plan_request(head);
+  ASSERT_TRUE(plan);
+  EXPECT_FALSE(plan->info.is_resource);
+  EXPECT_FALSE(plan_request(head_of("GET", "*")));
+  EXPECT_FALSE(plan_request(head_of("OPTIONS", "*/")));
+}
+
 TEST(RequestPlan, WhatNoServerMayBeAskedIsRefused) {
   const auto path = plan_request(head_of("GET", "/api/\x01"));
   ASSERT_FALSE(path);
