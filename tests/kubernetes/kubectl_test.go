@@ -24,10 +24,12 @@ const kubectlNamespace = "kubectl"
 
 type kubectl struct {
 	program, config, home string
+	environment           []string // Beside the usual.
+	user                  string   // Of the kubeconfig; empty means the certificate's.
 }
 
-// newKubectl writes a kubeconfig for a certificate's user and a token's user.
-func newKubectl(t *testing.T, cluster *harness.Cluster, address string) *kubectl {
+// newKubectl writes a kubeconfig for users who may do everything, by certificate and by token, and for two who may not.
+func newKubectl(t *testing.T, cluster *harness.Cluster, address, namespace string) *kubectl {
 	t.Helper()
 	certificate := testerCertificate(t, cluster)
 	encoded := base64.StdEncoding.EncodeToString
@@ -44,12 +46,15 @@ users:
   user: {client-certificate-data: %s, client-key-data: %s}
 - name: token
   user: {token: %s}
+- name: viewer
+  user: {token: %s}
+- name: unknown
+  user: {token: nonsense}
 contexts:
-- name: certificate
-  context: {cluster: proxy, user: certificate, namespace: %s}
-- name: token
-  context: {cluster: proxy, user: token, namespace: %s}
-`, address, encoded(cluster.CA.PEM), encoded(certificate.PEM), encoded(certificate.KeyPEM), harness.TesterToken, kubectlNamespace, kubectlNamespace)
+`, address, encoded(cluster.CA.PEM), encoded(certificate.PEM), encoded(certificate.KeyPEM), harness.TesterToken, harness.ViewerToken)
+	for _, user := range []string{"certificate", "token", "viewer", "unknown"} {
+		content += fmt.Sprintf("- name: %s\n  context: {cluster: proxy, user: %s, namespace: %s}\n", user, user, namespace)
+	}
 	if err := os.WriteFile(k.config, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -57,8 +62,13 @@ contexts:
 }
 
 func (k *kubectl) command(ctx context.Context, arguments ...string) *exec.Cmd {
+	if k.user != "" {
+		// Before what is handed on to a program behind "--".
+		arguments = append([]string{"--context=" + k.user}, arguments...)
+	}
 	command := exec.CommandContext(ctx, k.program, arguments...)
 	command.Env = append(os.Environ(), "KUBECONFIG="+k.config, "HOME="+k.home)
+	command.Env = append(command.Env, k.environment...)
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return command
 }
@@ -88,7 +98,7 @@ func TestKubectlWorksThroughTheProxy(t *testing.T) {
 	cluster := sharedCluster(t)
 	proxy := startProxy(t, cluster, harness.ProxyOptions{})
 	makeNamespace(ctx, t, cluster, kubectlNamespace)
-	k := newKubectl(t, cluster, proxy.Address)
+	k := newKubectl(t, cluster, proxy.Address, kubectlNamespace)
 
 	for user, want := range map[string][]string{
 		"certificate": {"certificate-tester", harness.TesterGroup, "system:authenticated", "X509SHA256="},
@@ -141,7 +151,7 @@ func TestKubectlWorksThroughTheProxy(t *testing.T) {
 	// There is no node: what the API server says of that must arrive, by WebSocket and by SPDY/3.1.
 	t.Run("exec, attach and port-forward say what they say directly", func(t *testing.T) {
 		k.run(ctx, t, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"pod"},"spec":{"containers":[{"name":"c","image":"none"}]}}`, "create", "-f", "-")
-		direct := newKubectl(t, cluster, cluster.Servers[0].Address)
+		direct := newKubectl(t, cluster, cluster.Servers[0].Address, kubectlNamespace)
 		for _, arguments := range [][]string{
 			{"exec", "pod", "--", "true"}, {"exec", "nothing", "--", "true"}, {"attach", "pod"}, {"port-forward", "pod", "0:80"},
 			{"exec", "pod", "--context=token", "--", "true"},

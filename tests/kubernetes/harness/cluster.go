@@ -212,6 +212,13 @@ func (c *Cluster) writeFiles() (err error) {
 	if _, _, err = serving.Write(c.Dir, "apiserver"); err != nil {
 		return err
 	}
+	toKubelets, err := c.ClientCA.Issue(Leaf{CommonName: "kube-apiserver-kubelet-client"})
+	if err != nil {
+		return err
+	}
+	if _, _, err = toKubelets.Write(c.Dir, "kubelet-client"); err != nil {
+		return err
+	}
 	// Service account tokens are signed with RSA, as in most control planes.
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -277,6 +284,8 @@ func (c *Cluster) startServer(programs, etcd string, index int, options ClusterO
 		"--requestheader-group-headers=X-Remote-Group",
 		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
 		"--requestheader-uid-headers=X-Remote-Uid",
+		"--kubelet-certificate-authority=" + c.file("serving-ca.crt"), "--kubelet-preferred-address-types=InternalIP",
+		"--kubelet-client-certificate=" + c.file("kubelet-client.crt"), "--kubelet-client-key=" + c.file("kubelet-client.key"),
 		"--service-account-issuer=https://" + ServerName,
 		"--service-account-key-file=" + c.file("service-account.key"),
 		"--service-account-signing-key-file=" + c.file("service-account.key"),

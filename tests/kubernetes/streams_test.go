@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// kubectl where it needs streams: exec, cp, attach, port-forward, run, debug, logs. Each case runs
+// directly against a server and through the proxy, by kubectl of today with WebSockets and with SPDY and by one
+// that knows SPDY alone, and must print the same and end with the same code.
+
+package kubernetes
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"sluice/tests/kubernetes/harness"
+)
+
+// forms are the ways in which kubectl asks for streams.
+var forms = []struct {
+	name, program string
+	environment   []string
+}{
+	{"websocket", "kubectl", nil},
+	{"spdy", "kubectl", []string{"KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false", "KUBECTL_PORT_FORWARD_WEBSOCKETS=false"}},
+	{"kubectl-0.29", "kubectl-0.29", nil},
+}
+
+// stage is a control plane with a node that runs pods, and the proxy before it.
+type stage struct {
+	cluster *harness.Cluster
+	kubelet *harness.Kubelet
+	proxy   *harness.Proxy
+	client  *kubernetes.Clientset
+	sides   map[string]*kubectl
+}
+
+// newStage starts a node for a namespace of its own, which reports to the last server.
+func newStage(ctx context.Context, t *testing.T, cluster *harness.Cluster, namespace string) *stage {
+	t.Helper()
+	s := &stage{cluster: cluster, proxy: startProxy(t, cluster, harness.ProxyOptions{})}
+	makeNamespace(ctx, t, cluster, namespace)
+	last := len(cluster.Servers) - 1
+	s.kubelet = must[*harness.Kubelet](t)(cluster.StartKubelet(last, namespace))
+	t.Cleanup(s.kubelet.Close)
+	s.client = clientset(t, cluster.Direct(last, harness.AdminToken))
+	s.sides = map[string]*kubectl{
+		"direct":  newKubectl(t, cluster, cluster.Servers[0].Address, namespace),
+		"proxied": newKubectl(t, cluster, s.proxy.Address, namespace),
+	}
+	return s
+}
+
+// podNumber makes names of pods, which are no part of a comparison.
+var podNumber atomic.Int64
+
+func newPodName() string { return fmt.Sprintf("pod-%d", podNumber.Add(1)) }
+
+// startPod makes a pod of one container, "main", and waits until it runs.
+func (s *stage) startPod(ctx context.Context, t *testing.T, container corev1.Container) string {
+	t.Helper()
+	container.Name, container.Image = "main", "none"
+	pods := s.client.CoreV1().Pods(s.kubelet.Namespace)
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: newPodName()},
+		Spec:       corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{container}},
+	}
+	if _, err := pods.Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		now, err := pods.Get(ctx, pod.Name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now.Status.Phase != corev1.PodPending && now.Status.Phase != "" {
+			return pod.Name
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("pod %s: %+v", pod.Name, now.Status)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// transcript is all that a user sees.
+type transcript struct {
+	code           int
+	output, errors string
+}
+
+func (o transcript) String() string {
+	return fmt.Sprintf("exit code %d\n--- output ---\n%.1000s\n--- errors ---\n%.2000s", o.code, o.output, o.errors)
+}
+
+// What differs between any two runs: addresses, names, and times of log lines.
+var differing = []struct {
+	pattern *regexp.Regexp
+	instead string
+}{
+	{regexp.MustCompile(`(127\.0\.0\.1|localhost|\[::1\]):\d+`), "ADDRESS"},
+	{regexp.MustCompile(`pod-\d+`), "POD"},
+	{regexp.MustCompile(`(?m)^([EWI])\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ `), "$1 TIME "},
+	{regexp.MustCompile(`debugger-[a-z0-9]{5}`), "DEBUGGER"},
+	{regexp.MustCompile(`uid : [0-9a-f-]*`), "UID"},
+}
+
+func (o transcript) settled() transcript {
+	for _, d := range differing {
+		o.output, o.errors = d.pattern.ReplaceAllString(o.output, d.instead), d.pattern.ReplaceAllString(o.errors, d.instead)
+	}
+	return o
+}
+
+// ended runs kubectl to its end.
+func (k *kubectl) ended(ctx context.Context, t *testing.T, input string, arguments ...string) transcript {
+	t.Helper()
+	return runCommand(t, k.command(ctx, arguments...), input)
+}
+
+func runCommand(t *testing.T, command *exec.Cmd, input string) transcript {
+	t.Helper()
+	var output, complaints bytes.Buffer
+	command.Stdin, command.Stdout, command.Stderr = strings.NewReader(input), &output, &complaints
+	err := command.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return transcript{command.ProcessState.ExitCode(), output.String(), complaints.String()}
+}
+
+// in makes the same kubectl of another form.
+func (k *kubectl) in(t *testing.T, form int) *kubectl {
+	t.Helper()
+	other := *k
+	other.program = filepath.Join(programsDir(t), forms[form].program)
+	other.environment = forms[form].environment
+	return &other
+}
+
+// streamCase runs once on each side.
+type streamCase struct {
+	name string
+	run  func(ctx context.Context, t *testing.T, s *stage, k *kubectl) transcript
+	want transcript // What the direct one must be, in part, or the case tests nothing.
+	// once: a user does not change what is asked.
+	once bool
+	// form is the only one in which it is tried; "": in all.
+	form string
+}
+
+// compare runs a case on both sides.
+func (s *stage) compare(t *testing.T, c streamCase, form int, user string) {
+	ctx := within(t, 2*time.Minute)
+	seen := map[string]transcript{}
+	for _, side := range []string{"direct", "proxied"} {
+		k := s.sides[side].in(t, form)
+		k.user = user
+		if side == "proxied" {
+			needUpgrades(ctx, t, s.proxy)
+		}
+		seen[side] = c.run(ctx, t, s, k).settled()
+		if side == "direct" && (seen[side].code != c.want.code || !strings.Contains(seen[side].output, c.want.output) ||
+			!strings.Contains(seen[side].errors, c.want.errors)) {
+			t.Fatalf("direct: %v\nexpected %v: this tests nothing", seen[side], c.want)
+		}
+	}
+	if seen["proxied"] != seen["direct"] {
+		t.Errorf("proxied: %v\ndirect: %v", seen["proxied"], seen["direct"])
+	}
+}
+
+func TestStreamsOfKubectlAreAsTheyAreDirectly(t *testing.T) {
+	ctx := within(t, 15*time.Minute)
+	s := newStage(ctx, t, sharedCluster(t), "streams")
+	for _, c := range streamCases() {
+		t.Run(c.name, func(t *testing.T) {
+			for form := range forms {
+				for _, user := range []string{"certificate", "token"} {
+					if c.once && user == "token" || c.form != "" && c.form != forms[form].name {
+						continue
+					}
+					t.Run(forms[form].name+" by "+user, func(t *testing.T) { s.compare(t, c, form, user) })
+				}
+			}
+		})
+	}
+}
