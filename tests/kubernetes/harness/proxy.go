@@ -229,3 +229,29 @@ func Connections(addresses []string) (int, error) {
 	}
 	return count, nil
 }
+
+// Samples returns a metric's samples by the value of one of its labels; what differs in others is summed.
+func (p *Proxy) Samples(metric, label string) (map[string]float64, error) {
+	page, err := p.adminPage("/metrics")
+	if err != nil {
+		return nil, err
+	}
+	samples := map[string]float64{}
+	for line := range strings.Lines(page) {
+		labels, found := strings.CutPrefix(strings.TrimSpace(line), metric+"{")
+		if !found {
+			continue
+		}
+		_, value, found := strings.Cut(labels, label+`="`)
+		if !found {
+			return nil, fmt.Errorf("%s has no label %s: %s", metric, label, line)
+		}
+		value, _, _ = strings.Cut(value, `"`)
+		number, err := strconv.ParseFloat(labels[strings.LastIndexByte(labels, ' ')+1:], 64)
+		if err != nil {
+			return nil, fmt.Errorf("metrics line %q: %w", line, err)
+		}
+		samples[value] += number
+	}
+	return samples, nil
+}
