@@ -51,6 +51,14 @@ func TestInformersListNothingAgainWhenAServerStopsAfterADelay(t *testing.T) {
 	informersSurvive(t, loss{settle: settleLong, end: terminate, shutdownDelay: shutdownDelay, current: currentWithin})
 }
 
+func TestInformersWithoutHTTP2ListNothingAgainWhenAServerIsKilled(t *testing.T) {
+	informersSurvive(t, loss{settle: settleLong, end: kill, current: currentWithin, http1: true})
+}
+
+func TestInformersWithoutHTTP2ListNothingAgainWhenAServerStopsAfterADelay(t *testing.T) {
+	informersSurvive(t, loss{settle: settleLong, end: terminate, shutdownDelay: shutdownDelay, current: currentWithin, http1: true})
+}
+
 // client-go judges a watch by its own clock, and its machine may be busy.
 func TestInformersListNothingAgainBesideACompiler(t *testing.T) {
 	besideACompiler(t)
@@ -205,6 +213,7 @@ type loss struct {
 	shutdownDelay time.Duration
 	quiet         time.Duration // How long lists are counted afterwards.
 	current       time.Duration // How soon all are current.
+	http1         bool          // The informers' clients do without HTTP/2.
 }
 
 func kill(_ *testing.T, server *harness.APIServer) { server.Lose() }
@@ -230,10 +239,14 @@ func informersSurvive(t *testing.T, l loss) {
 	proxy := startProxy(t, cluster, harness.ProxyOptions{})
 	certificate := testerCertificate(t, cluster)
 	result := measureLoss(t, cluster, l, func(client int) *rest.Config {
+		config := proxy.Config(harness.TesterToken, nil)
 		if client%2 == 0 {
-			return proxy.Config("", certificate)
+			config = proxy.Config("", certificate)
 		}
-		return proxy.Config(harness.TesterToken, nil)
+		if l.http1 {
+			return withoutHTTP2(config)
+		}
+		return config
 	})
 	if result.lists != 0 {
 		t.Errorf("the survivors saw %d lists", result.lists)
