@@ -77,7 +77,7 @@ func streamCases() []streamCase {
 		{name: "debug", run: debug, want: transcript{0, "got hello\n", ""}},
 		{name: "logs", run: logs, want: transcript{0, "one\ntwo\n", ""}},
 		{name: "port-forward of 1000 requests", run: portForward, want: transcript{0, "1000 answers", ""}},
-		{name: "port-forward to a closed port", run: portForwardToNothing, want: transcript{0, "no answer", "connection refused"}, once: true},
+		{name: "port-forward to a closed port", run: portForwardToNothing, want: transcript{1, "no answer", "connection refused"}, once: true},
 		{name: "cp of 100 MB both ways", run: copyBothWays, want: transcript{0, "equal hashes", ""}, once: true},
 		{name: "proxy with a watch through it", run: proxyWithWatch, want: transcript{0, "ADDED marker", ""}},
 	}
@@ -281,7 +281,7 @@ func portForwardToNothing(ctx context.Context, t *testing.T, s *stage, k *kubect
 		output = response.Status
 		response.Body.Close()
 	}
-	seen := kubectl.end()
+	seen := kubectl.wait() // It gives up by itself.
 	seen.output = output
 	seen.errors = strings.ReplaceAll(seen.errors, fmt.Sprint(port), "PORT")
 	return seen
@@ -380,14 +380,17 @@ func TestSilentStreamsGoOn(t *testing.T) {
 	s := newStage(ctx, t, sharedCluster(t), "silence")
 	needUpgrades(ctx, t, s.proxy)
 	script := fmt.Sprintf("echo before; sleep %d; echo after", int(quiet.Seconds()))
-	container := corev1.Container{Command: []string{"sh", "-c", script}}
 	want := transcript{output: "before\nafter\n"}
 	for form := range forms {
 		for _, way := range []string{"exec", "logs -f"} {
 			t.Run(way+" by "+forms[form].name, func(t *testing.T) {
 				k := s.sides["proxied"].in(t, form)
-				pod := s.startPod(ctx, t, container)
 				t.Parallel()
+				container := corev1.Container{}
+				if way == "logs -f" {
+					container.Command = []string{"sh", "-c", script}
+				}
+				pod := s.startPod(ctx, t, container)
 				arguments := []string{"logs", "-f", pod}
 				if way == "exec" {
 					arguments = []string{"exec", pod, "--", "sh", "-c", script}

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -113,13 +114,17 @@ var differing = []struct {
 	{regexp.MustCompile(`pod-\d+`), "POD"},
 	{regexp.MustCompile(`(?m)^([EWI])\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ `), "$1 TIME "},
 	{regexp.MustCompile(`debugger-[a-z0-9]{5}`), "DEBUGGER"},
-	{regexp.MustCompile(`uid : [0-9a-f-]*`), "UID"},
+	{regexp.MustCompile(`(localPort=|forwarding )\d+`), "${1}PORT"},
 }
 
 func (o transcript) settled() transcript {
 	for _, d := range differing {
 		o.output, o.errors = d.pattern.ReplaceAllString(o.output, d.instead), d.pattern.ReplaceAllString(o.errors, d.instead)
 	}
+	// Each stream has a complaint of its own, in no order.
+	lines := strings.SplitAfter(o.errors, "\n")
+	slices.Sort(lines)
+	o.errors = strings.Join(lines, "")
 	return o
 }
 
