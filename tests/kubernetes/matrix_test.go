@@ -55,6 +55,9 @@ type ledger struct {
 	judge   *judge // For what vouches.
 	mutex   sync.Mutex
 	entries map[string][]ledgerEntry
+	// Of upgrades: what is answered to which mark, and what came through.
+	upgrades map[string]upgradeCase
+	tunnels  map[string][]byte
 }
 
 func (l *ledger) ServeHTTP(w http.ResponseWriter, request *http.Request) {
@@ -72,6 +75,10 @@ func (l *ledger) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		l.mutex.Lock()
 		l.entries[mark] = append(l.entries[mark], entry)
 		l.mutex.Unlock()
+	}
+	if request.ProtoMajor == 1 && request.Header.Get("Upgrade") != "" {
+		l.serveUpgrade(w, request, mark)
+		return
 	}
 	for name, values := range request.Trailer {
 		if len(values) > 0 {
