@@ -40,7 +40,7 @@ const (
 
 // Those of the ordinary run, and those that take packages of other languages.
 var (
-	usualClients = []string{"go", "go-http1", "curl", "curl-http1", "python-httpx", "python-h2"}
+	usualClients = []string{"go", "go-http1", "curl", "curl-http1", "python-httpx", "python-httpx-http1", "python-h2", "python-requests"}
 	otherClients = []string{"node", "rust", "java"}
 )
 
@@ -73,7 +73,7 @@ func TestClients(t *testing.T) {
 	case "all":
 		wanted = slices.Concat(usualClients, otherClients)
 	default:
-		wanted = strings.Fields(names)
+		wanted = slices.DeleteFunc(strings.Fields(names), func(name string) bool { return slices.Contains(libraries, name) })
 	}
 	ctx := within(t, 10*time.Minute)
 	cluster := sharedCluster(t)
@@ -108,7 +108,7 @@ func TestClients(t *testing.T) {
 		for _, name := range wanted {
 			t.Run(name+" with a "+credential, func(t *testing.T) {
 				version := "2"
-				if strings.HasSuffix(name, "-http1") {
+				if strings.HasSuffix(name, "-http1") || name == "python-requests" {
 					version = "1.1"
 				}
 				run := clientNamed(t, name)
@@ -225,6 +225,12 @@ func clientNamed(t *testing.T, name string) runClient {
 		}
 		return runCurl(protocol)
 	}
+	return runProgram(clientCommand(t, name))
+}
+
+// clientCommand puts a client of ../clients in place and tells how it is called.
+func clientCommand(t *testing.T, name string) []string {
+	t.Helper()
 	output, err := exec.Command("../clients/build", name).Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == cannotRun {
@@ -235,7 +241,7 @@ func clientNamed(t *testing.T, name string) runClient {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(output)), "\n")
-	return runProgram(strings.Fields(lines[len(lines)-1]))
+	return strings.Fields(lines[len(lines)-1])
 }
 
 func compareClients(ctx context.Context, t *testing.T, plan []planned, file, version string, run runClient, direct, proxied clientSide) {
