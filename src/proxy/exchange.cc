@@ -160,6 +160,8 @@ http::BodyResult Exchange::on_request_body_wanted(MutableBytes room) {
 
 // What its backend did not execute may go to one that it has not seen.
 bool Exchange::go_elsewhere(ReplayCause cause, std::string_view why) {
+  // Of an upgrade, what was written once is not written again, whatever came of it.
+  if (request_class() == RequestClass::upgrade) return false;
   return dispatch_.another(plan_) && replay(Retry::not_executed, cause, why) != Outcome::impossible;
 }
 
