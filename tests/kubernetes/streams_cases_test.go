@@ -378,7 +378,6 @@ func TestSilentStreamsGoOn(t *testing.T) {
 	quiet := durationFromEnvironment(t, "SLUICE_QUIET_PERIOD", time.Minute)
 	ctx := within(t, quiet+3*time.Minute)
 	s := newStage(ctx, t, sharedCluster(t), "silence")
-	needUpgrades(ctx, t, s.proxy)
 	script := fmt.Sprintf("echo before; sleep %d; echo after", int(quiet.Seconds()))
 	want := transcript{output: "before\nafter\n"}
 	for form := range forms {

@@ -26,19 +26,6 @@ import (
 	"sluice/tests/kubernetes/harness"
 )
 
-// needUpgrades asks for a WebSocket.
-func needUpgrades(ctx context.Context, t *testing.T, proxy *harness.Proxy) {
-	t.Helper()
-	dialer := websocket.Dialer{TLSClientConfig: proxy.TLS(nil)}
-	connection, response, err := dialer.DialContext(ctx, "wss://"+proxy.Address+"/api/v1/namespaces/default/pods/none/exec", nil)
-	if err == nil {
-		connection.Close()
-	}
-	if response != nil && response.StatusCode == http.StatusNotImplemented {
-		t.Skip("this proxy does not take upgrades")
-	}
-}
-
 // execAddress is where a command in a pod is asked for.
 func execAddress(base, namespace, pod string, words ...string) *url.URL {
 	query := url.Values{"command": words, "container": {"main"}, "stdin": {"true"}, "stdout": {"true"}, "stderr": {"true"}}
@@ -78,7 +65,6 @@ var claims = http.Header{
 func TestForgedFieldsOfUpgradesChangeNothing(t *testing.T) {
 	ctx := within(t, 3*time.Minute)
 	s := newStage(ctx, t, sharedCluster(t), "forged-streams")
-	needUpgrades(ctx, t, s.proxy)
 	pod := s.startPod(ctx, t, corev1.Container{})
 	certificate := testerCertificate(t, s.cluster)
 	for _, who := range []struct {
@@ -149,7 +135,6 @@ func sameUsers(t *testing.T, cluster *harness.Cluster, id string) {
 func TestTokenInASubprotocolIsACredential(t *testing.T) {
 	ctx := within(t, 2*time.Minute)
 	s := newStage(ctx, t, sharedCluster(t), "subprotocol")
-	needUpgrades(ctx, t, s.proxy)
 	pod := s.startPod(ctx, t, corev1.Container{})
 	certificate := testerCertificate(t, s.cluster)
 	for _, who := range []struct {
@@ -217,7 +202,6 @@ func TestStreamsEndWithTheirServer(t *testing.T) {
 	// One server stays, which the node needs.
 	for lost, form := range []int{0, 2} {
 		t.Run(forms[form].name, func(t *testing.T) {
-			needUpgrades(ctx, t, s.proxy)
 			seen := map[string]transcript{}
 			pod := s.startPod(ctx, t, corev1.Container{})
 			commands := map[string]func() transcript{}
