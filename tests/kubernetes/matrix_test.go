@@ -306,6 +306,9 @@ func (m *matrix) judgeService(c wireCase, who matrixClient, mark, next string, a
 		if err != nil || response.StatusCode != http.StatusOK || method != http.MethodHead && !bytes.Contains(body, []byte(`"`+expected+`"`)) {
 			return fmt.Errorf("answer to %s: %s %s, %v", expected, response.Status, body, err)
 		}
+		if response.Header.Get("X-Remote-User") != "answered" {
+			return fmt.Errorf("the answer's fields are %v", response.Header)
+		}
 		if trailer := response.Header.Get("X-Saw-Trailer"); trailer != "" {
 			return fmt.Errorf("the trailer %s came to a backend", trailer)
 		}

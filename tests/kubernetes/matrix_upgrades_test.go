@@ -56,6 +56,8 @@ func upgradeCases() (all []upgradeCase) {
 		upgradeCase{rule: "M12", name: "late 101", answer: switching, late: true, status: []int{101}},
 		upgradeCase{rule: "M12", name: "no answer", status: []int{502}},
 		upgradeCase{rule: "M12", name: "late, no answer", late: true, status: []int{502}})
+	all = append(all, upgradeCase{rule: "S18", name: "fields of the hop", status: []int{403}, body: "hello",
+		answer: "HTTP/1.1 403 Forbidden\r\nConnection: X-Drop\r\nX-Drop: 1\r\nKeep-Alive: timeout=5\r\nX-Remote-User: answered\r\nContent-Length: 5\r\n\r\nhello"})
 	// M13: what is an upgrade, and what is none.
 	for name, fields := range map[string]string{
 		"two tokens":             "Connection: Upgrade\r\nUpgrade: a, websocket\r\n",
@@ -296,6 +298,8 @@ func (m *matrix) judgeNoTunnel(c upgradeCase, mark string, response *http.Respon
 		return fmt.Errorf("%s: %w, %w", response.Status, err, restErr)
 	case c.body != "" && response.StatusCode == c.status[0] && string(body) != c.body:
 		return fmt.Errorf("the body is %q, expected %q", body, c.body)
+	case c.rule == "S18" && (response.Header.Get("X-Drop")+response.Header.Get("Keep-Alive") != "" || response.Header.Get("X-Remote-User") != "answered"):
+		return fmt.Errorf("the answer's fields are %v", response.Header)
 	case !response.Close:
 		return errors.New("the answer does not say that it is the last")
 	}
