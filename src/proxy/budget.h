@@ -76,6 +76,9 @@ class Budget {
   BytesLease bodies() { return BytesLease(body_bytes_); }
   BytesLease window() { return BytesLease(lent_bytes_); }
   BytesLease replay() { return BytesLease(replay_bytes_); }
+  // Of connections that are there for one request: they are among all connections' already, and
+  // only charged here.
+  BytesLease own_connections() { return BytesLease(own_connection_bytes_); }
   // Of connections, outside of requests, as of now.
   void set_connections(std::size_t bytes) { connection_bytes_ = bytes; }
 
@@ -118,6 +121,7 @@ class Budget {
   std::size_t connection_bytes_ = 0;
   std::size_t lent_bytes_ = 0;    // by which windows have grown
   std::size_t replay_bytes_ = 0;  // of request bodies that could be sent again
+  std::size_t own_connection_bytes_ = 0;
 };
 
 }  // namespace sluice::proxy

@@ -25,7 +25,8 @@ Exchange::Exchange(ExchangeOwner& owner, Shared& shared)
       deadline_(shared.parts.reactor.timers(), io::Timer::bind<&Exchange::deadline_passed>(this)),
       upload_(shared.blocks, shared.budget),
       answer_(shared.blocks, shared.budget),
-      heads_(shared.budget.heads()) {}
+      heads_(shared.budget.heads()),
+      own_connection_(shared.budget.own_connections()) {}
 
 Exchange::~Exchange() {
   CHECK(state_ == State::idle || state_ == State::finished);
@@ -101,6 +102,7 @@ void Exchange::start(bool request_complete) {
 void Exchange::charge(ClientAccount& account) {
   account_ = AccountRef(account);
   heads_.charge(account);
+  own_connection_.charge(account);
   upload_.body().charge(account);
   answer_.body().charge(account);
 }
@@ -154,7 +156,10 @@ http::BodyResult Exchange::on_request_body_wanted(MutableBytes room) {
   const Upload::Step step = upload_.pull(room, now());
   if (step.credit > 0) client_->credit(client_stream_, step.credit);
   if (step.window > 0) client_->grow_window(client_stream_, step.window);
-  if (is_tunnel()) count_tunnel(TunnelWay::to_backend, step.sent.bytes);
+  if (is_tunnel()) {
+    count_tunnel(TunnelWay::to_backend, step.sent.bytes);
+    weigh_tunnel();
+  }
   return step.sent;
 }
 
@@ -231,7 +236,7 @@ Retry Exchange::given_up() const {
 
 std::size_t Exchange::charged_bytes() const {
   return heads_.bytes() + upload_.body().charged_bytes() + answer_.body().charged_bytes() +
-         dispatch_.stream().held_bytes();
+         own_connection_.bytes();
 }
 
 bool Exchange::may_make_room() const {
@@ -248,6 +253,7 @@ void Exchange::make_room() {
 // A watch or a log that nobody reads (a pager in front of kubectl) may stand still for as long as
 // its reader likes, unless memory is short: an API server would keep it, too.
 bool Exchange::look_for_stall() {
+  if (is_tunnel()) weigh_tunnel();
   if (!answer_.stands_still(begun(), now(), shared_.options.client_stall_timeout)) return false;
   const bool patient = !kubernetes::has_deadline(request_class());
   if (patient && !shared_.budget.short_of_memory()) return true;
@@ -286,6 +292,7 @@ void Exchange::finish() {
   upload_.body().end();
   answer_.body().end();
   heads_.release();
+  own_connection_.release();
   unanswered_.release();
   tunnel_.lease.release();
   account_.reset();

@@ -153,6 +153,7 @@ class Exchange final : public backend::StreamHandler {
   void count_tunnel(TunnelWay way, std::size_t bytes);
   void begin_tunnel(http::ResponseHead&& head);
   void tunnel_stream_ended(const backend::StreamEnd& end);
+  void weigh_tunnel();
   void end_answer();
   void tunnel_left();
 
@@ -183,6 +184,7 @@ class Exchange final : public backend::StreamHandler {
   AccountRef account_;  // of its client, until finish()
   CountLease unanswered_;
   BytesLease heads_;
+  BytesLease own_connection_;  // a tunnel's
   ExchangeRecord record_;
 };
 

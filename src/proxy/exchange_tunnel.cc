@@ -30,6 +30,9 @@ void Exchange::count_tunnel(TunnelWay way, std::size_t bytes) {
   shared_.count(metrics().tunnel_bytes.at(way), bytes);
 }
 
+// What a slow backend has not taken is held for the client, too.
+void Exchange::weigh_tunnel() { own_connection_.set(dispatch_.stream().held_bytes()); }
+
 // Whoever carries the request gives nobody a 101 before all of it has left.
 void Exchange::begin_tunnel(http::ResponseHead&& head) {
   CHECK(client_ != nullptr);

@@ -324,6 +324,23 @@ TEST_F(TunnelTest, AStalledSideCostsAWindowAndNoMore) {
   EXPECT_FALSE(client_.window_grown);
 }
 
+// All that is held of it is its client's.
+TEST_F(TunnelTest, WhatABackendDoesNotTakeIsCharged) {
+  simulation_.network().bound_receive_buffers(20'000);
+  UpgradeBackend::Connection& its = open();
+  its.pause();
+  const ClientAccount* account = client_.last_account().get();
+  ASSERT_NE(account, nullptr);
+  EXPECT_LE(account->bytes, 2'000U);
+  send(std::string(64'000, 'x'));
+  simulation_.advance(1min);
+  EXPECT_GE(account->bytes, 30'000U);
+  EXPECT_LE(account->bytes, 150'000U);
+  its.resume();
+  simulation_.advance(1min);
+  EXPECT_LE(account->bytes, 2'000U);
+}
+
 TEST_F(TunnelTest, OurOwnStopEndsBothSidesInOrder) {
   UpgradeBackend::Connection& its = open();
   its.send("words");
