@@ -235,20 +235,20 @@ TEST_F(TunnelTest, AKilledBackendEndsItsTunnelsAndNewOnesGoElsewhere) {
   start();
   std::vector<std::unique_ptr<Http1>> clients;
   for (int i = 0; i < 9; ++i) clients.push_back(open("echo"));
-  const std::vector<std::uint64_t> open_before = apisim->counts({"tunnels", "open"});
-  EXPECT_EQ(*std::ranges::max_element(open_before), 3U);
+  const std::uint64_t there = apisim->counts({"tunnels", "open"}).front();
+  EXPECT_GE(there, 1U);  // mostly 3: by two draws each
   apisim->post("/servers/0/kill");
-  std::size_t ended = 0;
+  std::uint64_t ended = 0;
   EXPECT_TRUE(eventually([&] {
     ended = 0;
     for (const auto& client : clients) {
       client->raw().wait_end(1ms);
       if (client->raw().end() != RawClient::End::open) ++ended;
     }
-    return ended == 3;
+    return ended >= there;
   }));
   for (int i = 0; i < 6; ++i) open("echo");
-  EXPECT_EQ(ended, 3U);
+  EXPECT_EQ(ended, there);
 }
 
 // --- who asks --------------------------------------------------------------------------------
