@@ -258,9 +258,19 @@ func (m *matrix) try(ctx context.Context, c wireCase, who matrixClient, mark str
 	return m.judgeService(c, who, mark, next, answers)
 }
 
+// readAnswer passes over 100 (Continue): a backend says so where the body is slow to come.
+func readAnswer(answers *bufio.Reader, method string) (*http.Response, error) {
+	for {
+		response, err := http.ReadResponse(answers, &http.Request{Method: method})
+		if err != nil || response.StatusCode != http.StatusContinue {
+			return response, err
+		}
+	}
+}
+
 func (m *matrix) judgeRefusal(c wireCase, mark, next string, answers *bufio.Reader) error {
 	method, _, _ := strings.Cut(c.request, " ")
-	response, err := http.ReadResponse(answers, &http.Request{Method: method})
+	response, err := readAnswer(answers, method)
 	if err != nil {
 		return fmt.Errorf("no answer: %w", err)
 	}
@@ -295,7 +305,7 @@ func (m *matrix) judgeService(c wireCase, who matrixClient, mark, next string, a
 		if expected == next {
 			method = http.MethodGet
 		}
-		response, err := http.ReadResponse(answers, &http.Request{Method: method})
+		response, err := readAnswer(answers, method)
 		if err != nil && expected == next && c.last {
 			return nil
 		}
