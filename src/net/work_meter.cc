@@ -7,6 +7,10 @@
 namespace sluice::net {
 namespace {
 
+// Of work for the thread, in a whole window; below it nothing is weighed.
+constexpr Duration wait_min = std::chrono::milliseconds(1);
+// Of one connection in a window; less is never much.
+constexpr Duration work_min = std::chrono::microseconds(500);
 // Twice the mean.
 constexpr int clearly_more = 2;
 // Where taking turns is what makes nothing wait, it goes on for a second.
@@ -19,13 +23,12 @@ void WorkMeter::look(std::uint64_t windows, Duration wait) {
   if (windows == window_) return;
   const std::uint64_t passed = windows - window_;
   window_ = windows;
-  if (wait >= options_.wait_min) weighs_ = true;
-  if (wait >= options_.wait_min / calm_part) calm_since_ = windows;
+  if (wait >= wait_min) weighs_ = true;
+  if (wait >= wait_min / calm_part) calm_since_ = windows;
   if (windows - calm_since_ >= calm_windows) weighs_ = false;
   // Of longer ago nothing counts.
   const bool known = passed == 1 && connections_ > 0;
-  much_ = known ? std::max(options_.work_min,
-                           clearly_more * all_ / static_cast<Duration::rep>(connections_))
+  much_ = known ? std::max(work_min, clearly_more * all_ / static_cast<Duration::rep>(connections_))
                 : Duration::max();
   all_ = {};
   connections_ = 0;

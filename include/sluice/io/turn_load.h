@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // How long work waits for a thread because the thread itself is busy, as the turns show it. A turn
-// runs all that is ready, so that nothing waits longer for its turn than the turn before took;
-// receives for which there was no buffer wait for several. Of each window of time the shortest wait
-// counts: a burst is over soon, a queue that stands is not.
+// serves everybody once, so that no first piece of anything waits longer for its turn than the turn
+// before took; receives for which there was no buffer wait for several. What somebody brings beyond
+// that is put off to later turns (io/ring.h, net/transport.h), and does not count. Of each window
+// of time the shortest wait counts: a burst is over soon, a queue that stands is not.
 //
 // The share of time in which the thread ran is part of the figure: a thread that slept, or that
 // waited for a neighbour on its core, was not busy itself.

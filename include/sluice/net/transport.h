@@ -30,7 +30,6 @@ struct TransportOptions {
   Duration handshake_time_per_turn = std::chrono::milliseconds(1);
   // For input that was left for later; all that arrives anew is looked at once before.
   Duration input_time_per_turn = std::chrono::microseconds(500);
-  WorkMeterOptions weighing = {};
   // As many as are served within the time for which clients wait. At twice as many, which takes
   // that many clients, accepting waits.
   std::size_t handshake_queue_max = 4096;

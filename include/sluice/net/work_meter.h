@@ -13,13 +13,6 @@
 
 namespace sluice::net {
 
-struct WorkMeterOptions {
-  Duration wait_min = std::chrono::milliseconds(1);    // of work for the thread, in a whole window
-  Duration work_min = std::chrono::microseconds(500);  // of one connection, in a window
-
-  friend bool operator==(const WorkMeterOptions&, const WorkMeterOptions&) = default;
-};
-
 class WorkMeter {
  public:
   // What one connection has caused. A member of its owner.
@@ -29,10 +22,8 @@ class WorkMeter {
     Duration before{};  // in the one before
   };
 
-  explicit WorkMeter(const WorkMeterOptions& options = {}) : options_(options) {}
-
-  // Once a turn: how many windows of time are over, and how long work has waited in the last one,
-  // as io::TurnLoad has both.
+  // Before it is asked, as often as one likes: how many windows of time are over, and how long work
+  // has waited in the last one, as io::TurnLoad has both.
   void look(std::uint64_t windows, Duration wait);
   bool weighs() const { return weighs_; }
   void add(Work& work, Duration time);
@@ -42,7 +33,6 @@ class WorkMeter {
  private:
   void begin_window(Work& work) const;
 
-  WorkMeterOptions options_;
   bool weighs_ = false;
   std::uint64_t window_ = 0;
   std::uint64_t calm_since_ = 0;
