@@ -100,8 +100,6 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   void connect();
   void serve_waiting();
   void serve_waiting(Stay stay, bool behind);
-  void end_unconnected(List<BackendStream, WaitingTag>& streams, StreamEnd::Cause cause,
-                       const std::string& context);
   void fail_waiting(const std::string& context);
   void retire_oldest();
   void waited_too_long();
@@ -267,34 +265,21 @@ void ConnectionPool::State::serve_waiting(Stay stay, bool behind) {
   }
 }
 
-// One by one: a handler may cancel others of them, or put its own stream into a queue again.
-void ConnectionPool::State::end_unconnected(List<BackendStream, WaitingTag>& streams,
-                                            StreamEnd::Cause cause, const std::string& context) {
-  while (!streams.empty()) {
-    BackendStream& stream = streams.front();
-    waiting_.remove(stream);
-    stream.end({cause, Retry::not_executed, context});
-  }
-}
-
 void ConnectionPool::State::fail_waiting(const std::string& context) {
-  List<BackendStream, WaitingTag> failed;  // only those that wait now
-  waiting_.leave(Instant::max(), failed);
-  end_unconnected(failed, StreamEnd::Cause::not_connected, context);
+  waiting_.end(Instant::max(), StreamEnd::Cause::not_connected, context);
 }
 
 void ConnectionPool::State::waited_too_long() {
-  List<BackendStream, WaitingTag> expired;
-  waiting_.leave(now() - options_.wait_timeout, expired);
+  const Instant since = now() - options_.wait_timeout;
+  if (places_.count(Connected::ready) > 0) {
+    waiting_.end(since, StreamEnd::Cause::no_place,
+                 "no free place on a connection to " + endpoint_.name + " in time");
+  } else {
+    waiting_.end(since, StreamEnd::Cause::not_connected,
+                 "no connection to " + endpoint_.name + " in time");
+  }
   if (const auto oldest = waiting_.oldest()) {
     reactor().timers().set(waiting_timer_, *oldest + options_.wait_timeout);
-  }
-  if (places_.count(Connected::ready) > 0) {
-    end_unconnected(expired, StreamEnd::Cause::no_place,
-                    "no free place on a connection to " + endpoint_.name + " in time");
-  } else {
-    end_unconnected(expired, StreamEnd::Cause::not_connected,
-                    "no connection to " + endpoint_.name + " in time");
   }
 }
 

@@ -47,7 +47,6 @@ class UpgradePool::State final : private Carrier, private UpgradeOwner {
   }
   void serve();
   void connect(BackendStream& stream);
-  void end_waiting(Instant since, StreamEnd::Cause cause, const std::string& context);
   void waited_too_long();
   io::Reactor& reactor() { return parts_.transport.reactor(); }
   Instant now() { return reactor().now(); }
@@ -127,21 +126,9 @@ void UpgradePool::State::connection_closed(UpgradeConnection& connection) {
   serve();
 }
 
-// One by one: a handler may cancel others of them, or put its own stream into a queue again.
-void UpgradePool::State::end_waiting(Instant since, StreamEnd::Cause cause,
-                                     const std::string& context) {
-  List<BackendStream, WaitingTag> ended;
-  waiting_.leave(since, ended);
-  while (!ended.empty()) {
-    BackendStream& stream = ended.front();
-    waiting_.remove(stream);
-    stream.end({cause, Retry::not_executed, context});
-  }
-}
-
 void UpgradePool::State::waited_too_long() {
-  end_waiting(now() - options_.wait_timeout, StreamEnd::Cause::no_place,
-              "no connection of its own to " + endpoint_.name + " in time");
+  waiting_.end(now() - options_.wait_timeout, StreamEnd::Cause::no_place,
+               "no connection of its own to " + endpoint_.name + " in time");
   if (const auto oldest = waiting_.oldest()) {
     reactor().timers().set(waiting_timer_, *oldest + options_.wait_timeout);
   }
@@ -151,7 +138,7 @@ void UpgradePool::State::terminate() {
   const bool at_once = std::exchange(terminating_, true);
   turn_timer_.cancel();
   waiting_timer_.cancel();
-  end_waiting(Instant::max(), StreamEnd::Cause::not_connected, "the proxy is stopping");
+  waiting_.end(Instant::max(), StreamEnd::Cause::not_connected, "the proxy is stopping");
   for (const auto& connection : connections_) {
     if (at_once || !connection->ending()) connection->terminate();
   }

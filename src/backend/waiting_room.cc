@@ -64,11 +64,17 @@ void WaitingRoom::put_behind(BackendStream& stream) {
   push(stream);
 }
 
-void WaitingRoom::leave(Instant since, List<BackendStream, WaitingTag>& left) {
+void WaitingRoom::end(Instant since, StreamEnd::Cause cause, const std::string& context) {
+  List<BackendStream, WaitingTag> left;  // they have no turn any more
   while (!arrivals_.empty() && arrivals_.front().carriage().waiting_since <= since) {
     BackendStream& stream = *arrivals_.pop_front();
     turns(stream.carriage().stay, stream.carriage().behind).remove(stream);
     left.push_back(stream);
+  }
+  while (!left.empty()) {
+    BackendStream& stream = left.front();
+    remove(stream);
+    stream.end({cause, Retry::not_executed, context});
   }
 }
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Streams that wait for a place on a connection: in order of arrival, and in fair turns between
-// clients. Those that stay wait apart from those that are soon over, and those whose clients hold
+// clients. Those that stay, lists, and what is soon over wait apart, and those whose clients hold
 // their share already apart from the others.
 #pragma once
 
 #include <array>
 #include <optional>
+#include <string>
 
 #include "sluice/backend/backend_stream.h"
 #include "sluice/balance/fair_queue.h"
@@ -18,7 +19,7 @@ class WaitingRoom {
 
   // `behind` those whose clients hold less than their share, or before.
   void add(BackendStream& stream, bool behind);
-  // Wherever it is, also in a list that leave() has filled. O(1).
+  // Wherever it is, also while end() runs. O(1).
   void remove(BackendStream& stream);
 
   // Whose turn it is; null when nobody waits so. It is not counted any more, and is then served,
@@ -28,9 +29,9 @@ class WaitingRoom {
   void give_back(BackendStream& stream);
   void put_behind(BackendStream& stream);
 
-  // Takes out those that came at `since` or before: they have no turn any more, and are to be
-  // removed one by one.
-  void leave(Instant since, List<BackendStream, WaitingTag>& left);
+  // Ends those that came at `since` or before; nothing was executed. Only those that wait now: a
+  // handler may cancel others of them, or put its own stream into a queue again.
+  void end(Instant since, StreamEnd::Cause cause, const std::string& context);
 
   bool empty() const { return arrivals_.empty(); }
   bool anybody(Stay stay, bool behind) const {
