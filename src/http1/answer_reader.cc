@@ -5,24 +5,17 @@
 #include <algorithm>
 #include <utility>
 
-#include "lists.h"
+#include "field_values.h"
 #include "sluice/base/ascii.h"
 #include "sluice/base/check.h"
 
 namespace sluice::http1 {
 namespace {
 
-// What RFC 9113 section 6.5.2 counts for each field beside its bytes.
-constexpr std::size_t field_overhead = 32;
-constexpr std::size_t length_digits_max = 18;
 constexpr int switching_protocols = 101;
 
 constexpr std::string_view no_answer = "what is no answer of HTTP/1.1";
 constexpr std::string_view two_lengths = "an answer that says twice where it ends";
-
-bool is_value(std::string_view text) {
-  return std::ranges::none_of(text, [](char c) { return ascii::is_control(c) && c != '\t'; });
-}
 
 bool has_no_body(int status) { return status < 200 || status == 204 || status == 304; }
 

@@ -9,7 +9,7 @@
 #include <optional>
 #include <string_view>
 
-#include "lists.h"
+#include "field_values.h"
 #include "sluice/base/ascii.h"
 #include "sluice/base/check.h"
 #include "sluice/http/connection_fields.h"

@@ -1,12 +1,29 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Values of fields that are lists, and the names of protocols in them.
+// What values of fields may be, for those who read them and those who write them.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <string_view>
 
 #include "sluice/base/ascii.h"
 
 namespace sluice::http1 {
+
+// What RFC 9113 section 6.5.2 counts for each field beside its bytes.
+inline constexpr std::size_t field_overhead = 32;
+// A length that no signed number holds is none that a server behind us takes.
+inline constexpr std::size_t length_digits_max = 18;
+
+constexpr bool is_value(std::string_view text) {
+  return std::ranges::none_of(text, [](char c) { return ascii::is_control(c) && c != '\t'; });
+}
+
+// Of a request: as everybody writes it.
+constexpr bool is_length(std::string_view text) {
+  return !text.empty() && text.size() <= length_digits_max &&
+         std::ranges::all_of(text, ascii::is_digit) && (text.size() == 1 || text[0] != '0');
+}
 
 // Whether `is` holds for any member of a comma-separated list.
 template <class F>

@@ -6,16 +6,13 @@
 #include <array>
 #include <utility>
 
-#include "lists.h"
+#include "field_values.h"
 #include "sluice/base/ascii.h"
 #include "sluice/base/check.h"
 #include "sluice/http/authority.h"
 
 namespace sluice::http1 {
 namespace {
-
-// What RFC 9113 section 6.5.2 counts for each field beside its bytes.
-constexpr std::size_t field_overhead = 32;
 
 // As an API server: no other method gets anywhere there.
 constexpr std::array<std::string_view, 8> methods{"GET",   "HEAD",   "POST",    "PUT",
@@ -24,10 +21,6 @@ constexpr std::array<std::string_view, 8> methods{"GET",   "HEAD",   "POST",    
 // What may stand in a request line: no controls, no space, no bytes above ASCII, no fragment.
 bool is_target(std::string_view text) {
   return std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7f && c != '#'; });
-}
-
-bool is_value(std::string_view text) {
-  return std::ranges::none_of(text, [](char c) { return ascii::is_control(c) && c != '\t'; });
 }
 
 // Names under which some reader might look for where a request ends, or whom it is for.
@@ -311,11 +304,7 @@ int RequestReader::take_field() {
 int RequestReader::take_length() {
   if (coding_) return refuse(Refusal::length_and_coding);
   if (std::exchange(length_, true)) return refuse(Refusal::length_repeated);
-  const bool number = !value_.empty() && std::ranges::all_of(value_, ascii::is_digit);
-  if (!number || (value_.size() > 1 && value_[0] == '0')) return refuse(Refusal::length);
-  // One that no signed number holds is none that a server behind us takes.
-  constexpr std::size_t digits_max = 18;
-  return value_.size() > digits_max ? refuse(Refusal::length) : 0;
+  return is_length(value_) ? 0 : refuse(Refusal::length);
 }
 
 int RequestReader::take_transfer_encoding() {

@@ -6,7 +6,7 @@
 #include <optional>
 #include <string_view>
 
-#include "lists.h"
+#include "field_values.h"
 #include "sluice/base/ascii.h"
 #include "sluice/http/authority.h"
 #include "sluice/http/connection_fields.h"
@@ -15,21 +15,10 @@ namespace sluice::http1 {
 namespace {
 
 constexpr std::string_view line_end = "\r\n";
-// One that no signed number holds is none that a server behind us takes.
-constexpr std::size_t length_digits_max = 18;
 
 bool is_path(std::string_view text) {
   return text.starts_with('/') &&
          std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7f && c != '#'; });
-}
-
-bool is_length(std::string_view text) {
-  return !text.empty() && text.size() <= length_digits_max &&
-         std::ranges::all_of(text, ascii::is_digit) && (text.size() == 1 || text[0] != '0');
-}
-
-bool is_value(std::string_view text) {
-  return std::ranges::none_of(text, [](char c) { return ascii::is_control(c) && c != '\t'; });
 }
 
 void append_line(std::string& out, std::string_view name, std::string_view value) {
