@@ -90,7 +90,12 @@ class Budget {
     return committed() > options_.bytes_max + (holds_little ? options_.bytes_max / 20 : 0);
   }
   // A little earlier: what is asked to go takes a moment to do so.
-  bool wants_room() const { return committed() > options_.bytes_max - options_.bytes_max / 16; }
+  bool wants_room() const { return missing_room() > 0; }
+  // What must go so that it is not wanted any more.
+  std::size_t missing_room() const {
+    const std::size_t enough = options_.bytes_max - options_.bytes_max / 16;
+    return committed() > enough ? committed() - enough : 0;
+  }
   // Even for what must be served as long as anything is: that has a tenth more.
   bool exhausted() const { return committed() > options_.bytes_max + options_.bytes_max / 10; }
   bool used_up_by(const ClientAccount& client) const {

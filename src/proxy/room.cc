@@ -46,9 +46,11 @@ void Room::make(Exchanges& exchanges) {
   if (all.empty()) return;
   std::ranges::sort(all, std::greater{}, &Held::bytes);
   tell(*holder, *all.front().client);
+  // Answers come in bursts: half may be far from enough.
+  const std::size_t goes = std::max(holder->bytes / 2, shared_.budget.missing_room());
   std::size_t ended = 0;
   for (const Held& held : all) {
-    if (ended >= holder->bytes / 2) return;
+    if (ended >= goes) return;
     ended += held.bytes;
     end(held, exchanges);
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Makes room when a worker's bytes are used up: whoever holds most (holdings.h) loses half of it,
-// the largest requests and connections first. Thread: the worker's.
+// or as much more as is missing, the largest requests and connections first. Thread: the worker's.
 #pragma once
 
 #include <memory>

@@ -1425,6 +1425,29 @@ TEST_F(ExchangeTest, WhoHoldsMostMakesRoomWhenTheWorkersBytesAreUsedUp) {
             static_cast<std::uint64_t>(std::ranges::count_if(of_large, is_cut)));
 }
 
+// Many answers that come at once may be far above the budget: half of them would not be enough.
+TEST_F(ExchangeTest, WhoHoldsFarTooMuchMakesAsMuchRoomAsIsMissing) {
+  options_.body_bytes_per_worker = 300 * 1024;
+  options_.body_bytes_per_client = 1024 * 1024;
+  start(1);
+  be_alice();
+  client_.take_at_most(0);
+  client_.change_facts().keys.user = 1;
+  std::vector<const Client::Answer*> burst;
+  for (int i = 0; i < 15; ++i) burst.push_back(&ask("/api/v1/pods"));
+  const auto asked = running();
+  for (auto* request : asked) request->answer(200, std::string(60'000, 'x'));
+  simulation_.settle();
+  client_.change_facts().keys.user = 50;
+  Client::Answer& newcomer = ask(pod);
+  ASSERT_GT(running().size(), 0U);
+  answer(*running().back(), 200, "{}");
+  EXPECT_EQ(newcomer.head.status, 200);
+  EXPECT_EQ(replies(ReplyReason::overloaded), 0U);
+  // What fits stays.
+  EXPECT_GE(std::ranges::count_if(burst, [](auto* one) { return !one->reset; }), 3);
+}
+
 // Whoever holds an equal share has done nothing wrong, and leases are never ended.
 TEST_F(ExchangeTest, NobodyMakesRoomWhereAllHoldTheSameAndWhatMustBeServedStays) {
   options_.body_bytes_per_worker = 670 * 1024;  // less than eleven answers
