@@ -119,8 +119,7 @@ void Connection::continue_handshake() {
   mark_dirty();  // a flight or an alert may be pending
   switch (status) {
     case tls::Engine::Status::need_input:
-      held_.clear();
-      input_bytes_.set(0);
+      drop_held();
       set_deadline(handshake_time_left_);
       return tcp_.receive_once();
     case tls::Engine::Status::closed: return fail(end_of_stream());
@@ -136,7 +135,7 @@ void Connection::continue_handshake() {
   const std::vector<std::uint8_t> fed = std::exchange(held_, {});
   handler_.on_established();
   give_out({});  // what the peer sent right behind its last flight, and was fed with it
-  input_bytes_.set(held_.size());
+  count_held();
   if (established() && input_ == Input::direct) tcp_.receive();
 }
 
@@ -207,12 +206,13 @@ void Connection::hold(Bytes bytes) {
   held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(held_at_));
   held_at_ = 0;
   held_.insert(held_.end(), bytes.begin(), bytes.end());
-  input_bytes_.set(held_.size());
+  count_held();
 }
 
 void Connection::drop_held() {
   std::vector<std::uint8_t>().swap(held_);
   held_at_ = 0;
+  count_held();
 }
 
 void Connection::give_out(Bytes encrypted) {
@@ -306,7 +306,6 @@ void Connection::read_held() {
     const std::vector<std::uint8_t> piece(begin, begin + static_cast<std::ptrdiff_t>(bytes));
     held_at_ += bytes;
     if (held_at_ == held_.size()) drop_held();
-    input_bytes_.set(held_.size() - held_at_);
     give_out(piece);
   } while (established() && input_ == Input::direct && !held_.empty());
   if (established() && (input_ == Input::direct || input_ == Input::ended)) tcp_.receive();
@@ -359,7 +358,6 @@ void Connection::close() {
   if (state() == State::opening) return terminate();  // nothing was said yet
   leave_handshake();
   drop_held();  // nobody will be given it, and to close may take long
-  input_bytes_.set(0);
   tcp_.close();
 }
 

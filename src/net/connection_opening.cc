@@ -64,7 +64,7 @@ void Connection::read_proxy_header() {
     case ProxyHeader::Status::complete: break;
   }
   held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(header.bytes));
-  input_bytes_.set(held_.size());
+  count_held();
   if (header.source) client_ = std::make_unique<const io::Address>(*header.source);
   const Duration left = handshake_deadline_.deadline() - transport_.reactor().now();
   set_deadline(handshake_time_left_ + std::max(left, Duration::zero()));

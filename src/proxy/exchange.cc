@@ -25,7 +25,7 @@ Exchange::Exchange(ExchangeOwner& owner, Shared& shared)
       deadline_(shared.parts.reactor.timers(), io::Timer::bind<&Exchange::deadline_passed>(this)),
       upload_(shared.blocks, shared.budget),
       answer_(shared.blocks, shared.budget),
-      heads_(shared.budget.heads()),
+      own_bytes_(shared.budget.heads()),
       own_connection_(shared.budget.own_connections()) {}
 
 Exchange::~Exchange() {
@@ -57,13 +57,13 @@ void Exchange::begin(SlotId id, ClientSide& client, ClientStream stream, http::R
   if (state_ == State::finished) set_state(State::idle);
   CHECK(client_ == nullptr);
   CHECK(!deadline_.waits());
-  CHECK_EQ(heads_.bytes(), std::size_t{0});
+  CHECK_EQ(own_bytes_.bytes(), std::size_t{0});
   CHECK(!unanswered_.held());
   id_ = id;
   client_ = &client;
   client_stream_ = stream;
   std::swap(head_, head);  // whoever reads heads gets the memory of the last one
-  heads_.add(head_.fields.list_bytes());
+  own_bytes_.add(fixed_bytes() + head_.fields.list_bytes());
   upload_.begin(shared_.options, now());
   answer_.begin(shared_.options, now());
   plan_ = {};
@@ -101,7 +101,7 @@ void Exchange::start(bool request_complete) {
 // From here on it is known whose it is.
 void Exchange::charge(ClientAccount& account) {
   account_ = AccountRef(account);
-  heads_.charge(account);
+  own_bytes_.charge(account);
   own_connection_.charge(account);
   upload_.body().charge(account);
   answer_.body().charge(account);
@@ -235,7 +235,7 @@ Retry Exchange::given_up() const {
 }
 
 std::size_t Exchange::charged_bytes() const {
-  return heads_.bytes() + upload_.body().charged_bytes() + answer_.body().charged_bytes() +
+  return own_bytes_.bytes() + upload_.body().charged_bytes() + answer_.body().charged_bytes() +
          own_connection_.bytes();
 }
 
@@ -291,7 +291,7 @@ void Exchange::finish() {
   if (parts.access_log != nullptr) parts.access_log->write(parts.worker, access_record(view()));
   upload_.body().end();
   answer_.body().end();
-  heads_.release();
+  own_bytes_.release();
   own_connection_.release();
   unanswered_.release();
   tunnel_.lease.release();

@@ -76,6 +76,8 @@ class Exchange final : public backend::StreamHandler {
   void cut_first_burst();
   // Memory that would be kept for the next request.
   std::size_t held_bytes() const;
+  // What each one takes whatever it carries: itself, and its streams in two sessions.
+  static constexpr std::size_t fixed_bytes() { return sizeof(Exchange) + 1024; }
 
   State state() const { return state_; }
   std::string describe() const { return proxy::describe(view(), state_, answer_.body().pending()); }
@@ -183,7 +185,7 @@ class Exchange final : public backend::StreamHandler {
   Tunnel tunnel_;
   AccountRef account_;  // of its client, until finish()
   CountLease unanswered_;
-  BytesLease heads_;
+  BytesLease own_bytes_;       // itself, and its heads
   BytesLease own_connection_;  // a tunnel's
   ExchangeRecord record_;
 };

@@ -107,7 +107,7 @@ void Exchange::forget_heads() {
     head_.path.shrink_to_fit();
   }
   answer_.forget_head(told_bytes_max);
-  heads_.set(head_.held_bytes() + answer_.held_bytes());
+  own_bytes_.set(fixed_bytes() + held_bytes());
 }
 
 void Exchange::on_response_body(Bytes bytes) {

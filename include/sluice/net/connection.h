@@ -194,6 +194,7 @@ class Connection final : public ListNode<HandshakeTag>,
   void set_phase(Phase phase);
   void hold(Bytes bytes);
   void drop_held();
+  void count_held() { input_bytes_.set(held_.capacity()); }
   void await_proxy_header();
   void read_proxy_header();
   void name_caller();
@@ -236,7 +237,7 @@ class Connection final : public ListNode<HandshakeTag>,
   bool turn_asked_for_ = false;
   bool never_put_off_ = false;
   WorkMeter::Work work_;  // that its input has caused
-  Tally input_bytes_;     // in it
+  Tally input_bytes_;     // that it takes
   Tally above_;
   io::Timer handshake_deadline_;
   Instant handshake_queued_at_{};

@@ -1450,7 +1450,7 @@ TEST_F(ExchangeTest, WhoHoldsFarTooMuchMakesAsMuchRoomAsIsMissing) {
 
 // Whoever holds an equal share has done nothing wrong, and leases are never ended.
 TEST_F(ExchangeTest, NobodyMakesRoomWhereAllHoldTheSameAndWhatMustBeServedStays) {
-  options_.body_bytes_per_worker = 670 * 1024;  // less than eleven answers
+  options_.body_bytes_per_worker = 700 * 1024;  // less than eleven answers and their requests
   options_.body_bytes_per_client = 600 * 1024;
   start(1);
   be_alice();
