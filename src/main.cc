@@ -18,6 +18,7 @@
 #include "sluice/config/validate.h"
 #include "sluice/http1/parser.h"
 #include "sluice/http2/session.h"
+#include "sluice/io/descriptors.h"
 #include "sluice/io/kernel_features.h"
 #include "sluice/observability/log.h"
 #include "sluice/server/server.h"
@@ -67,6 +68,7 @@ int check_client_certificate(const CommandLine& line) {
 int serve(Validation& valid) {
   sluice::Composed composed = sluice::compose(valid, SLUICE_VERSION);
   valid.files = {};
+  sluice::io::reserve_descriptors();
   sluice::log::start(composed.log);
   for (const std::string& warning : valid.warnings) sluice::log::warning(warning);
   for (const std::string& note : valid.notes) sluice::log::info(note);

@@ -189,6 +189,18 @@ TEST_F(ConnectionShareTest, WithoutShortageIdleStrangersStay) {
   EXPECT_LE(fresh_get(), 1s);
 }
 
+// When it grows, whoever opens one descriptor too many stands still for 10 to 20 ms.
+TEST_F(ConnectionShareTest, TheTableOfDescriptorsDoesNotGrowWithConnections) {
+  start({"--workers=2"});
+  const std::size_t before = sluice->child().descriptor_table_size();
+  Strangers strangers;
+  for (int i = 0; i < 300; ++i) strangers.push_back(idle());
+  EXPECT_LE(fresh_get(), 1s);
+  EXPECT_EQ(open(strangers), 300U);
+  EXPECT_GE(before, 300U);
+  EXPECT_EQ(sluice->child().descriptor_table_size(), before);
+}
+
 // Of those who are idle and proven some are told to go, with a GOAWAY.
 TEST_F(ConnectionShareTest, WhenOnlyProvenClientsAreIdleSomeOfTheseMakeRoomInOrder) {
   start({"--client-connections-max=20"});

@@ -235,6 +235,15 @@ std::size_t Child::resident_bytes() const {
   return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
+std::size_t Child::descriptor_table_size() const {
+  std::istringstream status(read_file(fmt::format("/proc/{}/status", pid_)));
+  std::size_t size = 0;
+  for (std::string word; status >> word;) {
+    if (word == "FDSize:") status >> size;
+  }
+  return size;
+}
+
 std::size_t Child::descriptors() const {
   std::error_code error;
   std::size_t count = 0;

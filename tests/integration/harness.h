@@ -95,6 +95,7 @@ class Child {
   double cpu_seconds() const;
   std::size_t resident_bytes() const;
   std::size_t descriptors() const;
+  std::size_t descriptor_table_size() const;
 
  private:
   Plan plan_;
