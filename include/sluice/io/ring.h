@@ -28,7 +28,7 @@ struct RingOptions {
   std::uint32_t receive_buffers = 256;      // power of two; provided to the kernel
   std::uint32_t receive_buffer_bytes = 16 * 1024;
   // For completions, once each receive has had one.
-  Duration completion_time_per_turn = std::chrono::milliseconds(1);
+  Duration completion_time_per_turn = std::chrono::microseconds(400);
   // One receive operation for each piece of data instead of one for the whole connection: for
   // kernels that can lose the end of a stream on multishot receive (CVE-2026-23473).
   bool one_shot_receive = false;

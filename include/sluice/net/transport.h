@@ -29,7 +29,7 @@ struct TransportOptions {
   std::size_t send_buffer_bytes = 64 * 1024;  // records of one send, for each connection that sends
   Duration handshake_time_per_turn = std::chrono::milliseconds(1);
   // For input that was left for later; all that arrives anew is looked at once before.
-  Duration input_time_per_turn = std::chrono::microseconds(500);
+  Duration input_time_per_turn = std::chrono::microseconds(250);
   // As many as are served within the time for which clients wait. At twice as many, which takes
   // that many clients, accepting waits.
   std::size_t handshake_queue_max = 4096;
