@@ -103,6 +103,7 @@ void UpgradeConnection::on_established() {
   }
   connection_.watch_peer();
   connection_.receive_in_pieces();
+  connection_.hear_out();
   connection_.mark_dirty();
 }
 

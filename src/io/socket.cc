@@ -94,7 +94,7 @@ PeerSigns signs_of_peer(int descriptor) {
   socklen_t size = sizeof(info);
   if (::getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return {};
   // A reset that nobody has received.
-  if (info.tcpi_state == TCP_CLOSE) return {std::chrono::hours(1), 1};
+  if (info.tcpi_state == TCP_CLOSE) return {std::chrono::hours(1), 1, true};
   const std::uint32_t silence = std::min(info.tcpi_last_ack_recv, info.tcpi_last_data_recv);
   const std::uint32_t unanswered =
       std::uint32_t{info.tcpi_probes} + std::uint32_t{info.tcpi_retransmits};

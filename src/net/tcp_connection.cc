@@ -155,12 +155,21 @@ void TcpConnection::receive_ended(std::int32_t result) {
   if (result == -ECANCELED) {
     if (receiving_ == Receiving::on) receive();
   } else if (result < 0) {
-    fail(error_of("receive", result));
+    receive_failed(error_of("receive", result));
   } else if (receiving_ != Receiving::paused) {  // after a pause the next receive finds it again
     receiving_ = Receiving::ended;
+    if (broken_) return fail(std::move(*broken_));
     if (handler_.on_peer_ended()) return;
     fail({ErrorKind::closed, Side::self, Retry::never, "the peer closed"});
   }
+}
+
+// The kernel tells it once: to the receive behind a pause it is an end of stream.
+void TcpConnection::receive_failed(Error error) {
+  if (broken_) error = std::move(*broken_);
+  if (!hears_out_ || receiving_ != Receiving::paused) return fail(std::move(error));
+  broken_ = std::move(error);
+  output_ = Output::ended;
 }
 
 // We have said our last word; only the peer's end counts, and not even that for one that floods:
@@ -233,13 +242,22 @@ void TcpConnection::sent(const io::Completion& completion) {
   transport_.send_buffers_.give_back(std::move(send_buffer_));
   unsent_.set(0);
   if (state_ == State::terminating) return join();
-  if (completion.result <= 0) return fail(error_of("send", completion.result));
-  switch (std::exchange(sending_, Sending::idle)) {
+  const Sending sending = std::exchange(sending_, Sending::idle);
+  if (completion.result <= 0) return send_failed(error_of("send", completion.result));
+  switch (sending) {
     case Sending::idle: CHECK(false);
     case Sending::in_flight: return;
     case Sending::in_flight_and_dirty: return mark_dirty();
     case Sending::last_words: return fin();
   }
+}
+
+// What came before a reset may still lie in the socket, and is received first, when its time comes.
+void TcpConnection::send_failed(Error error) {
+  const bool heard_all = receiving_ == Receiving::ended;
+  if (!hears_out_ || heard_all || state_ != State::open) return fail(std::move(error));
+  output_ = Output::ended;
+  if (!broken_) broken_ = std::move(error);
 }
 
 // --- The end -----------------------------------------------------------------------------------
@@ -326,6 +344,7 @@ void TcpConnection::watch_peer() {
 void TcpConnection::look_for_peer() {
   const Duration silence_max = transport_.options().peer_silence_max;
   const io::PeerSigns signs = io::signs_of_peer(descriptor_);
+  if (signs.reset && hears_out_) return;  // told when what came before it was received
   const bool silent = signs.silence >= silence_max && signs.unanswered > 0;
   if (silent && std::exchange(silent_, true)) {
     return fail({ErrorKind::timeout, Side::self, Retry::never,

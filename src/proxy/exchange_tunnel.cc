@@ -67,12 +67,15 @@ void Exchange::on_tunnel_half_ended(bool in_order) {
   client_->resume_body(client_stream_);
 }
 
-// Both directions are over, or the backend is gone: what it had said to its end is passed on.
+// Both directions are over, or the backend is gone: what it had said is passed on, and behind it an
+// end that nobody has said: API servers reset what is still sent to them behind their last word,
+// which is an exit code.
 void Exchange::tunnel_stream_ended(const StreamEnd& end) {
   CHECK(state_ == State::tunnel);
   if (tunnel_.answer_end == BodyStatus::more) {
     record_.reason = end.context;
-    return cut(Cut::truncated, EndedBy::backend_lost);
+    record_.ended_by = EndedBy::backend_lost;
+    tunnel_.answer_end = BodyStatus::cut;
   }
   end_answer();
 }

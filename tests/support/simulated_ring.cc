@@ -92,9 +92,10 @@ void SimulatedNetwork::draw_ways(const io::Address& listener, Way& one, Way& oth
 
 io::PeerSigns SimulatedNetwork::signs_of_peer(int descriptor) {
   const Socket& its = socket(descriptor);
+  if (its.reset) return {std::chrono::hours(1), 1, true};
   for (const io::Address& end : {its.local, its.remote}) {
     const auto found = vanished_.find(end.to_string());
-    if (found != vanished_.end()) return {now_ - found->second, 1};
+    if (found != vanished_.end()) return {now_ - found->second, 1, false};
   }
   return {};
 }
@@ -174,10 +175,8 @@ void SimulatedNetwork::close(int descriptor) {
   Socket& peer = socket(closed.peer);
   peer.peer = -1;
   peer.peer_ended = peer.peer_gone = true;
-  if (closed.inbound.empty()) return;
-  // As TCP does: a reset, which takes what was on its way with it.
-  peer.reset = true;
-  peer.inbound.clear();
+  // As TCP does: a reset, behind what has arrived.
+  if (!closed.inbound.empty()) peer.reset = true;
 }
 
 }  // namespace sluice::test

@@ -41,6 +41,7 @@ std::size_t unacknowledged_bytes(int descriptor);
 struct PeerSigns {
   Duration silence{};            // since anything came from it, be it an acknowledgement
   std::uint32_t unanswered = 0;  // probes, and what was sent again, since then
+  bool reset = false;            // it has ended all, whether somebody was told or not
 };
 PeerSigns signs_of_peer(int descriptor);
 

@@ -125,6 +125,7 @@ class Connection final : public ListNode<HandshakeTag>,
   // See TcpConnection.
   void watch_peer() { tcp_.watch_peer(); }
   void receive_in_pieces() { tcp_.receive_in_pieces(); }
+  void hear_out() { tcp_.hear_out(); }
 
   // Orderly end: what on_collect still gives, then close_notify, and the rest as TcpConnection's
   // close() does it; then on_closed.

@@ -101,6 +101,10 @@ class TcpConnection : public ListNode<FlushTag>, public ListNode<ReapTag> {
   // even an acknowledgement, has come from it for `peer_silence_max` although it was asked.
   void watch_peer();
 
+  // From now on a reset that a send finds, or a pause, is told behind what had come before it: who
+  // has nobody to send to may still have something to read, and as slowly as it likes.
+  void hear_out() { hears_out_ = true; }
+
   // Orderly end: what on_fill still gives is sent as long as the peer takes it
   // (`send_stall_timeout`), then FIN; input is discarded (no more than 256 KiB of it is read) until
   // the peer ends, or for `close_linger` in which it acknowledges nothing more; then on_closed.
@@ -156,11 +160,13 @@ class TcpConnection : public ListNode<FlushTag>, public ListNode<ReapTag> {
   void connected(const io::Completion& completion);
   void received(const io::Completion& completion);
   void receive_ended(std::int32_t result);
+  void receive_failed(Error error);
   void discard(const io::Completion& completion);
   void look_for_peer();
   void flush();
   void send();
   void sent(const io::Completion& completion);
+  void send_failed(Error error);
   void deadline_passed();
   void set_deadline(Duration timeout);
   void fin();
@@ -179,6 +185,7 @@ class TcpConnection : public ListNode<FlushTag>, public ListNode<ReapTag> {
   Output output_ = Output::open;
   bool in_pieces_ = false;
   bool watched_ = false;
+  bool hears_out_ = false;
   bool silent_ = false;  // when we looked last
   int descriptor_ = -1;
   io::Address peer_;
@@ -192,6 +199,7 @@ class TcpConnection : public ListNode<FlushTag>, public ListNode<ReapTag> {
   io::Operation send_;
   io::Timer timer_;                     // of the connect, of a send or the peer, of the linger
   Tally unsent_;                        // bytes of the send buffer that nobody has taken yet
+  std::optional<Error> broken_;         // to be told when all that came before it was received
   std::optional<Error> pending_error_;  // to be reported at the end of this turn
 };
 

@@ -38,6 +38,7 @@ class End final : public TcpHandler {
     if (at_fill) at_fill();
     return {n, filled < to_send.size()};
   }
+  bool on_peer_ended() override { return ends; }
   void on_end(const Error& error) override {
     EXPECT_FALSE(end) << end->context << ", then " << error.context;
     EXPECT_FALSE(closed);
@@ -61,6 +62,7 @@ class End final : public TcpHandler {
   std::string to_send;
   std::size_t filled = 0;
   std::optional<Error> end;
+  bool ends = false;           // the peer's end of stream is not ours
   std::function<void()> then;  // after each piece that was received
   std::function<void()> at_fill;
 };
@@ -316,6 +318,58 @@ TEST_F(TcpConnectionTest, AResetIsFoundBySending) {
   ASSERT_TRUE(near->end);
   EXPECT_EQ(near->end->kind, ErrorKind::reset);
   EXPECT_TRUE(near->closed);
+}
+
+// Whoever resets has said all that it had to say: a send that fails takes nothing of that away.
+TEST_F(TcpConnectionTest, AResetThatASendFindsIsToldBehindWhatCameBeforeIt) {
+  stall();
+  near->connection.hear_out();
+  near->connection.pause_receiving();
+  simulation.settle();
+  far->send(text(40'000));
+  simulation.settle();
+  far->connection.terminate();
+  simulation.advance(1h);
+  EXPECT_FALSE(near->end);
+  EXPECT_FALSE(near->connection.send_in_flight());
+  near->send("nobody takes it");
+  simulation.settle();
+  near->connection.receive();
+  simulation.settle();
+  EXPECT_EQ(near->received, text(40'000));
+  ASSERT_TRUE(near->end);
+  EXPECT_EQ(near->end->kind, ErrorKind::reset);
+  EXPECT_TRUE(near->closed);
+}
+
+TEST_F(TcpConnectionTest, AResetThatASendFindsIsToldAtOnceWhereThePeerHadEnded) {
+  stall();
+  near->ends = true;
+  near->connection.hear_out();
+  far->send("all");
+  far->connection.end_output();
+  simulation.settle();
+  EXPECT_EQ(near->received, "all");
+  far->connection.terminate();
+  simulation.settle();
+  ASSERT_TRUE(near->end);
+  EXPECT_EQ(near->end->kind, ErrorKind::reset);
+  EXPECT_TRUE(near->closed);
+}
+
+TEST_F(TcpConnectionTest, AClosePutsUpWithAResetThatWasFound) {
+  stall();
+  near->connection.hear_out();
+  near->connection.pause_receiving();
+  simulation.settle();
+  far->send("unheard");
+  simulation.settle();
+  far->connection.terminate();
+  simulation.settle();
+  near->connection.close();
+  simulation.settle();
+  EXPECT_TRUE(near->closed);
+  EXPECT_FALSE(near->end);
 }
 
 TEST_F(TcpConnectionTest, AResetEndsACloseWithoutAWord) {

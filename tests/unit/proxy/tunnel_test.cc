@@ -258,12 +258,39 @@ TEST_F(TunnelTest, ABackendThatIsGoneBehindItsEndHasSaidAll) {
   EXPECT_TRUE(client_.upload_stopped);
 }
 
-TEST_F(TunnelTest, ABackendThatIsGoneBeforeItsEndCutsTheClient) {
+// An end that nobody has said; who does not end either is not waited for.
+TEST_F(TunnelTest, ABackendThatIsGoneBeforeItsEndEndsTheClientsSideWithoutAWord) {
   open();
   simulation_.network().vanish(address_of(0));
   simulation_.advance(2min);
-  EXPECT_TRUE(client_.was_cut);
-  EXPECT_EQ(proxy_->exchanges(), 0U);
+  EXPECT_EQ(client_.ended, http::BodyStatus::cut);
+  EXPECT_FALSE(client_.was_cut);
+  EXPECT_TRUE(client_.upload_stopped);
+  EXPECT_EQ(board_->total(0).tunnels, 0U);
+}
+
+TEST_F(TunnelTest, WhatABackendHasSaidBeforeItsResetIsPassedOn) {
+  simulation_.network().bound_receive_buffers(200'000);
+  UpgradeBackend::Connection& its = open();
+  its.pause();
+  client_.takes = false;
+  simulation_.settle();
+  const std::string words(150'000, 'x');
+  its.send(words);
+  send("nobody reads this");
+  simulation_.settle();
+  EXPECT_EQ(its.unsent(), 0U);
+  its.drop();
+  simulation_.settle();
+  ASSERT_TRUE(proxy_->client_body(client_.exchange, as_bytes("nor this")));
+  simulation_.advance(1h);
+  EXPECT_EQ(client_.body, "");
+  client_.takes = true;
+  client_.resume_body(stream);
+  simulation_.settle();
+  EXPECT_EQ(client_.body, words);
+  EXPECT_EQ(client_.ended, http::BodyStatus::cut);
+  EXPECT_FALSE(client_.was_cut);
 }
 
 TEST_F(TunnelTest, AClientThatIsGoneEndsTheBackendsSideAtOnce) {
