@@ -36,6 +36,16 @@ bool any_member(std::string_view list, F&& is) {
   }
 }
 
+// Whether a word stands between commas and blanks.
+constexpr bool has_word(std::string_view text, std::string_view word) {
+  for (;;) {
+    const std::size_t end = text.find_first_of(", \t");
+    if (ascii::equal_ignoring_case(text.substr(0, end), word)) return true;
+    if (end == std::string_view::npos) return false;
+    text.remove_prefix(end + 1);
+  }
+}
+
 // One protocol, as Upgrade names it: a name, and perhaps a version (RFC 9110 section 7.8).
 constexpr bool is_protocol(std::string_view text) {
   const std::size_t slash = text.find('/');

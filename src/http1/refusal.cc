@@ -66,7 +66,7 @@ std::string_view sentence(Refusal refusal) {
       return "The request has both Content-Length and Transfer-Encoding.";
     case Refusal::coding:
       return "The only Transfer-Encoding that is taken is \"chunked\", once, in HTTP/1.1.";
-    case Refusal::expectation: return "The only Expect that is met is \"100-continue\".";
+    case Refusal::expectation: return "No Expect is met but \"100-continue\".";
     case Refusal::h2c: return "HTTP/2 is agreed on by ALPN here, not by an upgrade.";
     case Refusal::upgrade_body:
       return "The body of a request that asks to switch protocols needs a Content-Length.";

@@ -66,7 +66,7 @@ void RequestReader::next() {
   overhead_bytes_ = body_bytes_ = 0;
   empty_line_ = 0;
   part_begin_ = nullptr;
-  protocol_ = line_begun_ = in_value_ = host_ = length_ = coding_ = false;
+  protocol_ = line_begun_ = in_value_ = host_ = length_ = coding_ = expect_ = false;
   has_body_ = chunked_ = keep_alive_ = expects_continue_ = upgrades_ = false;
 }
 
@@ -289,9 +289,7 @@ int RequestReader::take_field() {
   if (name_ == "upgrade" || name_ == "http2-settings") {
     if (const int wrong = take_upgrade()) return wrong;
   } else if (name_ == "expect") {
-    if (!ascii::equal_ignoring_case(value_, "100-continue")) return refuse(Refusal::expectation);
-    if (parser_.http_minor == 0) return 0;  // RFC 9110 section 10.1.1
-    expects_continue_ = true;
+    return take_expect();
   } else if (name_ == "connection") {
     if (any_member(value_, must_arrive)) return refuse(Refusal::connection_option);
   } else if (name_ == "trailer") {
@@ -328,6 +326,17 @@ int RequestReader::take_upgrade() {
   if (name_ != "upgrade" || any_member(value_, is_h2c)) return refuse(Refusal::h2c);
   if (!upgrade_.empty()) upgrade_ += ", ";
   upgrade_ += value_;
+  return 0;
+}
+
+// As at an API server: the first field counts, and in it the word, among whatever else. What is
+// passed on is what was understood.
+int RequestReader::take_expect() {
+  if (std::exchange(expect_, true) || value_.empty()) return 0;
+  if (!has_word(value_, "100-continue")) return refuse(Refusal::expectation);
+  if (parser_.http_minor == 0) return 0;  // RFC 9110 section 10.1.1
+  expects_continue_ = true;
+  head_.fields.add(name_, "100-continue");
   return 0;
 }
 

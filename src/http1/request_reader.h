@@ -111,6 +111,7 @@ class RequestReader {
   int take_length();
   int take_host();
   int take_upgrade();
+  int take_expect();
   int take_protocol(const char* at);
   int end_head();
   int split_target();
@@ -141,6 +142,7 @@ class RequestReader {
   bool host_ = false;
   bool length_ = false;
   bool coding_ = false;
+  bool expect_ = false;
   bool has_body_ = false;
   bool chunked_ = false;
   bool keep_alive_ = false;

@@ -394,7 +394,13 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"chunked_in_1_0", Refusal::coding,
                 "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
         Refused{"other_expectation", Refusal::expectation,
-                with("Expect: 100-continue, x\r\nContent-Length: 1", "x")},
+                with("Expect: 200-ok\r\nContent-Length: 1", "x")},
+        Refused{"expectation_with_a_parameter", Refusal::expectation,
+                with("Expect: 100-continue;a\r\nContent-Length: 1", "x")},
+        Refused{"expectation_within_a_word", Refusal::expectation,
+                with("Expect: x100-continue, 100\r\nContent-Length: 1", "x")},
+        Refused{"other_expectation_first", Refusal::expectation,
+                with("Expect: x\r\nExpect: 100-continue\r\nContent-Length: 1", "x")},
         Refused{
             "h2c", Refusal::h2c,
             with("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA")},
@@ -617,6 +623,26 @@ TEST(SessionTest, ContinueIsSaidOnceAndOnlyToWhoWaits) {
   old.session.submit_interim(1, go_on);
   EXPECT_EQ(old.collect(), "");
   EXPECT_EQ(old.events[1], "  content-length=5");
+}
+
+// What an API server understands, and what is passed on is no more than that.
+TEST(SessionTest, ContinueIsAWordOfTheFirstExpect) {
+  http::ResponseHead go_on;
+  go_on.status = 100;
+  for (const std::string expect :
+       {"Expect: 100-continue, x", "Expect: x, 100-Continue", "Expect: ,\t100-continue\t,",
+        "Expect: 100-continue 200-ok", "Expect: 100-continue\r\nExpect: x"}) {
+    Owner owner;
+    owner.talk(with(expect + "\r\nContent-Length: 5"));
+    EXPECT_EQ(owner.events[1], "  expect=100-continue") << expect;
+    EXPECT_EQ(owner.events[2], "  content-length=5") << expect;
+    owner.session.submit_interim(1, go_on);
+    EXPECT_EQ(owner.collect(), "HTTP/1.1 100 Continue\r\n\r\n") << expect;
+    EXPECT_EQ(owner.talk("hello"), ok) << expect;
+  }
+  Owner owner;
+  EXPECT_EQ(owner.talk(with("Expect:\r\nExpect: x\r\nContent-Length: 5", "hello")), ok);
+  EXPECT_EQ(owner.events[1], "  content-length=5");
 }
 
 // It may send the body or not: what comes next could be either.
