@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -107,24 +108,52 @@ func spreadsEvenly(t *testing.T, protocol string, ratioMax float64) {
 					// Who wants one more may find a free one before the new one is there.
 					config, connectionsMax = withoutHTTP2(config), 2*concurrency
 				}
-				spreadEvenly(t, cluster, config, concurrency, connectionsMax, ratioMax)
+				kind, rest, _ := strings.Cut(strings.ToLower(strings.NewReplacer("/", "-", "=", "-").Replace(t.Name())), "evenly")
+				namespace := "spread" + rest
+				if strings.Contains(kind, "http2") {
+					namespace += "-http1"
+				}
+				spreadsWithin(t, ratioMax, concurrency, func(round int) []float64 {
+					dials := countDials(config)
+					shares := lifeOfItems(t, cluster, config, concurrency, fmt.Sprintf("%s-%d", namespace, round))
+					if got := int(dials.Load()); got < 1 || got > connectionsMax {
+						t.Errorf("the client needed %d connections", got)
+					}
+					return shares
+				})
 			})
 		}
 	}
 }
 
-func spreadEvenly(t *testing.T, cluster *harness.Cluster, config *rest.Config, concurrency, connectionsMax int, ratioMax float64) {
+// spreadsWithin measures shares, which must not differ by more than ratioMax says. Where many ask at once, a server that
+// has more to do than others for a moment rightly gets less; on a machine that it shares with everything else, there
+// are such moments. So one of three rounds must keep to it: whatever pins requests or prefers a server fails them all.
+func spreadsWithin(t *testing.T, ratioMax float64, concurrency int, measure func(round int) []float64) {
+	t.Helper()
+	rounds := 1
+	if concurrency > 1 {
+		rounds = 3
+	}
+	for round := range rounds {
+		shares := measure(round)
+		total, ratio := maxToMean(shares)
+		least := slices.Min(shares) * float64(len(shares)) / total
+		figure(t, "round %d: %d requests, seen by the servers as %v, max/mean %.3f, min/mean %.3f", round+1, int(total), shares, ratio, least)
+		if ratio <= ratioMax && least >= 2-ratioMax {
+			return
+		}
+	}
+	t.Errorf("in %d rounds the shares never were within %.2f of their mean", rounds, ratioMax)
+}
+
+// lifeOfItems makes 3000 requests for objects of a new namespace, and tells the servers' shares of them.
+func lifeOfItems(t *testing.T, cluster *harness.Cluster, config *rest.Config, concurrency int, namespace string) []float64 {
+	t.Helper()
 	const items = 500
 	const requests = items * requestsPerItem
 	ctx := within(t, 3*time.Minute)
-	kind, rest, _ := strings.Cut(strings.ToLower(strings.NewReplacer("/", "-", "=", "-").Replace(t.Name())), "evenly")
-	namespace := "spread" + rest
-	if strings.Contains(kind, "http2") {
-		namespace += "-http1"
-	}
 	makeNamespace(ctx, t, cluster, namespace)
-
-	dials := countDials(config)
 	config.UserAgent = namespace
 	client := clientset(t, config)
 	// The first request opens the connection; it is outside the count, being no request for an object.
@@ -156,26 +185,113 @@ func spreadEvenly(t *testing.T, cluster *harness.Cluster, config *rest.Config, c
 	shares := countShares(t, cluster, func(event *harness.AuditEvent) bool {
 		return event.UserAgent == namespace && event.ObjectRef.Namespace == namespace && event.Stage == harness.StageComplete
 	}, requests)
-	total, ratio := maxToMean(shares)
-	figure(t, "%d requests in %.1f s, %d failed, seen by the servers %d as %v, max/mean %.3f, connections %d",
-		requests, elapsed.Seconds(), failed.Load(), int(total), shares, ratio, dials.Load())
+	total, _ := maxToMean(shares)
+	figure(t, "%d requests in %.1f s, %d failed", requests, elapsed.Seconds(), failed.Load())
 	if int(total) != requests {
 		t.Errorf("the audit logs hold %d requests instead of %d", int(total), requests)
-	}
-	if ratio > ratioMax {
-		t.Errorf("max/mean of the shares is %.3f, above %.2f", ratio, ratioMax)
-	}
-	for i, share := range shares {
-		if least := total / float64(len(shares)) * (2 - ratioMax); share < least {
-			t.Errorf("server %d got %.0f, less than %.0f", i, share, least)
-		}
 	}
 	if failed.Load() > 0 {
 		t.Errorf("%d items failed", failed.Load())
 	}
-	if got := int(dials.Load()); got < 1 || got > connectionsMax {
-		t.Errorf("the client needed %d connections", got)
+	return shares
+}
+
+// Connections of HTTP/1.1 pin nothing: each finds all servers, and fifty of them are as well balanced as one.
+func TestFiftyConnectionsOfOneClientAreSpreadAsEvenlyAsOne(t *testing.T) {
+	cluster := sharedCluster(t)
+	proxy := startProxy(t, cluster, harness.ProxyOptions{})
+	certificate := testerCertificate(t, cluster)
+	for identity, config := range map[string]func() *rest.Config{
+		"token":       func() *rest.Config { return proxy.Config(harness.TesterToken, nil) },
+		"certificate": func() *rest.Config { return proxy.Config("", certificate) },
+	} {
+		for _, connections := range []int{1, 50} {
+			t.Run(fmt.Sprintf("%s/connections=%d", identity, connections), func(t *testing.T) {
+				spreadsWithin(t, 1.03, connections, func(round int) []float64 {
+					return getsOfConnections(t, cluster, config, connections, fmt.Sprintf("%s-%d-connections-%d", identity, connections, round))
+				})
+			})
+		}
 	}
+}
+
+// getsOfConnections makes 3000 requests, each connection as many as the others, a few at a time.
+func getsOfConnections(t *testing.T, cluster *harness.Cluster, config func() *rest.Config, connections int, agent string) []float64 {
+	t.Helper()
+	const requests, atOnce = 3000, 4
+	ctx := within(t, 3*time.Minute)
+	var dials []*atomic.Int64
+	var clients []http.RoundTripper
+	for i := range connections {
+		own := withoutHTTP2(config())
+		own.UserAgent = fmt.Sprintf("%s %d", agent, i)
+		dials = append(dials, countDials(own))
+		clients = append(clients, must[http.RoundTripper](t)(rest.TransportFor(own)))
+	}
+	turns := make(chan struct{}, atOnce)
+	var working sync.WaitGroup
+	for _, client := range clients {
+		working.Go(func() {
+			for range requests / connections {
+				turns <- struct{}{}
+				err := oneGet(ctx, client, config().Host)
+				<-turns
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	working.Wait()
+	for i := range connections {
+		if got := dials[i].Load(); got != 1 {
+			t.Errorf("client %d needed %d connections", i, got)
+		}
+	}
+	mine := func(event *harness.AuditEvent) bool {
+		return strings.HasPrefix(event.UserAgent, agent+" ") && event.Stage == harness.StageComplete
+	}
+	shares := countShares(t, cluster, mine, requests)
+	if total, _ := maxToMean(shares); int(total) != requests {
+		t.Errorf("the audit logs hold %d requests instead of %d", int(total), requests)
+	}
+	// How many servers each connection has found.
+	found := map[string]int{}
+	for _, events := range must[[][]harness.AuditEvent](t)(cluster.ReadAudit(mine)) {
+		seen := map[string]bool{}
+		for i := range events {
+			seen[events[i].UserAgent] = true
+		}
+		for client := range seen {
+			found[client]++
+		}
+	}
+	for client, servers := range found {
+		if servers != len(cluster.Servers) {
+			t.Errorf("the %d requests of connection %q came to %d servers", requests/connections, client, servers)
+		}
+	}
+	return shares
+}
+
+func oneGet(ctx context.Context, client http.RoundTripper, host string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, host+"/api/v1/namespaces/default", nil)
+	if err != nil {
+		return err
+	}
+	response, err := client.RoundTrip(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if _, err = io.Copy(io.Discard, response.Body); err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return errors.New(response.Status)
+	}
+	return nil
 }
 
 // countShares counts events by server. A server writes an event after its answer, so the last ones
