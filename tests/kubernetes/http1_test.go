@@ -113,6 +113,11 @@ func TestExpectationsAreMetAsDirectly(t *testing.T) {
 		{"no such method", "PATCH", objects, tester, object, "405"},
 		{"a GET with a body", "GET", "/version", tester, "hello", "200"},
 		{"a GET without one", "GET", "/version", tester, "", "200"},
+		{"among others", "POST", objects, tester + "Expect: 100-continue, x\r\n", object, "100 201"},
+		{"behind a blank", "POST", objects, tester + "Expect: x 100-continue\r\n", object, "100 201"},
+		{"the first of two", "POST", objects, tester + "Expect: 100-continue\r\nExpect: x\r\n", object, "100 201"},
+		{"the second of two", "POST", objects, tester + "Expect: x\r\nExpect: 100-continue\r\n", object, "417"},
+		{"with a parameter", "POST", objects, tester + "Expect: 100-continue;a\r\n", object, "417"},
 		{"what nobody can meet", "POST", objects, tester + "Expect: 200-ok\r\n", object, "417"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

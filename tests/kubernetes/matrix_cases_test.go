@@ -169,9 +169,13 @@ func served() (all []wireCase) { // M5, M6
 			c.last = strings.HasPrefix(framing.name, "expecting")
 			all = append(all, c)
 		}
-		for _, expect := range []string{"200-ok", "100-continue, x", "x, 100-continue", "100-continue;a", "100"} {
+		for _, expect := range []string{"200-ok", "y100-continue", "100-continue;a", "100", "x\r\nExpect: 100-continue"} {
 			all = append(all, wireCase{rule: "M5", name: method + " expect " + expect, reason: "expectation",
 				request: head(method, "/api", "Expect: "+expect+"\r\nContent-Length: 5\r\n") + "\r\nhello" + smuggled})
+		}
+		for _, expect := range []string{"100-continue, x", "x, 100-continue", "y 100-continue", "100-continue\r\nExpect: x", "\r\nExpect: x"} {
+			all = append(all, wireCase{rule: "M5", name: method + " expect " + expect, method: method, body: inside, last: true,
+				request: head(method, "/api", fmt.Sprintf("Expect: %s\r\nContent-Length: %d\r\n", expect, len(inside))) + "\r\n" + inside})
 		}
 	}
 	return all

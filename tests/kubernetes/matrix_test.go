@@ -58,6 +58,10 @@ type ledger struct {
 	// Of upgrades: what is answered to which mark, and what came through.
 	upgrades map[string]upgradeCase
 	tunnels  map[string][]byte
+	// onUpgrade serves upgrades in place of that.
+	onUpgrade http.HandlerFunc
+	// takesCertificates: it believes that the front proxy's certificate is a user's.
+	takesCertificates bool
 }
 
 func (l *ledger) ServeHTTP(w http.ResponseWriter, request *http.Request) {
@@ -76,6 +80,10 @@ func (l *ledger) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		l.entries[mark] = append(l.entries[mark], entry)
 		l.mutex.Unlock()
 	}
+	if request.ProtoMajor == 1 && request.Header.Get("Upgrade") != "" && l.onUpgrade != nil {
+		l.onUpgrade(w, request)
+		return
+	}
 	if request.ProtoMajor == 1 && request.Header.Get("Upgrade") != "" {
 		l.serveUpgrade(w, request, mark)
 		return
@@ -90,6 +98,10 @@ func (l *ledger) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	if strings.HasSuffix(request.URL.Path, "selfsubjectreviews") { // The proxy asks whom they believe.
 		if user := request.Header.Get("X-Remote-User"); entry.vouched && user != "" {
 			answer(w, user, nil)
+			return
+		}
+		if entry.certificate && l.takesCertificates {
+			answer(w, harness.FrontProxyName, nil)
 			return
 		}
 		w.WriteHeader(http.StatusUnauthorized)
@@ -110,22 +122,36 @@ type matrix struct {
 	proxy  *harness.Proxy
 	who    []matrixClient
 	counts struct{ served, refused int }
+
+	trust    harness.ProxyTrust
+	backends []string
 }
 
 type matrixClient struct {
 	name        string
 	certificate *harness.Pair
 	field       string // By which it proves itself.
+	user        string // Of the certificate.
+	groups      []string
 }
 
 func startMatrix(t *testing.T) *matrix {
 	t.Helper()
-	binary := sluiceBinary(t)
+	m := startRecorders(t)
+	m.proxy = watchOver(t)(harness.StartProxy(sluiceBinary(t), m.trust, harness.ProxyOptions{Backends: m.backends}))
+	return m
+}
+
+// startRecorders starts all but the proxy.
+func startRecorders(t *testing.T) *matrix {
+	t.Helper()
 	servingCA := must[*harness.Authority](t)(harness.NewAuthority("serving-ca"))
 	clientCA := must[*harness.Authority](t)(harness.NewAuthority("client-ca"))
 	frontProxyCA := must[*harness.Authority](t)(harness.NewAuthority("front-proxy-ca"))
-	m := &matrix{ledger: &ledger{judge: &judge{frontProxy: frontProxyCA.Pool()}, entries: map[string][]ledgerEntry{}}}
-	var addresses []string
+	m := &matrix{
+		ledger: &ledger{judge: &judge{frontProxy: frontProxyCA.Pool()}, entries: map[string][]ledgerEntry{}},
+		trust:  harness.ProxyTrust{ServingCA: servingCA, ClientCA: clientCA, FrontProxyCA: frontProxyCA},
+	}
 	for range 3 {
 		pair := must[*harness.Pair](t)(servingCA.Issue(harness.Leaf{CommonName: "recorder", Serving: true, Names: []string{harness.ServerName}}))
 		listener := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
@@ -136,16 +162,14 @@ func startMatrix(t *testing.T) *matrix {
 		}
 		go func() { _ = server.ServeTLS(listener, "", "") }()
 		t.Cleanup(func() { _ = server.Close() })
-		addresses = append(addresses, listener.Addr().String())
+		m.backends = append(m.backends, listener.Addr().String())
 	}
-	m.proxy = watchOver(t)(harness.StartProxy(binary, harness.ProxyTrust{ServingCA: servingCA, ClientCA: clientCA, FrontProxyCA: frontProxyCA},
-		harness.ProxyOptions{Backends: addresses}))
 	alice := must[*harness.Pair](t)(clientCA.Issue(harness.Leaf{CommonName: "alice", Organizations: []string{"a", "b"}}))
 	m.who = []matrixClient{
-		{"certificate", alice, ""},
-		{"token", nil, "Authorization: Bearer good\r\n"},
-		{"certificate and token", alice, "Authorization: Bearer good\r\n"},
-		{"nobody", nil, ""},
+		{"certificate", alice, "", "alice", []string{"a", "b"}},
+		{"token", nil, "Authorization: Bearer good\r\n", "", nil},
+		{"certificate and token", alice, "Authorization: Bearer good\r\n", "alice", []string{"a", "b"}},
+		{"nobody", nil, "", "", nil},
 	}
 	return m
 }
@@ -347,7 +371,7 @@ func judgeEntry(entry ledgerEntry, want wireCase, who matrixClient, method strin
 	case who.certificate != nil:
 		delete(fields, "X-Remote-Extra-Authentication.kubernetes.io%2fcredential-Id")
 		user, groups := fields["X-Remote-User"], fields["X-Remote-Group"]
-		if !entry.vouched || !slices.Equal(user, []string{"alice"}) || !slices.Equal(groups, []string{"a", "b"}) || len(fields) != 2 || entry.header.Get("Authorization") != "" {
+		if !entry.vouched || !slices.Equal(user, []string{who.user}) || !slices.Equal(groups, who.groups) || len(fields) != 2 || entry.header.Get("Authorization") != "" {
 			return fmt.Errorf("arrived as %v, vouched %v, authorization %q", fields, entry.vouched, entry.header["Authorization"])
 		}
 	case len(fields) > 0 || entry.certificate:
