@@ -425,7 +425,8 @@ void Session::announce_end() { state_->last_announced = true; }
 void Session::stop() {
   State& s = *state_;
   s.closing = true;
-  if (!s.may_read()) s.held.clear();
+  // What came early for a tunnel is the current request's.
+  if (!s.may_read() && !s.may_switch()) s.held.clear();
 }
 
 bool Session::receiving_head() const { return !state_->open() && state_->reader.in_head(); }

@@ -188,6 +188,18 @@ TEST(TunnelSession, WhatComesEarlyIsDroppedWithAnyOtherAnswer) {
   }
 }
 
+// No further request is taken, and the current one keeps what it has.
+TEST(TunnelSession, ThatIsStoppedBeforeItIsOneLosesNothingOfIt) {
+  Owner owner;
+  owner.feed(upgrade + "early");
+  owner.session.stop();
+  owner.feed(" and");
+  owner.switch_protocol();
+  owner.go_on();
+  owner.feed(" late");
+  EXPECT_EQ(owner.events, (Events{"request to SPDY/3.1", "data early and late"}));
+}
+
 TEST(TunnelSession, WhatIsNotTakenStopsInputAtTwoWindows) {
   Owner owner;
   owner.credits = false;
