@@ -66,6 +66,7 @@ struct Session::State {
   }
 
   void feed(Bytes plain);
+  void drop_useless();
   Bytes read(Bytes input);
   Bytes read_tunnel(Bytes input);
   void end_input();
@@ -124,12 +125,16 @@ void Session::State::feed(Bytes plain) {
     input.erase(0, input.size() - read(as_bytes(input)).size());
     held = std::move(input);
   }
-  // Nothing will ever be read of it.
-  if (closing && !may_read() && !may_switch()) held.clear();
+  drop_useless();
   if (held.empty()) give_back_unless_usual(held);
   if (!tunnel) return;
   end_input();
   settle();
+}
+
+// Nothing will ever be read of it.
+void Session::State::drop_useless() {
+  if (closing && !may_read() && !may_switch()) held.clear();
 }
 
 // Returns what is left.
@@ -425,8 +430,7 @@ void Session::announce_end() { state_->last_announced = true; }
 void Session::stop() {
   State& s = *state_;
   s.closing = true;
-  // What came early for a tunnel is the current request's.
-  if (!s.may_read() && !s.may_switch()) s.held.clear();
+  s.drop_useless();
 }
 
 bool Session::receiving_head() const { return !state_->open() && state_->reader.in_head(); }

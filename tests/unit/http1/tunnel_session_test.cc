@@ -170,6 +170,22 @@ TEST(TunnelSession, WhatComesEarlyIsHeldUpTo64KilobytesAndThenWaits) {
   EXPECT_EQ(owner.events.back().size(), fed + 5);
 }
 
+// Who is told meanwhile that this connection takes no further request loses nothing by it.
+TEST(TunnelSession, WhatComesEarlyOutlivesTheLastWord) {
+  for (const bool body : {true, false}) {
+    Owner owner;
+    owner.feed(body ? upgrade_with_body : upgrade);
+    owner.feed("early");
+    owner.session.announce_end();
+    owner.session.stop();
+    owner.switch_protocol();
+    owner.go_on();
+    EXPECT_EQ(owner.events.back(), "data early");
+    EXPECT_EQ(owner.collect(), switched);
+    EXPECT_FALSE(owner.session.finished());
+  }
+}
+
 // Early bytes never become a request, nor a tunnel's.
 TEST(TunnelSession, WhatComesEarlyIsDroppedWithAnyOtherAnswer) {
   for (const bool before : {true, false}) {
