@@ -26,8 +26,8 @@ void BackendStream::cancel() {
   let_go();
 }
 
-void BackendStream::conclude() {
-  if (carrier_ != nullptr) carrier_->conclude(*this);
+void BackendStream::conclude(bool in_order) {
+  if (carrier_ != nullptr) carrier_->conclude(*this, in_order);
   let_go();
 }
 

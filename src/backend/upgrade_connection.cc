@@ -57,9 +57,10 @@ void UpgradeConnection::cancel(BackendStream& stream) {
   connection_.terminate();
 }
 
-void UpgradeConnection::conclude(BackendStream& stream) {
+void UpgradeConnection::conclude(BackendStream& stream, bool in_order) {
   CHECK(&stream == stream_);
   leave_stream().let_go();
+  if (!in_order) connection_.end_output(false);
   connection_.close();
 }
 

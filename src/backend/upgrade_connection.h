@@ -54,7 +54,7 @@ class UpgradeConnection final : public Carrier,
 
   // Carrier
   void cancel(BackendStream& stream) override;
-  void conclude(BackendStream& stream) override;
+  void conclude(BackendStream& stream, bool in_order) override;
   std::size_t held_bytes(const BackendStream& stream) const override;
   void consume(BackendStream& stream, std::size_t bytes) override;
   void grow_window(BackendStream&, std::uint32_t) override {}

@@ -43,8 +43,8 @@ bool Dispatch::another(const RequestPlan& plan) const {
   return shared_.choice.another(plan.pool, attempts_.tried(), attempts_.backend());
 }
 
-void Dispatch::conclude() {
-  stream_.conclude();
+void Dispatch::conclude(bool in_order) {
+  stream_.conclude(in_order);
   load_.release();
 }
 

@@ -31,8 +31,8 @@ class Dispatch {
   void settle() { load_.settle(); }
   // Its answer is whole.
   void answered() { load_.release(); }
-  // A tunnel ends in order.
-  void conclude();
+  // A tunnel ends; `in_order`: its client has said so.
+  void conclude(bool in_order);
   bool counted() const { return static_cast<bool>(load_); }
 
   backend::BackendStream& stream() { return stream_; }

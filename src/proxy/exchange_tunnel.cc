@@ -85,11 +85,11 @@ void Exchange::end_answer() {
   if (tunnel_.answered) answer_handed_over();
 }
 
-// In order when nothing is left to be said in either direction.
+// Concluded when nothing is left to be said in either direction.
 void Exchange::tunnel_left() {
   const bool said = upload_.is_complete() && upload_.body().pending() == 0;
   if (said && tunnel_.answered) {
-    dispatch_.conclude();
+    dispatch_.conclude(upload_.is_in_order());
   } else {
     record_.ended_by = EndedBy::client_reset;
   }
@@ -99,7 +99,7 @@ void Exchange::tunnel_left() {
 void Exchange::end_tunnel() {
   if (state_ != State::tunnel) return;
   record_.ended_by = EndedBy::drain;
-  dispatch_.conclude();
+  dispatch_.conclude(true);
   if (tunnel_.answer_end == BodyStatus::more) tunnel_.answer_end = BodyStatus::finished;
   end_answer();
 }

@@ -25,6 +25,8 @@ class Upload {
   void append(Bytes bytes, Instant now);
   void complete(Instant now);
   bool is_complete() const { return complete_; }
+  // Of a tunnel: its end was said.
+  bool is_in_order() const { return in_order_; }
   // All of it has left; what comes now is a tunnel's, and its sender is granted no more than
   // before.
   void begin_tunnel();

@@ -84,8 +84,12 @@ class Carrier {
   virtual ~Carrier() = default;
   // Lets go of it.
   virtual void cancel(BackendStream& stream) = 0;
-  // The same; what it alone has made use of ends in order.
-  virtual void conclude(BackendStream& stream) { cancel(stream); }
+  // The same; what it alone has made use of ends behind what was collected. `in_order`: as
+  // something whole.
+  virtual void conclude(BackendStream& stream, bool in_order) {
+    (void)in_order;
+    cancel(stream);
+  }
   // What it makes its carrier hold, in bytes, where that is told apart from others'.
   virtual std::size_t held_bytes(const BackendStream& stream) const {
     (void)stream;
@@ -113,8 +117,8 @@ class BackendStream : public ListNode<WaitingTag>,
   State state() const { return state_; }
   // Gives the stream up: no further event. Ready to be opened again.
   void cancel();
-  // The same at the end of a tunnel that ends in order.
-  void conclude();
+  // The same at the end of a tunnel. `in_order`: its client has said so.
+  void conclude(bool in_order);
   std::size_t held_bytes() const { return state_ == State::open ? carrier_->held_bytes(*this) : 0; }
   // So many bytes of the answer have left for the client.
   void consume(std::size_t bytes) {

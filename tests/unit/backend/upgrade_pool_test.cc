@@ -230,19 +230,24 @@ TEST_F(UpgradePoolTest, AnAbruptEndEndsTheStream) {
   EXPECT_TRUE(exchange.end || exchange.half_end == false);
 }
 
-TEST_F(UpgradePoolTest, ACancelledOneEndsAtOnceAndAConcludedOneInOrder) {
+TEST_F(UpgradePoolTest, ACancelledOneEndsAtOnceAndAConcludedOneAsItIsTold) {
   Exchange& cancelled = open_tunnel();
   cancelled.stream.cancel();
   simulation.settle();
   EXPECT_EQ(backend.connection(0).peer_end, false);
-  Exchange& concluded = open();
-  simulation.settle();
-  backend.connection(1).send(UpgradeBackend::switched);
-  simulation.settle();
-  concluded.stream.conclude();
-  simulation.settle();
-  EXPECT_EQ(backend.connection(1).peer_end, true);
-  EXPECT_FALSE(cancelled.end || concluded.end);
+  std::size_t number = 1;
+  for (const bool in_order : {true, false}) {
+    Exchange& concluded = open();
+    simulation.settle();
+    backend.connection(number).send(UpgradeBackend::switched);
+    simulation.settle();
+    concluded.send("last");
+    concluded.stream.conclude(in_order);
+    simulation.settle();
+    EXPECT_EQ(backend.connection(number).peer_end, in_order);
+    EXPECT_FALSE(cancelled.end || concluded.end);
+    ++number;
+  }
 }
 
 TEST_F(UpgradePoolTest, AClientThatDoesNotReadKeepsTheBackendFromSending) {
@@ -467,7 +472,7 @@ TEST_F(UpgradePoolTest, AStopEndsWhatWaitsAndWhatRunsAndLetsGoOnWhatEndsInOrder)
   Exchange& waiting = open();
   backend.connection(1).send(UpgradeBackend::switched);
   simulation.settle();
-  ending.stream.conclude();
+  ending.stream.conclude(true);
   pool->terminate();
   simulation.settle();
   EXPECT_EQ(running.end->cause, StreamEnd::Cause::connection_lost);

@@ -239,6 +239,22 @@ TEST_F(TunnelTest, AnEndThatNobodyHasSaidIsPassedOnAsSuch) {
   EXPECT_EQ(client_.ended, http::BodyStatus::cut);
 }
 
+// Both directions are over at once: a client that leaves without a word, behind the backend's end.
+TEST_F(TunnelTest, AnEndThatNobodyHasSaidIsPassedOnAsSuchAlsoByTheLastDirection) {
+  UpgradeBackend::Connection& its = open();
+  its.end_output();
+  simulation_.settle();
+  EXPECT_EQ(client_.ended, http::BodyStatus::finished);
+  ASSERT_TRUE(proxy_->client_body(client_.exchange, as_bytes("last")));
+  simulation_.settle();
+  proxy_->client_tunnel_end(client_.exchange, false);
+  proxy_->client_gone(client_.exchange);
+  simulation_.settle();
+  EXPECT_EQ(its.received, "last");
+  EXPECT_EQ(its.peer_end, false);
+  EXPECT_EQ(proxy_->exchanges(), 0U);
+}
+
 // What was said to its end arrives, also when the other direction breaks.
 TEST_F(TunnelTest, ABackendThatIsGoneBehindItsEndHasSaidAll) {
   UpgradeBackend::Connection& its = open();
