@@ -32,10 +32,15 @@ std::shared_ptr<const tls::ClientContext> ClusterKeys::identity_context(
 }
 
 std::shared_ptr<const tls::ServerContext> ClusterKeys::server_context(const char* protocol) const {
+  return server_context_of({protocol});
+}
+
+std::shared_ptr<const tls::ServerContext> ClusterKeys::server_context_of(
+    std::vector<std::string> protocols) const {
   return std::move(*tls::ServerContext::create({.certificate_chain_pem = serving.pem(),
                                                 .private_key_pem = serving.key_pem(),
                                                 .client_ca_pem = front_proxy_ca.pem(),
-                                                .alpn = {protocol}}));
+                                                .alpn = std::move(protocols)}));
 }
 
 // --- requests --------------------------------------------------------------------------------
@@ -108,19 +113,50 @@ std::size_t ScriptedBackend::Connection::open_streams() const {
       std::ranges::count_if(order_, [](const Request* request) { return !request->closed; }));
 }
 
+void ScriptedBackend::Connection::say(std::string_view bytes) {
+  CHECK(http1_);
+  to_say_ += bytes;
+  connection_.mark_dirty();
+}
+
+void ScriptedBackend::Connection::end_output() {
+  CHECK(http1_);
+  ends_ = true;
+  connection_.mark_dirty();
+}
+
 void ScriptedBackend::Connection::on_established() {
   with_certificate_ = connection_.engine()->peer_certificate().verified;
+  http1_ = connection_.engine()->alpn() == "http/1.1";
   connection_.mark_dirty();
 }
 
 void ScriptedBackend::Connection::on_receive(Bytes plain) {
+  if (http1_) heard += as_text(plain);
   if (backend_.mute) return;
+  if (http1_) {
+    if (backend_.on_bytes) backend_.on_bytes(*this);
+    return;
+  }
   CHECK(session_.feed(plain, backend_.transport_.reactor().now()).has_value());
   connection_.mark_dirty();
 }
 
 std::size_t ScriptedBackend::Connection::on_collect(MutableBytes batch) {
-  return backend_.mute ? 0 : session_.collect(batch);
+  if (backend_.mute) return 0;
+  if (!http1_) return session_.collect(batch);
+  const std::size_t bytes = std::min(batch.size(), to_say_.size());
+  if (bytes > 0) std::memcpy(batch.data(), to_say_.data(), bytes);
+  to_say_.erase(0, bytes);
+  if (ends_ && to_say_.empty()) connection_.end_output(true);
+  return bytes;
+}
+
+bool ScriptedBackend::Connection::on_peer_ended(bool in_order) {
+  if (!http1_) return false;
+  peer_end = in_order;
+  if (backend_.on_bytes && !backend_.mute) backend_.on_bytes(*this);
+  return true;
 }
 
 void ScriptedBackend::Connection::on_request(http2::StreamRef ref, http::RequestHead&& head,
@@ -170,7 +206,8 @@ ScriptedBackend::ScriptedBackend(net::Transport& transport, const io::Address& a
     : transport_(transport),
       address_(address),
       options_(options),
-      context_(ClusterKeys::get().server_context()),
+      context_(options.http1 ? ClusterKeys::get().server_context_of({"h2", "http/1.1"})
+                             : ClusterKeys::get().server_context()),
       accept_(io::Operation::bind<&ScriptedBackend::on_accepted>(this)) {
   listen();
 }

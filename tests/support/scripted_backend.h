@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // An API server whose every move is the test's: it accepts HTTP/2 connections, keeps what it is
-// asked, and answers, refuses, leaves or falls silent when told to. For the simulated ring.
+// asked, and answers, refuses, leaves or falls silent when told to. If it is to, it takes HTTP/1.1
+// ones, too, as bytes. For the simulated ring.
 #pragma once
 
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "certificates.h"
@@ -29,6 +32,8 @@ struct ClusterKeys {
   std::shared_ptr<const tls::ClientContext> plain_context(const char* protocol = "h2") const;
   std::shared_ptr<const tls::ClientContext> identity_context(const char* protocol = "h2") const;
   std::shared_ptr<const tls::ServerContext> server_context(const char* protocol = "h2") const;
+  std::shared_ptr<const tls::ServerContext> server_context_of(
+      std::vector<std::string> protocols) const;
 };
 
 class ScriptedBackend {
@@ -72,9 +77,18 @@ class ScriptedBackend {
     bool closed() const { return connection_.state() == net::Connection::State::closed; }
     const std::vector<Request*>& requests() const { return order_; }
 
+    // Of HTTP/1.1: what has come and the test has not taken, and whether the peer ended in order.
+    std::string heard;
+    std::optional<bool> peer_end;
+    void say(std::string_view bytes);
+    // Behind what was said.
+    void end_output();
+    void close() { connection_.close(); }
+
     void on_established() override;
     void on_receive(Bytes plain) override;
     std::size_t on_collect(MutableBytes batch) override;
+    bool on_peer_ended(bool in_order) override;
     void on_end(const Error&) override { ended_ = true; }
     void on_closed() override { ended_ = true; }
     void on_request(http2::StreamRef, http::RequestHead&&, bool end_of_stream) override;
@@ -97,12 +111,16 @@ class ScriptedBackend {
     std::vector<Request*> order_;
     std::map<http2::StreamId, Outgoing> outgoing_;
     std::size_t open_streams_max_ = 0;
+    std::string to_say_;
+    bool http1_ = false;
+    bool ends_ = false;
     bool with_certificate_ = false;
     bool ended_ = false;
   };
 
   struct Options {
     std::uint32_t max_concurrent_streams = 250;
+    bool http1 = false;  // as well
   };
   ScriptedBackend(net::Transport& transport, const io::Address& address, Options options);
   ScriptedBackend(net::Transport& transport, const io::Address& address)
@@ -114,6 +132,8 @@ class ScriptedBackend {
   std::function<void(Request&)> on_request;
   // Called before that, when there is but its head.
   std::function<void(Request&)> on_head;
+  // Of HTTP/1.1: whenever bytes have come, and when the peer has ended.
+  std::function<void(Connection&)> on_bytes;
   // Takes bytes and says nothing any more, not even to PING.
   bool mute = false;
 

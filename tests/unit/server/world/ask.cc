@@ -11,6 +11,7 @@ std::string_view to_string(Ask::Kind kind) {
     case Ask::Kind::read: return "read";
     case Ask::Kind::write: return "write";
     case Ask::Kind::watch: return "watch";
+    case Ask::Kind::tunnel: return "tunnel";
   }
   return "unknown";
 }
@@ -34,6 +35,7 @@ std::string Ask::path() const {
     case Kind::watch:
       return "/api/v1/namespaces/n/pods?watch=1&resourceVersion=5&allowWatchBookmarks=true&"
              "timeoutSeconds=300";
+    case Kind::tunnel: return fmt::format("/api/v1/namespaces/n/pods/p{}/exec?command=c", id);
   }
   return "/";
 }
@@ -42,11 +44,11 @@ std::string Ask::describe() const {
   return fmt::format(
       "{} {} of client {} at {} ms, {} bytes up, {} down{}{}: {} ({} times), {} heads, status "
       "{}{}, "
-      "{} bytes received, executed {} times, {} bytes answered",
+      "{} bytes received, executed {} times, {} bytes answered, {} bytes heard{}",
       to_string(kind), id, client, at / std::chrono::milliseconds(1), request_bytes, answer_bytes,
       read_slowly ? ", read slowly" : "", cancelled_after ? ", to be cancelled" : "",
       to_string(outcome), outcomes, heads, status, from_backend ? " of a backend" : "", received,
-      executed, sent);
+      executed, sent, heard, heard_end ? " and the end" : "");
 }
 
 std::string body_piece(std::size_t id, std::size_t begin, std::size_t bytes) {

@@ -14,7 +14,7 @@
 namespace sluice::server {
 
 struct Ask {
-  enum class Kind : std::uint8_t { read, write, watch };
+  enum class Kind : std::uint8_t { read, write, watch, tunnel };
   enum class Outcome : std::uint8_t {
     none,
     answered,   // to its end
@@ -34,6 +34,11 @@ struct Ask {
   std::size_t answer_bytes = 0;
   bool read_slowly = false;
   std::optional<Duration> cancelled_after;
+  // Of a tunnel: how much of what goes up comes right behind the head, and who does not wait for
+  // the other's end.
+  std::size_t early_bytes = 0;
+  bool client_may_end = false;
+  bool backend_may_end = false;
 
   // What the client saw.
   Outcome outcome = Outcome::none;
@@ -45,15 +50,24 @@ struct Ask {
   bool another_answer = false;  // it names another request
   bool wrong_bytes = false;
   std::size_t received = 0;
+  bool said_all = false;  // in a tunnel, with its end
 
   // What backends did.
   int executed = 0;
   bool early = false;    // answered before its body was there
   std::size_t sent = 0;  // of the answer, the last time
+  // Of a tunnel.
+  std::size_t heard = 0;
+  bool heard_end = false;  // in order
+  bool at_stop = false;    // when the proxy had been told to stop
 
+  // Bodies of both directions differ.
+  std::size_t body_up() const { return kind == Kind::tunnel ? id + 1000 : id; }
   std::string path() const;
   std::string describe() const;
 };
+
+inline constexpr std::string_view tunnel_protocol = "SPDY/3.1";
 
 std::string_view to_string(Ask::Kind kind);
 std::string_view to_string(Ask::Outcome outcome);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // A connection with HTTP/1.1: one request at a time, its body by length or in chunks, and a reader
-// of answers that believes nothing but the framing.
+// of answers that believes nothing but the framing. A tunnel is its last request.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -39,8 +39,10 @@ class Http1Link final : public WorldLink, private net::ConnectionHandler {
     uploaded_ = 0;
     in_chunks_ = ask.id % 2 == 0;
     const bool writes = ask.kind == Ask::Kind::write;
-    out_ +=
-        fmt::format("{} {} HTTP/1.1\r\nHost: kubernetes\r\n", writes ? "POST" : "GET", ask.path());
+    const bool tunnel = ask.kind == Ask::Kind::tunnel;
+    out_ += fmt::format("{} {} HTTP/1.1\r\nHost: kubernetes\r\n", writes || tunnel ? "POST" : "GET",
+                        ask.path());
+    if (tunnel) out_ += fmt::format("Connection: Upgrade\r\nUpgrade: {}\r\n", tunnel_protocol);
     if (ask.user.empty()) out_ += "Authorization: Bearer x\r\n";
     // Forged, and never believed.
     out_ += "X-Remote-User: admin\r\nX_Remote_Group: system:masters\r\n";
@@ -51,7 +53,7 @@ class Http1Link final : public WorldLink, private net::ConnectionHandler {
                          : fmt::format("Content-Length: {}\r\n", ask.request_bytes);
     }
     out_ += "\r\n";
-    if (!writes) upload_ = nullptr;
+    if (!writes && !tunnel) upload_ = nullptr;
     if (writes && ask.request_bytes == 0) end_upload();
     connection_.mark_dirty();
     if (!ask.cancelled_after) return;
@@ -81,7 +83,16 @@ class Http1Link final : public WorldLink, private net::ConnectionHandler {
   }
 
  private:
-  enum class Reading : std::uint8_t { nothing, head, length, chunk_line, chunk, chunk_end, last };
+  enum class Reading : std::uint8_t {
+    nothing,
+    head,
+    length,
+    chunk_line,
+    chunk,
+    chunk_end,
+    last,
+    tunnel
+  };
 
   void on_established() override { connection_.mark_dirty(); }
 
@@ -97,7 +108,21 @@ class Http1Link final : public WorldLink, private net::ConnectionHandler {
     const std::size_t bytes = std::min(out_.size(), batch.size());
     std::memcpy(batch.data(), out_.data(), bytes);
     out_.erase(0, bytes);
+    if (reading_ == Reading::tunnel) end_tunnel_output();
     return bytes;
+  }
+
+  bool on_peer_ended(bool in_order) override {
+    if (reading_ != Reading::tunnel || ask_ == nullptr) return false;
+    peer_end_ = true;
+    if (!in_order) {
+      lose(Ask::Outcome::cut);
+      connection_.terminate();
+      return true;
+    }
+    connection_.mark_dirty();
+    leave_tunnel();
+    return true;
   }
 
   // In order: the answer was cut, or none was begun because the connection was closed at rest.
@@ -110,6 +135,7 @@ class Http1Link final : public WorldLink, private net::ConnectionHandler {
   bool upload_over() const { return upload_ == nullptr && out_.empty(); }
 
   void upload_some() {
+    if (upload_->kind == Ask::Kind::tunnel) return say_in_tunnel();
     const Ask& ask = *upload_;
     const std::size_t bytes = std::min(ask.request_bytes - uploaded_, piece_bytes);
     const std::string piece = body_piece(ask.id, uploaded_, bytes);
@@ -120,6 +146,39 @@ class Http1Link final : public WorldLink, private net::ConnectionHandler {
   void end_upload() {
     if (in_chunks_) out_ += "0\r\n\r\n";
     upload_ = nullptr;
+  }
+
+  // Before a 101, only what is to come early.
+  void say_in_tunnel() {
+    const Ask& ask = *upload_;
+    const std::size_t most = reading_ == Reading::tunnel ? ask.request_bytes : ask.early_bytes;
+    const std::size_t bytes = std::min(most - uploaded_, piece_bytes);
+    out_ += body_piece(ask.body_up(), uploaded_, bytes);
+    uploaded_ += bytes;
+  }
+
+  void end_tunnel_output() {
+    if (upload_ == nullptr || !out_.empty() || uploaded_ < upload_->request_bytes) return;
+    if (!upload_->client_may_end && !peer_end_) return;
+    std::exchange(upload_, nullptr)->said_all = true;
+    connection_.end_output(true);
+    leave_tunnel();
+  }
+
+  // When both directions have ended.
+  void leave_tunnel() {
+    if (ask_ == nullptr || !ask_->said_all || !peer_end_) return;
+    over(Ask::Outcome::answered);
+    ended_ = leaving_ = true;
+    connection_.close();
+  }
+
+  void take_from_tunnel() {
+    if (ask_->from_backend && !is_body_piece(ask_->id, ask_->received, in_)) {
+      ask_->wrong_bytes = true;
+    }
+    ask_->received += in_.size();
+    in_.clear();
   }
 
   // Whether there may be more to read.
@@ -158,6 +217,7 @@ class Http1Link final : public WorldLink, private net::ConnectionHandler {
         if (line) answered();
         return false;
       }
+      case Reading::tunnel: take_from_tunnel(); return false;
     }
     return false;
   }
@@ -200,11 +260,23 @@ class Http1Link final : public WorldLink, private net::ConnectionHandler {
     ask_->from_backend = answers.has_value();
     ask_->another_answer = answers && *answers != std::to_string(ask_->id);
     if (field("connection") == "close") leaving_ = true;
+    if (ask_->kind == Ask::Kind::tunnel) {
+      if (ask_->status == 101) return begin_tunnel(field("upgrade"));
+      upload_ = nullptr;
+      if (!leaving_) ask_->wrong_bytes = true;
+    }
     const auto length = field("content-length");
     const bool chunked = field("transfer-encoding") == "chunked";
     if (length.has_value() == chunked) ask_->wrong_bytes = true;
     rest_ = length ? std::strtoull(length->c_str(), nullptr, 10) : 0;
     reading_ = chunked ? Reading::chunk_line : Reading::length;
+    return true;
+  }
+
+  bool begin_tunnel(const std::optional<std::string>& protocol) {
+    if (protocol != tunnel_protocol) ask_->wrong_bytes = true;
+    reading_ = Reading::tunnel;
+    connection_.mark_dirty();
     return true;
   }
 
@@ -240,6 +312,7 @@ class Http1Link final : public WorldLink, private net::ConnectionHandler {
   std::size_t uploaded_ = 0;
   bool in_chunks_ = false;
   bool unasked_ = false;
+  bool peer_end_ = false;  // of a tunnel
   bool leaving_ = false;
   bool ended_ = false;
 };

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // A whole proxy in a world made of a seed: four clients, control and two workers, three API
 // servers, and between them connections that are short, slow, stalled and reset. Everybody asks,
-// answers, refuses, leaves and comes back as the seed says; in the end the proxy is told to stop.
+// answers, refuses, leaves and comes back as the seed says, and some talk through tunnels; in the
+// end the proxy is told to stop.
 //
 //   World world(seed);
 //   world.run();
@@ -11,8 +12,10 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ask.h"
@@ -37,6 +40,7 @@ class World {
   std::string summary() const;
   static constexpr std::size_t outcomes = 6;
   std::size_t count(Ask::Outcome outcome) const;
+  std::size_t tunnels() const;  // that ended in order
 
  private:
   static constexpr std::size_t backends = 3;
@@ -57,22 +61,41 @@ class World {
   std::size_t bytes_up_to(std::uint32_t most);
   void draw_weather();
   void draw_asks();
+  void draw_tunnel(Ask& ask);
   void draw_mishaps();
   ServerOptions server_options();
 
   void head_came(std::size_t backend, test::ScriptedBackend::Request& request);
   void asked(std::size_t backend, test::ScriptedBackend::Request& request);
-  Ask* ask_of(const test::ScriptedBackend::Request& request);
+  Ask* ask_of(std::string_view number);
   void execute(Ask& ask);
   void check_identity(const test::ScriptedBackend::Request& request, const Ask& ask);
   void answer(std::size_t backend, test::ScriptedBackend::Request& request, Ask& ask);
   void go_on(test::ScriptedBackend::Request& request, Ask& ask);
   void watch_on(test::ScriptedBackend::Request& request, Ask& ask);
   void outage(std::size_t backend);
+  void stop();
+
+  // A connection of HTTP/1.1 at a backend (world_tunnels.cc).
+  using Http1 = test::ScriptedBackend::Connection;
+  struct Tunnel {
+    Ask* ask = nullptr;
+    bool open = false;
+    bool ended = false;  // the backend's direction
+  };
+  void heard(std::size_t backend, Http1& connection);
+  bool read_upgrade(std::size_t backend, Http1& connection, Tunnel& tunnel);
+  void check_upgrade(std::string_view head, const Http1& connection, const Ask& ask);
+  void answer_upgrade(std::size_t backend, Http1& connection);
+  void talk(std::size_t backend, Http1& connection);
+  void end_tunnel(Http1& connection, Tunnel& tunnel);
+  void check_tunnel(const Ask& ask);
 
   bool all_over(bool watches) const;
   bool advance_until(const std::function<bool()>& done, Duration most);
   void check(const Ask& ask);
+  void check_undisturbed(const Ask& ask);
+  void wrong(const Ask& ask, std::string_view what);
   void fault(const std::string& what) { faults_ += what + "\n"; }
   void check_nothing_is_left();
 
@@ -84,7 +107,10 @@ class World {
   Schedule schedule_;
   std::vector<std::unique_ptr<test::ScriptedBackend>> backends_;
   std::array<bool, backends> out_{};
+  bool stopping_ = false;
+  std::array<bool, clients> http1_{};  // who speaks it
   std::vector<Ask> asks_;
+  std::map<const Http1*, Tunnel> tunnels_;
   std::vector<std::unique_ptr<WorldClient>> clients_;
   std::unique_ptr<WholeServer> server_;
   std::string faults_;

@@ -30,6 +30,7 @@ TEST(WorldTest, EveryRequestHasOneOutcomeAndNothingIsLeft) {
   const std::uint64_t count = only != 0 ? 1 : from_environment("SLUICE_WORLD_SEEDS", 1000);
   int wrong = 0;
   std::array<std::size_t, outcomes> seen{};
+  std::size_t tunnels = 0;
   for (std::uint64_t seed = first; seed < first + count && wrong < 5; ++seed) {
     SCOPED_TRACE("SLUICE_WORLD_SEED=" + std::to_string(seed));
     World world(seed);
@@ -37,6 +38,7 @@ TEST(WorldTest, EveryRequestHasOneOutcomeAndNothingIsLeft) {
     const std::string faults = world.faults();
     EXPECT_EQ(faults, "");
     wrong += faults.empty() ? 0 : 1;
+    tunnels += world.tunnels();
     for (std::size_t i = 0; i < outcomes; ++i) seen[i] += world.count(static_cast<Outcome>(i));
     if (only != 0) std::puts(world.summary().c_str());
   }
@@ -47,6 +49,7 @@ TEST(WorldTest, EveryRequestHasOneOutcomeAndNothingIsLeft) {
        {Outcome::refused, Outcome::cut, Outcome::cancelled, Outcome::lost}) {
     EXPECT_GT(times(outcome), 0U) << to_string(outcome);
   }
+  EXPECT_GT(tunnels, 0U);
   EXPECT_GT(times(Outcome::answered), 10 * times(Outcome::cut));
 }
 
