@@ -14,7 +14,6 @@ constexpr Duration premature_reset_age = std::chrono::seconds(1);
 // Transport.MaxResponseHeaderBytes, 10 MB), and something for the encoding.
 constexpr std::uint64_t backend_block_bytes_max = 16 * 1024 * 1024;
 
-constexpr double large_heads_burst = 20;
 constexpr double large_heads_per_second = 2;
 
 // Go's client returns credit every 4 KB on both levels, others after each DATA frame.
@@ -55,7 +54,7 @@ AbuseLimits::AbuseLimits(const SessionOptions& options, Instant now)
       block_bytes_max_(header_block_bytes_max(options)),
       resets_(options.resets_burst, options.resets_per_second, now),
       control_frames_(options.control_frames_burst, options.control_frames_per_second, now),
-      large_heads_(large_heads_burst, large_heads_per_second, now),
+      large_heads_(options.large_heads_burst, large_heads_per_second, now),
       window_updates_free_(window_updates_at_start),
       answers_owed_to_us_(1) {}  // The acknowledgement of our SETTINGS.
 

@@ -26,6 +26,8 @@ constexpr Duration given_up_after = std::chrono::milliseconds(4500);
 constexpr Duration given_up_linger = std::chrono::seconds(2);
 // A connection that holds so much may be one of many.
 constexpr std::size_t much_held_bytes = 16 * 1024;
+// Lately, at one address.
+constexpr float broken_limits_min = 2.5;  // three, just now
 
 }  // namespace
 
@@ -148,12 +150,20 @@ void ClientConnection::begin_protocol() {
   cells_.add(metrics_.handshakes.at(agreed));
   ClientProtocolOwner& owner = *this;
   if (agreed == Protocol::h2) {
-    protocol_ = std::make_unique<ClientHttp2>(owner, proxy_, facts_, options_.session, cells_,
-                                              metrics_, now());
+    const http2::SessionOptions session =
+        has_bad_neighbours() ? options_.session.with_little_patience() : options_.session;
+    protocol_ =
+        std::make_unique<ClientHttp2>(owner, proxy_, facts_, session, cells_, metrics_, now());
   } else {
     protocol_ = std::make_unique<ClientHttp1>(owner, proxy_, facts_, options_.session, cells_,
                                               metrics_, now());
   }
+}
+
+// Or the next connection of who has broken a limit would begin with nothing on its account.
+bool ClientConnection::has_bad_neighbours() {
+  return address_share_ && !facts_.exempt &&
+         address_share_.charged(balance::Charge::broken_limit, now()) >= broken_limits_min;
 }
 
 void ClientConnection::speak(Protocol protocol) {
@@ -224,6 +234,9 @@ void ClientConnection::give_up(const Error& why) {
   connection_.mark_dirty();  // GOAWAY
   if (state_ == State::serving) set_state(State::leaving);
   last_word_.cancel();
+  if (address_share_ && why.kind == ErrorKind::limit) {
+    address_share_.charge(balance::Charge::broken_limit, now());
+  }
   if (why.kind != ErrorKind::limit) {
     close_given_up();
     return protocol_->abandon();

@@ -95,6 +95,7 @@ class ClientConnection final : public net::ConnectionHandler,
   bool take_identity_share();
   void handshake_failed(const Error& error);
 
+  bool has_bad_neighbours();
   void speak(Protocol protocol);
   void set_state(State state);
   void wrong_transition(State state);

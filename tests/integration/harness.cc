@@ -547,8 +547,10 @@ std::unique_ptr<Http2Client> IntegrationTest::connect_directly(std::size_t serve
                                        context(certificate, &credentials.serving_ca));
 }
 
-std::unique_ptr<RawClient> IntegrationTest::connect_raw(const Certificate* certificate) {
-  return std::make_unique<RawClient>(sluice->address(), context(certificate, nullptr));
+std::unique_ptr<RawClient> IntegrationTest::connect_raw(const Certificate* certificate,
+                                                        std::string_view source) {
+  return std::make_unique<RawClient>(sluice->address(), context(certificate, nullptr), true,
+                                     source);
 }
 
 std::vector<Http2Client::Id> IntegrationTest::open_watches(Http2Client& client, std::size_t count,

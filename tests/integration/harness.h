@@ -201,7 +201,8 @@ class IntegrationTest : public testing::Test {
   // Straight to a simulated server.
   std::unique_ptr<Http2Client> connect_directly(std::size_t server,
                                                 const Certificate* certificate = nullptr);
-  std::unique_ptr<RawClient> connect_raw(const Certificate* certificate = nullptr);
+  std::unique_ptr<RawClient> connect_raw(const Certificate* certificate = nullptr,
+                                         std::string_view source = {});
   // Opens watches on pods, one after the other, and waits for their heads.
   std::vector<Http2Client::Id> open_watches(Http2Client& client, std::size_t count,
                                             const FieldList& fields = {});

@@ -99,6 +99,28 @@ TEST_F(LimitsTest, RapidResetEndsTheConnectionAndReachesBackendsHardly) {
   EXPECT_LE(apisim->total({"requests_total"}) - before, 1000U);
 }
 
+// Its next connection does not begin with nothing on its account. Who comes from elsewhere does.
+TEST_F(LimitsTest, WhoBreaksALimitAgainAndAgainMayDoLessOnTheNextConnection) {
+  start({}, {"--pods=10"});
+  FrameWriter writer;
+  for (std::uint32_t id = 1; id < 4000; id += 2) {
+    writer.headers(id, hpack_get(object_path)).rst_stream(id, 8);
+  }
+  const auto requests_until_the_end = [&](std::string_view source) {
+    const double before = sluice->metric("sluice_client_requests_total");
+    const double ended = exceeded("resets");
+    attacker = connect_raw(&credentials.alice, source);
+    EXPECT_TRUE(attacker->begin_http2());
+    attacker->send(writer.text());
+    EXPECT_TRUE(attacker->wait_end(10s));
+    EXPECT_TRUE(eventually([&] { return exceeded("resets") == ended + 1; }, 5s));
+    return sluice->metric("sluice_client_requests_total") - before;
+  };
+  for (int i = 0; i < 3; ++i) EXPECT_GE(requests_until_the_end("127.0.0.1"), 400);
+  EXPECT_LE(requests_until_the_end("127.0.0.1"), 150);
+  EXPECT_GE(requests_until_the_end("127.0.0.2"), 400);
+}
+
 TEST_F(LimitsTest, ResetsThatWeAreMadeToSendCountAlike) {
   begin();
   provoke_resets([](FrameWriter& writer, std::uint32_t id) {

@@ -35,14 +35,16 @@ enum class Charge : std::uint8_t {
   handshake,         // begun with it
   failed_handshake,  // of them
   proof,             // an identity was proven
+  broken_limit,      // ended a connection
 };
-inline constexpr std::size_t charge_kinds = 3;
+inline constexpr std::size_t charge_kinds = 4;
 
 struct ChargeTableOptions {
   std::size_t sets = 8192;  // a power of two
   // Handshakes for as long as a burst may last; a proof for as long as an outage.
   std::array<Duration, charge_kinds> half_life = {
-      std::chrono::seconds(10), std::chrono::seconds(10), std::chrono::minutes(10)};
+      std::chrono::seconds(10), std::chrono::seconds(10), std::chrono::minutes(10),
+      std::chrono::seconds(10)};
 };
 
 class ChargeLease;

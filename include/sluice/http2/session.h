@@ -74,10 +74,21 @@ struct SessionOptions {
   std::uint32_t resets_per_second = 20;
   std::uint32_t control_frames_burst = 200;  // PING, SETTINGS, PRIORITY, empty DATA …
   std::uint32_t control_frames_per_second = 20;
+  std::uint32_t large_heads_burst = 20;  // above a limit of a head
   // Answers that we owe to a peer that does not read, beside those of its open streams.
   std::uint32_t outbound_queue_frames_max = 1000;
   // Shared by all sessions of a worker (codec_memory.h); null: the session has its own, 16 KB more.
   CodecMemory* memory = nullptr;
+
+  // For a peer of whose kind several have exceeded them lately: a tenth at once, as often later.
+  SessionOptions with_little_patience() const {
+    SessionOptions little = *this;
+    for (std::uint32_t* burst :
+         {&little.resets_burst, &little.control_frames_burst, &little.large_heads_burst}) {
+      *burst = *burst / 10 + 1;
+    }
+    return little;
+  }
 
   friend bool operator==(const SessionOptions&, const SessionOptions&) = default;
 };

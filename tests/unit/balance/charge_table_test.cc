@@ -198,7 +198,7 @@ TEST(ChargeTableTest, AnySequenceOfTakingAndGivingBackAddsUp) {
 
 TEST(ChargeTableTest, TwoThreadsTakeAndGiveBackWithoutLosingCount) {
   // So few places that names are taken over all the time.
-  ChargeTable table({.sets = 2, .half_life = {1s, 1s, 1s}});
+  ChargeTable table({.sets = 2, .half_life = {1s, 1s, 1s, 1s}});
   constexpr std::uint32_t limit = 3;
   const auto work = [&table](std::uint64_t seed) {
     Random random(seed);
@@ -232,7 +232,7 @@ TEST(ChargeTableTest, TwoThreadsTakeAndGiveBackWithoutLosingCount) {
 
 // Both find no place of the name, and only one may make one.
 TEST(ChargeTableTest, TwoThreadsThatComeWithANewNameShareItsPlace) {
-  ChargeTable table({.sets = 1, .half_life = {1s, 1s, 1s}});
+  ChargeTable table({.sets = 1, .half_life = {1s, 1s, 1s, 1s}});
   std::atomic<int> arrived{0};
   constexpr int rounds = 2000;
   std::array<std::vector<std::uint32_t>, 2> seen;  // 0: without a place
