@@ -76,12 +76,12 @@ func oneItem(ctx context.Context, client *kubernetes.Clientset, namespace, name 
 }
 
 func TestStreamsOfOneConnectionAreSpreadEvenly(t *testing.T) {
-	spreadsEvenly(t, "", 1.05)
+	spreadsEvenly(t, "")
 }
 
 // A client without HTTP/2 has a connection for each request that is under way; none of them pins anything.
 func TestRequestsOfClientsWithoutHTTP2AreSpreadEvenly(t *testing.T) {
-	spreadsEvenly(t, "http/1.1", 1.03)
+	spreadsEvenly(t, "http/1.1")
 }
 
 // withoutHTTP2 makes a client's configuration what DISABLE_HTTP2 in its environment would.
@@ -90,7 +90,7 @@ func withoutHTTP2(config *rest.Config) *rest.Config {
 	return config
 }
 
-func spreadsEvenly(t *testing.T, protocol string, ratioMax float64) {
+func spreadsEvenly(t *testing.T, protocol string) {
 	cluster := sharedCluster(t)
 	proxy := startProxy(t, cluster, harness.ProxyOptions{})
 	certificate := testerCertificate(t, cluster)
@@ -112,6 +112,11 @@ func spreadsEvenly(t *testing.T, protocol string, ratioMax float64) {
 				namespace := "spread" + rest
 				if strings.Contains(kind, "http2") {
 					namespace += "-http1"
+				}
+				// Of sixteen at once a server has some five, and one more or less of these is chance.
+				ratioMax := 1.03
+				if concurrency > 1 {
+					ratioMax = 1.05
 				}
 				spreadsWithin(t, ratioMax, concurrency, func(round int) []float64 {
 					dials := countDials(config)
