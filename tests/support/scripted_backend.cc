@@ -119,9 +119,9 @@ void ScriptedBackend::Connection::say(std::string_view bytes) {
   connection_.mark_dirty();
 }
 
-void ScriptedBackend::Connection::end_output() {
+void ScriptedBackend::Connection::end_output(bool in_order) {
   CHECK(http1_);
-  ends_ = true;
+  ends_ = in_order;
   connection_.mark_dirty();
 }
 
@@ -148,7 +148,7 @@ std::size_t ScriptedBackend::Connection::on_collect(MutableBytes batch) {
   const std::size_t bytes = std::min(batch.size(), to_say_.size());
   if (bytes > 0) std::memcpy(batch.data(), to_say_.data(), bytes);
   to_say_.erase(0, bytes);
-  if (ends_ && to_say_.empty()) connection_.end_output(true);
+  if (ends_ && to_say_.empty()) connection_.end_output(*ends_);
   return bytes;
 }
 

@@ -82,7 +82,7 @@ class ScriptedBackend {
     std::optional<bool> peer_end;
     void say(std::string_view bytes);
     // Behind what was said.
-    void end_output();
+    void end_output(bool in_order = true);
     void close() { connection_.close(); }
 
     void on_established() override;
@@ -113,7 +113,7 @@ class ScriptedBackend {
     std::size_t open_streams_max_ = 0;
     std::string to_say_;
     bool http1_ = false;
-    bool ends_ = false;
+    std::optional<bool> ends_;  // in order
     bool with_certificate_ = false;
     bool ended_ = false;
   };

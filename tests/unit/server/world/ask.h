@@ -39,6 +39,9 @@ struct Ask {
   std::size_t early_bytes = 0;
   bool client_may_end = false;
   bool backend_may_end = false;
+  // Who ends without saying so.
+  bool client_cuts = false;
+  bool backend_cuts = false;
 
   // What the client saw.
   Outcome outcome = Outcome::none;
@@ -50,7 +53,7 @@ struct Ask {
   bool another_answer = false;  // it names another request
   bool wrong_bytes = false;
   std::size_t received = 0;
-  bool said_all = false;  // in a tunnel, with its end
+  bool said_all = false;  // in a tunnel, with its end, in order
 
   // What backends did.
   int executed = 0;

@@ -160,14 +160,16 @@ class Http1Link final : public WorldLink, private net::ConnectionHandler {
   void end_tunnel_output() {
     if (upload_ == nullptr || !out_.empty() || uploaded_ < upload_->request_bytes) return;
     if (!upload_->client_may_end && !peer_end_) return;
-    std::exchange(upload_, nullptr)->said_all = true;
-    connection_.end_output(true);
+    const bool in_order = !upload_->client_cuts;
+    std::exchange(upload_, nullptr)->said_all = in_order;
+    own_end_ = true;
+    connection_.end_output(in_order);
     leave_tunnel();
   }
 
   // When both directions have ended.
   void leave_tunnel() {
-    if (ask_ == nullptr || !ask_->said_all || !peer_end_) return;
+    if (ask_ == nullptr || !own_end_ || !peer_end_) return;
     over(Ask::Outcome::answered);
     ended_ = leaving_ = true;
     connection_.close();
@@ -312,7 +314,8 @@ class Http1Link final : public WorldLink, private net::ConnectionHandler {
   std::size_t uploaded_ = 0;
   bool in_chunks_ = false;
   bool unasked_ = false;
-  bool peer_end_ = false;  // of a tunnel
+  bool own_end_ = false;  // of a tunnel
+  bool peer_end_ = false;
   bool leaving_ = false;
   bool ended_ = false;
 };

@@ -154,6 +154,8 @@ void World::draw_tunnel(Ask& ask) {
   const double who = random_.unit();
   ask.client_may_end = who < 0.7;
   ask.backend_may_end = who > 0.3;
+  ask.client_cuts = chance(0.1);
+  ask.backend_cuts = chance(0.1);
 }
 
 ServerOptions World::server_options() {

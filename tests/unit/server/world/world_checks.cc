@@ -48,6 +48,7 @@ void World::check(const Ask& ask) {
 // Of clients whom nobody disturbs; what happens to backends may reach them.
 void World::check_undisturbed(const Ask& ask) {
   const bool tunnel = ask.kind == Ask::Kind::tunnel;
+  if (tunnel && ask.backend_cuts && ask.status == 101) return;
   // One whose backend is gone may be reset.
   if (ask.outcome == Ask::Outcome::lost && !(tunnel && plan_.backends_fail)) {
     wrong(ask, "a connection that nobody broke was lost");

@@ -39,9 +39,8 @@ void World::heard(std::size_t backend, Http1& connection) {
   ask.heard += connection.heard.size();
   connection.heard.clear();
   if (!connection.peer_end) return;
-  if (!*connection.peer_end) return connection.drop();
   if (!tunnel.open) return connection.close();
-  ask.heard_end = true;
+  ask.heard_end = *connection.peer_end;
   ask.at_stop = stopping_;
   end_tunnel(connection, tunnel);
 }
@@ -120,9 +119,8 @@ void World::end_tunnel(Http1& connection, Tunnel& tunnel) {
   const bool may_end = tunnel.ask->backend_may_end || connection.peer_end;
   if (tunnel.ask->sent == tunnel.ask->answer_bytes && may_end &&
       !std::exchange(tunnel.ended, true)) {
-    connection.end_output();
+    connection.end_output(!tunnel.ask->backend_cuts);
   }
-  if (tunnel.ended && connection.peer_end) connection.close();
 }
 
 void World::check_tunnel(const Ask& ask) {
@@ -131,8 +129,13 @@ void World::check_tunnel(const Ask& ask) {
   // The proxy's own stop ends tunnels in order.
   if (ask.heard_end && !all_said && !ask.at_stop) wrong(ask, "an end that nobody has said");
   const bool whole = ask.outcome == Ask::Outcome::answered && ask.status == switching_protocols;
+  if (whole && ask.backend_cuts && !plan_.stops_early) wrong(ask, "a cut that is heard as an end");
   if (whole && !plan_.clients_fail && !plan_.backends_fail && !plan_.stops_early &&
-      (!ask.heard_end || !all_said)) {
+      ask.heard_end != !ask.client_cuts) {
+    wrong(ask, "another end than was said");
+  }
+  if (whole && !plan_.clients_fail && !plan_.backends_fail && !plan_.stops_early &&
+      ask.heard != ask.request_bytes) {
     wrong(ask, "not all came through a tunnel");
   }
 }
