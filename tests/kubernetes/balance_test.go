@@ -106,7 +106,7 @@ func spreadsEvenly(t *testing.T, protocol string) {
 				config, connectionsMax := identity.config(), 1
 				if protocol != "" {
 					// Who wants one more may find a free one before the new one is there.
-					config, connectionsMax = withoutHTTP2(config), 2*concurrency
+					config, connectionsMax = withoutHTTP2(config), 4*concurrency
 				}
 				kind, rest, _ := strings.Cut(strings.ToLower(strings.NewReplacer("/", "-", "=", "-").Replace(t.Name())), "evenly")
 				namespace := "spread" + rest
