@@ -72,7 +72,7 @@ class Budget {
   Budget(const Budget&) = delete;
   Budget& operator=(const Budget&) = delete;
 
-  BytesLease heads() { return BytesLease(head_bytes_); }
+  BytesLease requests() { return BytesLease(request_bytes_); }
   BytesLease bodies() { return BytesLease(body_bytes_); }
   BytesLease window() { return BytesLease(lent_bytes_); }
   BytesLease replay() { return BytesLease(replay_bytes_); }
@@ -116,13 +116,13 @@ class Budget {
 
  private:
   // What requests in progress, and connections, make us hold.
-  std::size_t held() const { return body_bytes_ + head_bytes_ + connection_bytes_; }
+  std::size_t held() const { return body_bytes_ + request_bytes_ + connection_bytes_; }
   // And what peers may send on top of it whenever they like, because a window has grown.
   std::size_t committed() const { return held() + lent_bytes_; }
 
   const BudgetOptions options_;
-  std::size_t head_bytes_ = 0;  // of requests and answers
-  std::size_t body_bytes_ = 0;  // in whole blocks
+  std::size_t request_bytes_ = 0;  // themselves, and heads of both directions
+  std::size_t body_bytes_ = 0;     // in whole blocks
   std::size_t connection_bytes_ = 0;
   std::size_t lent_bytes_ = 0;    // by which windows have grown
   std::size_t replay_bytes_ = 0;  // of request bodies that could be sent again

@@ -25,7 +25,7 @@ Exchange::Exchange(ExchangeOwner& owner, Shared& shared)
       deadline_(shared.parts.reactor.timers(), io::Timer::bind<&Exchange::deadline_passed>(this)),
       upload_(shared.blocks, shared.budget),
       answer_(shared.blocks, shared.budget),
-      own_bytes_(shared.budget.heads()),
+      own_bytes_(shared.budget.requests()),
       own_connection_(shared.budget.own_connections()) {}
 
 Exchange::~Exchange() {

@@ -76,8 +76,6 @@ class Exchange final : public backend::StreamHandler {
   void cut_first_burst();
   // Memory that would be kept for the next request.
   std::size_t held_bytes() const;
-  // What each one takes whatever it carries: itself, and its streams in two sessions.
-  static constexpr std::size_t fixed_bytes() { return sizeof(Exchange) + 1024; }
 
   State state() const { return state_; }
   std::string describe() const { return proxy::describe(view(), state_, answer_.body().pending()); }
@@ -93,6 +91,9 @@ class Exchange final : public backend::StreamHandler {
   bool on_connection_retiring(backend::Retiring who) override;
 
  private:
+  // What each one takes whatever it carries: itself, and its streams in two sessions.
+  static constexpr std::size_t fixed_bytes() { return sizeof(Exchange) + 1024; }
+
   struct Watch {
     WatchEndRule rule;
     bool retiring = false;  // its connection should be left once the first burst is over

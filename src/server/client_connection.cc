@@ -234,13 +234,11 @@ void ClientConnection::give_up(const Error& why) {
   connection_.mark_dirty();  // GOAWAY
   if (state_ == State::serving) set_state(State::leaving);
   last_word_.cancel();
-  if (address_share_ && why.kind == ErrorKind::limit) {
-    address_share_.charge(balance::Charge::broken_limit, now());
-  }
   if (why.kind != ErrorKind::limit) {
     close_given_up();
     return protocol_->abandon();
   }
+  if (address_share_) address_share_.charge(balance::Charge::broken_limit, now());
   connection_.pause_receiving();
   protocol_->plan_ends({now(), now() + watches_end_within});
   set_deadline(now() + given_up_after);
