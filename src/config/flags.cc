@@ -315,8 +315,9 @@ const std::vector<Group>& table() {
            {"body-bytes-per-worker",
             "SIZE",
             &Config::body_bytes_per_worker,
-            "Body bytes on their way through a worker, grown windows included; above it no request "
-            "is admitted.",
+            "Bytes that clients make a worker hold: bodies on their way, grown windows, requests "
+            "and "
+            "connections; above it no request is admitted.",
             {MiB, std::uint64_t{1} << 44}},
            {"body-bytes-per-client",
             "SIZE",

@@ -18,6 +18,8 @@ Error end_of_stream() { return {ErrorKind::closed, Side::self, Retry::never, "th
 
 constexpr int records_at_once = 64;
 constexpr std::size_t held_at_once = 16 * 1024;
+// With its owner: 3000 idle ones take 12.5 KB each with HTTP/2, 6.8 with HTTP/1.1.
+constexpr std::size_t encrypted_bytes = 12 * 1024;
 
 constexpr std::array<std::string_view, 7> state_names{
     "idle", "opening", "handshaking", "established", "closing", "terminating", "closed"};
@@ -37,6 +39,7 @@ Connection::Connection(Transport& transport, ConnectionHandler& handler)
       tcp_(transport, *this),
       input_bytes_(transport.held_bytes_),
       above_(transport.held_bytes_),
+      own_bytes_(transport.own_bytes_),
       handshake_deadline_(io::Timer::bind<&Connection::deadline_passed>(this)) {}
 
 Connection::State Connection::state() const {
@@ -102,6 +105,7 @@ Result<void> Connection::begin_engine() {
   auto engine = tls::Engine::server(std::move(context_));
   if (!engine) return std::unexpected(std::move(engine.error()));
   engine_ = std::move(*engine);
+  own_bytes_.set(encrypted_bytes);
   return {};
 }
 
@@ -357,7 +361,8 @@ void Connection::end_output(bool in_order) {
 void Connection::close() {
   if (state() == State::opening) return terminate();  // nothing was said yet
   leave_handshake();
-  drop_held();  // nobody will be given it, and to close may take long
+  drop_held();        // nobody will be given it, and to close may take long
+  own_bytes_.set(0);  // in a moment
   tcp_.close();
 }
 

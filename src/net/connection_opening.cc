@@ -12,6 +12,7 @@ namespace sluice::net {
 namespace {
 
 constexpr std::size_t hello_bytes_max = 64 * 1024;
+constexpr std::size_t accepted_bytes = 2 * 1024;  // with its owner, before there is TLS
 
 Error tls_error(std::string why) {
   return {ErrorKind::tls, Side::self, Retry::never, std::move(why)};
@@ -22,6 +23,7 @@ Error tls_error(std::string why) {
 void Connection::accept(int descriptor, const ContextSelector& select,
                         std::span<const io::Network> balancers) {
   select_ = select;
+  own_bytes_.set(accepted_bytes);
   tcp_.accept(descriptor);
   set_deadline(transport_.options().handshake_timeout);
   tcp_.receive_once();

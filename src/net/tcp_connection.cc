@@ -44,7 +44,7 @@ TcpConnection::TcpConnection(Transport& transport, TcpHandler& handler)
       receive_(io::Operation::bind<&TcpConnection::received>(this)),
       send_(io::Operation::bind<&TcpConnection::sent>(this)),
       timer_(io::Timer::bind<&TcpConnection::deadline_passed>(this)),
-      unsent_(transport.held_bytes_) {}
+      sending_bytes_(transport.held_bytes_) {}
 
 TcpConnection::~TcpConnection() { CHECK(state_ == State::idle || state_ == State::closed); }
 
@@ -221,7 +221,7 @@ void TcpConnection::flush() {
 }
 
 void TcpConnection::send() {
-  unsent_.set(send_end_ - send_begin_);
+  sending_bytes_.set(transport_.send_buffers_.buffer_bytes());  // however little is left in it
   if (!watched_ || state_ != State::open) set_deadline(transport_.options().send_stall_timeout);
   transport_.reactor().ring().send(send_, descriptor_,
                                    {send_buffer_.get() + send_begin_, send_end_ - send_begin_});
@@ -240,7 +240,7 @@ void TcpConnection::sent(const io::Completion& completion) {
     }
   }
   transport_.send_buffers_.give_back(std::move(send_buffer_));
-  unsent_.set(0);
+  sending_bytes_.set(0);
   if (state_ == State::terminating) return join();
   const Sending sending = std::exchange(sending_, Sending::idle);
   if (completion.result <= 0) return send_failed(error_of("send", completion.result));

@@ -4,6 +4,7 @@
 // its client.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 
@@ -80,7 +81,11 @@ class Budget {
   // only charged here.
   BytesLease own_connections() { return BytesLease(own_connection_bytes_); }
   // Of connections, outside of requests, as of now.
-  void set_connections(std::size_t bytes) { connection_bytes_ = bytes; }
+  // What they cost by themselves takes half of everything at most: they are bounded in number, too,
+  // and as many as that allows must leave something for what they ask.
+  void set_connections(std::size_t held, std::size_t own) {
+    connection_bytes_ = held + std::min(own, options_.bytes_max / 2);
+  }
 
   bool used_up() const { return committed() > options_.bytes_max; }
   // For whoever is proven and holds next to nothing, a twentieth later: or a few who fill

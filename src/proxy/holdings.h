@@ -31,15 +31,19 @@ class Holdings {
   };
 
   void add(const Owner& owner, std::size_t bytes);
-  // Whoever holds clearly more than an equal share of all would be, were it shared with one more;
-  // or else the strangers, as long as they hold more than an eighth; or else a network that holds
-  // clearly more than others. Nobody, where proven clients hold about the same.
+  // Of those who only rest: they are together what they are, and none of them is a holder.
+  void add_strangers(std::size_t bytes);
+  // Whoever holds clearly more than an equal share of all would be, were it shared with one more,
+  // unless it is proven, and strangers together hold more than it; or else the strangers, as long
+  // as they hold more than an eighth; or else a network that holds clearly more than others.
+  // Nobody, where proven clients hold about the same.
   std::optional<Holder> largest() const;
 
  private:
   struct Held {
     std::uint64_t network = 0;
     std::size_t bytes = 0;
+    bool proven = false;
   };
   std::unordered_map<std::uint64_t, Held> clients_;
   std::size_t all_ = 0;

@@ -292,7 +292,8 @@ void Proxy::learn(const TokenChange& change) {
 
 void Proxy::look_at_room() {
   Shared& shared = state_->shared();
-  shared.budget.set_connections(shared.parts.events.connection_bytes());
+  const ConnectionBytes connections = shared.parts.events.connection_bytes();
+  shared.budget.set_connections(connections.held, connections.own);
   if (shared.budget.wants_room()) [[unlikely]]
     state_->make_room();
 }
@@ -368,7 +369,8 @@ void Proxy::publish() {
   cells.set(m.exchanges, static_cast<std::int64_t>(exchanges()));
   cells.set(m.tunnels, static_cast<std::int64_t>(shared.tunnels));
   cells.set(m.body_bytes, static_cast<std::int64_t>(shared.budget.body_bytes()));
-  cells.set(m.connection_bytes, static_cast<std::int64_t>(shared.parts.events.connection_bytes()));
+  cells.set(m.connection_bytes,
+            static_cast<std::int64_t>(shared.parts.events.connection_bytes().held));
   cells.set(m.window_bytes, static_cast<std::int64_t>(shared.budget.lent_bytes()));
 }
 

@@ -62,6 +62,7 @@ std::optional<Holdings::Holder> Room::largest(const Connections& connections) co
       [&](const ClientAccount& account) { holdings.add(owner_of(account), account.bytes); });
   for (const ConnectionHolding* connection : connections) {
     holdings.add(owner_of(connection->facts()), connection->held_bytes());
+    holdings.add_strangers(connection->resting_bytes());
   }
   return holdings.largest();
 }
@@ -79,7 +80,8 @@ std::vector<Room::Held> Room::held_by(const Holdings::Holder& holder, Exchanges&
   for (ConnectionHolding* connection : connections) {
     const ClientFacts& facts = connection->facts();
     if (!holder.includes(owner_of(facts)) || is_component(facts)) continue;
-    all.push_back({connection->held_bytes(), {}, connection, &facts});
+    const std::size_t bytes = connection->held_bytes() + connection->resting_bytes();
+    all.push_back({bytes, {}, connection, &facts});
   }
   return all;
 }

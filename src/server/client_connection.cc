@@ -25,7 +25,8 @@ constexpr Duration given_up_after = std::chrono::milliseconds(4500);
 // And it need not take its last bytes as slowly as an honest one may.
 constexpr Duration given_up_linger = std::chrono::seconds(2);
 // A connection that holds so much may be one of many.
-constexpr std::size_t much_held_bytes = 16 * 1024;
+constexpr std::size_t much_held_bytes = 80 * 1024;  // a send buffer and some input
+constexpr Duration end_for_room_within = std::chrono::seconds(1);
 // Lately, at one address.
 constexpr float broken_limits_min = 2.5;  // three, just now
 
@@ -353,7 +354,7 @@ void ClientConnection::deadline_passed() {
       }
       return leave(goaway_gap);
     case State::leaving:
-      if (makes_room_) return connection_.terminate();
+      if (must_go_) return connection_.terminate();
       if (given_up_.empty()) return;
       return connection_.established() ? close_given_up() : connection_.terminate();
     case State::handshake:
@@ -416,14 +417,29 @@ void ClientConnection::end(std::string_view refusal) {
 void ClientConnection::make_room(Duration within) {
   makes_room_ = true;
   if (state_ == State::handshake) return connection_.terminate();
-  close_now();
-  set_deadline(now() + within);
+  close_within(within);
 }
 
+void ClientConnection::close_within(Duration time) {
+  must_go_ = true;
+  close_now();
+  set_deadline(now() + time);
+}
+
+bool ClientConnection::is_idle() const {
+  return state_ == State::serving && protocol_->requests() == 0 && !protocol_->head_since();
+}
+
+std::size_t ClientConnection::resting_bytes() const {
+  return is_idle() && !facts_.proven ? connection_.own_bytes() : 0;
+}
+
+// Who has nothing under way learns of it in order, and asks the next connection.
 void ClientConnection::end_for_room() {
   if (state_ == State::closed) return;
   cells_.add(metrics_.ended.at(EndReason::limit));
-  connection_.terminate();
+  if (!is_idle() || held_bytes() >= much_held_bytes) return connection_.terminate();
+  close_within(end_for_room_within);
 }
 
 void ClientConnection::terminate() { connection_.terminate(); }

@@ -68,6 +68,7 @@ class ClientConnection final : public net::ConnectionHandler,
 
   // proxy::ConnectionHolding
   std::size_t held_bytes() const override { return connection_.held_bytes(); }
+  std::size_t resting_bytes() const override;
   const proxy::ClientFacts& facts() const override { return facts_; }
   void end_for_room() override;
 
@@ -96,6 +97,7 @@ class ClientConnection final : public net::ConnectionHandler,
   void handshake_failed(const Error& error);
 
   bool has_bad_neighbours();
+  bool is_idle() const;
   void speak(Protocol protocol);
   void set_state(State state);
   void wrong_transition(State state);
@@ -106,6 +108,7 @@ class ClientConnection final : public net::ConnectionHandler,
   void begin_leaving();
   void say_last_word();
   void close_in_order();
+  void close_within(Duration time);
   void conclude(std::string_view refusal);
   void end(std::string_view refusal);
   void give_up(const Error& why);
@@ -131,6 +134,7 @@ class ClientConnection final : public net::ConnectionHandler,
   balance::ChargeLease address_share_;
   balance::ChargeLease identity_share_;
   bool makes_room_ = false;
+  bool must_go_ = false;  // when its deadline passes, whatever the client does
   Instant idle_since_{};
   std::optional<Duration> leave_gap_;  // set from when it is to leave
   std::string given_up_;               // why, when a limit was exceeded

@@ -240,12 +240,15 @@ void Worker::describe_backends(Outline& outline) {
   }
 }
 
-std::size_t Worker::connection_bytes() const { return transport_.held_bytes(); }
+proxy::ConnectionBytes Worker::connection_bytes() const {
+  return {transport_.held_bytes(), transport_.own_bytes()};
+}
 
 std::vector<proxy::ConnectionHolding*> Worker::holding_connections() {
   std::vector<proxy::ConnectionHolding*> holding;
   for (const auto& [client, owned] : clients_) {
-    if (client->held_bytes() >= holding_bytes_min) holding.push_back(client);
+    if (client->held_bytes() + client->resting_bytes() >= holding_bytes_min)
+      holding.push_back(client);
   }
   return holding;
 }

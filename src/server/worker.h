@@ -97,7 +97,7 @@ class Worker final : private proxy::ProxyEvents {
   void pool_event(std::size_t backend, backend::PoolKind kind, backend::PoolEvent event,
                   const std::string& text);
 
-  std::size_t connection_bytes() const override;
+  proxy::ConnectionBytes connection_bytes() const override;
   std::vector<proxy::ConnectionHolding*> holding_connections() override;
   void on_token_change(const proxy::TokenChange& change) override {
     parts_.events.token_changed(number_, change);

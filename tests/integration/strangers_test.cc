@@ -225,6 +225,36 @@ TEST_F(StrangersTest, HeadsThatAreNeverCompleteAreBoundedByTheWorkersBytes) {
   EXPECT_EQ(sluice->metric("sluice_local_replies_total", {"overloaded"}), 0.0);
 }
 
+// Who is idle costs memory, too.
+TEST_F(StrangersTest, ConnectionsThatRestMakeRoomForWhoIsProven) {
+  start({"--workers=1", "--body-bytes-per-worker=8MiB", "--body-bytes-per-client=8MiB"});
+  std::vector<std::unique_ptr<RawClient>> strangers;
+  for (std::size_t i = 0; i < 400; ++i) {
+    strangers.push_back(connect_raw());
+    ASSERT_TRUE(strangers.back()->begin_http2());
+  }
+  EXPECT_EQ(sluice->metric("sluice_client_connections"), 400.0);
+  // 64 KB of each.
+  constexpr std::uint32_t lists = 56;
+  const auto reader = connect_raw(&credentials.alice);
+  ASSERT_TRUE(reader->begin_http2({{frame::initial_window_size, 0}}));
+  FrameWriter writer;
+  for (std::uint32_t i = 0; i < lists; ++i) {
+    writer.headers(1 + 2 * i, hpack_get("/api/v1/namespaces/bench-10m/configmaps"));
+  }
+  ASSERT_TRUE(reader->send(writer.text()));
+  EXPECT_TRUE(reader->read_until([&] { return reader->count(frame::headers) == lists; }, 20s));
+  EXPECT_TRUE(
+      eventually([&] { return sluice->metric("sluice_body_bytes") >= lists * 65536.0; }, 20s));
+  EXPECT_EQ(connect(&credentials.bob)->fetch({.path = std::string(object_path)}).status, 200);
+  EXPECT_TRUE(eventually(
+      [&] { return sluice->metric("sluice_requests_ended_for_room_total") >= 20.0; }, 10s));
+  EXPECT_TRUE(
+      eventually([&] { return sluice->metric("sluice_client_connections") <= 382.0; }, 10s));
+  EXPECT_EQ(sluice->metric("sluice_exchanges"), lists);
+  EXPECT_EQ(sluice->metric("sluice_local_replies_total", {"overloaded"}), 0.0);
+}
+
 // What counts as too much is next to nothing here: whatever waits behind another request.
 TEST_F(StrangersTest, WhoAsksForMoreThanAWorkerCanDoIsRefusedAndOthersAreNot) {
   start({"--workers=1", "--overload-wait=1us", "--overload-patience=200ms"});

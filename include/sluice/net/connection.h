@@ -108,12 +108,14 @@ class Connection final : public ListNode<HandshakeTag>,
   // connections only.
   void ask_for_turn();
   // What the peer makes it hold: received, and kept because of a pause or until its handshake's
-  // turn; given to be sent, and not taken; and what its owner holds for the peer, as far as it says
+  // turn; what is being sent; and what its owner holds for the peer, as far as it says
   // so.
   std::size_t held_bytes() const {
-    return input_bytes_.part() + tcp_.unsent_bytes() + above_.part();
+    return input_bytes_.part() + tcp_.sending_bytes() + above_.part();
   }
   void count_above(std::size_t bytes) { above_.set(bytes); }
+  // What a client's costs by itself, TLS and a protocol included.
+  std::size_t own_bytes() const { return own_bytes_.part(); }
 
   // There is something to collect; flushed at the end of this turn (or when the send in flight
   // ends). Cheap to call often.
@@ -240,6 +242,7 @@ class Connection final : public ListNode<HandshakeTag>,
   WorkMeter::Work work_;  // that its input has caused
   Tally input_bytes_;     // that it takes
   Tally above_;
+  Tally own_bytes_;
   io::Timer handshake_deadline_;
   Instant handshake_queued_at_{};
   // While in the queue, where the deadline does not run; and what follows the PROXY header's time.

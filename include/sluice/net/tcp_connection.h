@@ -122,7 +122,7 @@ class TcpConnection : public ListNode<FlushTag>, public ListNode<ReapTag> {
   // True while bytes wait for the peer to take them.
   bool send_in_flight() const { return send_.in_flight(); }
   // Given to be sent, and not taken by the peer's window or the socket's buffer yet.
-  std::size_t unsent_bytes() const { return unsent_.part(); }
+  std::size_t sending_bytes() const { return sending_bytes_.part(); }
   const io::Address& peer() const { return peer_; }
   int descriptor() const { return descriptor_; }  // -1: none
   Transport& transport() { return transport_; }
@@ -198,7 +198,7 @@ class TcpConnection : public ListNode<FlushTag>, public ListNode<ReapTag> {
   io::Operation receive_;
   io::Operation send_;
   io::Timer timer_;                     // of the connect, of a send or the peer, of the linger
-  Tally unsent_;                        // bytes of the send buffer that nobody has taken yet
+  Tally sending_bytes_;                 // the send buffer, while its bytes are being taken
   std::optional<Error> broken_;         // to be told when all that came before it was received
   std::optional<Error> pending_error_;  // to be reported at the end of this turn
 };

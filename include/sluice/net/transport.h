@@ -93,6 +93,8 @@ class Transport {
   std::size_t connections() const { return connections_; }
   // What their peers make them hold, see Connection::held_bytes().
   std::size_t held_bytes() const { return held_bytes_; }
+  // And what they cost by themselves, see Connection::own_bytes().
+  std::size_t own_bytes() const { return own_bytes_; }
   // One of them, or of what is built on them, made a transition that it must not make.
   void count_wrong_transition() { ++counters_.wrong_transitions; }
   std::size_t handshakes_waiting() const { return handshakes_.size(); }  // of clients
@@ -123,6 +125,7 @@ class Transport {
   List<TcpConnection, ReapTag> to_reap_;
   std::size_t connections_ = 0;
   std::size_t held_bytes_ = 0;
+  std::size_t own_bytes_ = 0;
   io::TurnEnd flush_;
   io::TurnEnd handshake_;
   io::TurnEnd input_turns_;

@@ -109,16 +109,25 @@ class ConnectionHolding {
  public:
   virtual ~ConnectionHolding() = default;
   virtual std::size_t held_bytes() const = 0;
+  // Itself, of a stranger that has no request: who is proven may rest, within its share of
+  // connections.
+  virtual std::size_t resting_bytes() const = 0;
   virtual const ClientFacts& facts() const = 0;
   // It ends now, so that others have room.
   virtual void end_for_room() = 0;
 };
 
+// Of all connections.
+struct ConnectionBytes {
+  std::size_t held = 0;  // see ConnectionHolding
+  std::size_t own = 0;   // what they cost by themselves
+};
+
 class ProxyEvents {
  public:
   virtual ~ProxyEvents() = default;
-  // What all connections hold; asked for with every request.
-  virtual std::size_t connection_bytes() const = 0;
+  // Asked for with every request.
+  virtual ConnectionBytes connection_bytes() const = 0;
   // Those of clients.
   virtual std::vector<ConnectionHolding*> holding_connections() = 0;
   virtual void on_token_change(const TokenChange& change) = 0;

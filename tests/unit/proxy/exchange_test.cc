@@ -270,7 +270,7 @@ class ExchangeTest : public testing::Test, private ProxyEvents {
     return registry_.total(metrics_->watches_ended.at(static_cast<std::size_t>(why)));
   }
 
-  std::size_t connection_bytes() const override { return 0; }
+  ConnectionBytes connection_bytes() const override { return {}; }
   std::vector<ConnectionHolding*> holding_connections() override { return {}; }
   void on_token_change(const TokenChange& change) override { changes_.push_back(change); }
   void on_identity_refused(std::size_t backend) override { refused_by_.push_back(backend); }

@@ -93,6 +93,34 @@ TEST_F(HoldingsTest, StrangersMakeRoomBeforeAnybodyWhoIsProven) {
   EXPECT_FALSE(most->includes({1, 10, true}));
 }
 
+TEST_F(HoldingsTest, StrangersWhoTogetherHoldMoreThanAProvenClientGoBeforeIt) {
+  hold(1, 10, 1000);
+  hold(2, 10, 10);
+  for (std::uint64_t other = 1000; other < 1011; ++other) strangers_hold(other, 20, 100);
+  EXPECT_EQ(holdings.largest()->kind, Kind::strangers);
+  hold(1, 10, 101);
+  EXPECT_TRUE(holdings.largest()->includes({1, 10, true}));
+}
+
+TEST_F(HoldingsTest, AStrangerWhoHoldsMostGoesBeforeTheOthersOfThem) {
+  strangers_hold(1, 20, 1000);
+  for (std::uint64_t other = 1000; other < 1020; ++other) strangers_hold(other, 20, 100);
+  EXPECT_TRUE(holdings.largest()->includes({1, 20, false}));
+  EXPECT_FALSE(holdings.largest()->includes({1000, 20, false}));
+}
+
+// They are no reason for whoever has something under way to have less.
+TEST_F(HoldingsTest, StrangersWhoRestAreNoHoldersOfAnEqualShare) {
+  for (std::uint64_t client = 1; client < 20; ++client) hold(client, client, 1000 + client);
+  for (int i = 0; i < 10; ++i) holdings.add_strangers(100);
+  EXPECT_FALSE(holdings.largest());
+  for (int i = 0; i < 90; ++i) holdings.add_strangers(100);
+  const auto most = holdings.largest();
+  ASSERT_TRUE(most);
+  EXPECT_EQ(most->kind, Kind::strangers);
+  EXPECT_EQ(most->bytes, 10'000U);
+}
+
 TEST_F(HoldingsTest, StrangersWhoHoldLittleAreLeftAlone) {
   for (std::uint64_t client = 1; client < 100; ++client) hold(client, 10, 1000);
   for (std::uint64_t other = 1000; other < 1010; ++other) strangers_hold(other, 20, 1000);

@@ -168,7 +168,7 @@ class TunnelTest : public testing::Test, private ProxyEvents {
     simulation_.settle();
   }
 
-  std::size_t connection_bytes() const override { return 0; }
+  ConnectionBytes connection_bytes() const override { return {}; }
   std::vector<ConnectionHolding*> holding_connections() override { return {}; }
   void on_token_change(const TokenChange& change) override { changes_.push_back(change); }
   void on_identity_refused(std::size_t) override {}

@@ -203,7 +203,7 @@ class ClientConnectionTest : public testing::Test, private proxy::ProxyEvents {
     return count;
   }
 
-  std::size_t connection_bytes() const override { return 0; }
+  proxy::ConnectionBytes connection_bytes() const override { return {}; }
   std::vector<proxy::ConnectionHolding*> holding_connections() override { return {}; }
   void on_token_change(const proxy::TokenChange&) override {}
   void on_identity_refused(std::size_t) override {}
@@ -465,6 +465,40 @@ TEST_F(ClientConnectionTest, WhoDoesNotListenMakesRoomAllTheSame) {
   newest_->make_room(1s);
   settle();
   EXPECT_EQ(connections_.size(), 1U);
+  simulation_.advance(1100ms);
+  EXPECT_TRUE(connections_.empty());
+}
+
+TEST_F(ClientConnectionTest, AStrangerThatRestsHoldsItsConnectionUntilItIsProven) {
+  Client& client = connect();
+  settle();
+  EXPECT_GE(newest_->resting_bytes(), 8U << 10);
+  client.ask("/api/v1/namespaces/a/pods/b");
+  simulation_.reactor().turn(false);
+  simulation_.settle();
+  EXPECT_EQ(newest_->resting_bytes(), 0U);
+  settle();
+  EXPECT_TRUE(newest_->rests());
+  EXPECT_TRUE(newest_->facts().proven);
+  EXPECT_EQ(newest_->resting_bytes(), 0U);
+}
+
+TEST_F(ClientConnectionTest, AStrangerThatRestsIsToldThatItMakesRoom) {
+  Client& idle = connect();
+  settle();
+  newest_->end_for_room();
+  simulation_.settle();
+  ASSERT_EQ(idle.goaways.size(), 1U);
+  EXPECT_EQ(idle.goaways[0].second, http2::ErrorCode::no_error);
+  EXPECT_TRUE(idle.closed);
+
+  Client& deaf = connect();
+  settle();
+  deaf.connection.pause_receiving();
+  settle();
+  newest_->end_for_room();
+  settle();
+  EXPECT_EQ(newest_->resting_bytes(), 0U);
   simulation_.advance(1100ms);
   EXPECT_TRUE(connections_.empty());
 }
