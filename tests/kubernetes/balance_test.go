@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -172,10 +173,11 @@ func lifeOfItems(t *testing.T, cluster *harness.Cluster, config *rest.Config, co
 	makeNamespace(ctx, t, cluster, namespace)
 	config.UserAgent = namespace
 	client := clientset(t, config)
-	// The first request opens the connection; it is outside the count, being no request for an object.
-	if _, err := client.Discovery().ServerVersion(); err != nil {
-		t.Fatal(err)
-	}
+	// Outside of the count, being no requests for an object of this namespace.
+	findAll(t, cluster, func(event *harness.AuditEvent) bool { return event.UserAgent == namespace }, func() error {
+		_, err := client.CoreV1().Namespaces().Get(ctx, "default", metav1.GetOptions{})
+		return err
+	})
 
 	var next, failed atomic.Int64
 	started := time.Now()
@@ -212,6 +214,22 @@ func lifeOfItems(t *testing.T, cluster *harness.Cluster, config *rest.Config, co
 	return found
 }
 
+// findAll asks until each server has had such a request: before there is a connection to one, others get its share.
+func findAll(t *testing.T, cluster *harness.Cluster, such func(*harness.AuditEvent) bool, ask func() error) {
+	t.Helper()
+	for {
+		for range 10 {
+			if err := ask(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		events := must[[][]harness.AuditEvent](t)(cluster.ReadAudit(such))
+		if !slices.ContainsFunc(events, func(seen []harness.AuditEvent) bool { return len(seen) == 0 }) {
+			return
+		}
+	}
+}
+
 // Connections of HTTP/1.1 pin nothing: each finds all servers, and fifty of them are as well balanced as one.
 func TestFiftyConnectionsOfOneClientAreSpreadAsEvenlyAsOne(t *testing.T) {
 	cluster := sharedCluster(t)
@@ -244,6 +262,10 @@ func getsOfConnections(t *testing.T, cluster *harness.Cluster, config func() *re
 		dials = append(dials, countDials(own))
 		clients = append(clients, must[http.RoundTripper](t)(rest.TransportFor(own)))
 	}
+	first := agent + "-first"
+	findAll(t, cluster, func(event *harness.AuditEvent) bool { return event.AuditID == first }, func() error {
+		return oneGet(ctx, clients[0], config().Host, first)
+	})
 	turns := make(chan struct{}, atOnce)
 	var working sync.WaitGroup
 	for _, client := range clients {
@@ -266,7 +288,7 @@ func getsOfConnections(t *testing.T, cluster *harness.Cluster, config func() *re
 		}
 	}
 	mine := func(event *harness.AuditEvent) bool {
-		return strings.HasPrefix(event.UserAgent, agent+" ") && event.Stage == harness.StageComplete
+		return strings.HasPrefix(event.UserAgent, agent+" ") && event.AuditID != first && event.Stage == harness.StageComplete
 	}
 	found := countShares(t, cluster, mine, requests)
 	if total, _ := maxToMean(found.requests); int(total) != requests {
