@@ -157,19 +157,24 @@ backend::ProbeOptions probe_options(const Config& config) {
   return probe;
 }
 
+proxy::ResourcesOptions resources_options(const Config& config) {
+  proxy::ResourcesOptions resources;
+  resources.replay_body_bytes_per_worker = config.replay_body_bytes_per_worker;
+  resources.body_bytes_per_worker = config.body_bytes_per_worker;
+  resources.overload_wait = config.overload_wait;
+  resources.overload_patience = config.overload_patience;
+  return resources;
+}
+
 proxy::ProxyOptions proxy_options(const Validation& valid) {
   const Config& config = valid.config;
   proxy::ProxyOptions proxy;
   proxy.request_timeout = config.request_timeout;
   proxy.client_stall_timeout = config.client_stall_timeout;
   proxy.replay_body_bytes = config.replay_body_bytes;
-  proxy.replay_body_bytes_per_worker = config.replay_body_bytes_per_worker;
-  proxy.body_bytes_per_worker = config.body_bytes_per_worker;
   proxy.anonymous_requests_per_address = config.anonymous_requests_per_address;
   proxy.unproven_requests_per_address = config.unproven_requests_per_address;
   proxy.tunnels_per_client = config.tunnels_per_client;
-  proxy.overload_wait = config.overload_wait;
-  proxy.overload_patience = config.overload_patience;
   proxy.body_bytes_per_client = config.body_bytes_per_client != 0
                                     ? config.body_bytes_per_client
                                     : config.body_bytes_per_worker / 4;
@@ -207,6 +212,19 @@ std::vector<server::NamedCertificate> certificates(const config::Files& files) {
   return certificates;
 }
 
+server::ClusterOptions cluster_options(const Validation& valid) {
+  server::ClusterOptions cluster;
+  cluster.tls = serving_options(valid);
+  cluster.backends = backends(valid);
+  cluster.backend_set = backend_set_options(valid);
+  cluster.backend_tls = backend_tls(valid);
+  cluster.probe = probe_options(valid.config);
+  cluster.request_headers = request_header_options(valid.config);
+  cluster.proxy = proxy_options(valid);
+  cluster.certificates = certificates(valid.files);
+  return cluster;
+}
+
 }  // namespace
 
 Composed compose(const Validation& valid, std::string version) {
@@ -221,19 +239,13 @@ Composed compose(const Validation& valid, std::string version) {
   options.thread.ring = ring_options(config);
   options.thread.listen = valid.listen;
   options.thread.worker = {.transport = transport_options(config),
-                           .tls = serving_options(valid),
                            .client = client_options(valid),
-                           .proxy = proxy_options(valid),
-                           .backend_set = backend_set_options(valid),
-                           .backend_tls = backend_tls(valid)};
-  options.backends = backends(valid);
-  options.probe = probe_options(config);
-  options.request_headers = request_header_options(config);
+                           .resources = resources_options(config)};
+  options.clusters.push_back(cluster_options(valid));
   options.stop = {.delay = config.shutdown_delay_duration,
                   .drain_window = config.drain_timeout,
                   .tunnel_window = valid.drain_timeout_tunnels};
   options.access_log = config.access_log;
-  options.certificates = certificates(valid.files);
   return composed;
 }
 

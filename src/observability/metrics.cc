@@ -10,7 +10,8 @@
 #include <limits>
 #include <new>
 #include <optional>
-#include <variant>
+#include <unordered_map>
+#include <utility>
 
 #include "sluice/base/ascii.h"
 #include "sluice/observability/escape.h"
@@ -36,7 +37,7 @@ bool valid_name(std::string_view name) {
 }
 
 // `a="1",b="2"`, without braces.
-std::string label_text(const Labels& labels) {
+std::string text_of(const Labels& labels) {
   std::string text;
   for (const auto& [name, value] : labels) {
     CHECK(valid_name(name) && !name.starts_with("__") && name != "le");
@@ -97,7 +98,7 @@ struct Registry::Family {
   }
 };
 
-Registry::Registry() = default;
+Registry::Registry(RegistryOptions options) : options_(std::move(options)) {}
 
 Registry::~Registry() { CHECK(attached_.empty()); }
 
@@ -118,6 +119,11 @@ Registry::Family& Registry::family(std::string_view name, std::string_view help,
   return *families_.back();
 }
 
+std::string Registry::label_text(Labels labels) const {
+  labels.insert(labels.begin(), options_.labels.begin(), options_.labels.end());
+  return text_of(labels);
+}
+
 std::uint32_t Registry::take_cells(std::size_t count) {
   const std::uint32_t first = cells_;
   CHECK_LE(count, std::size_t{1} << 24);
@@ -130,7 +136,11 @@ CounterId Registry::counter(std::string_view name, std::string_view help, Labels
   const std::lock_guard lock(mutex_);
   Family& of = family(name, help, counter_type);
   const std::uint32_t cell = take_cells(1);
-  of.add({.labels = label_text(labels), .cell = cell, .sparse = false, .layout = {}, .value = {}});
+  of.add({.labels = label_text(std::move(labels)),
+          .cell = cell,
+          .sparse = options_.sparse,
+          .layout = {},
+          .value = {}});
   return {cell};
 }
 
@@ -139,7 +149,11 @@ GaugeId Registry::gauge(std::string_view name, std::string_view help, Labels lab
   Family& of = family(name, help, gauge_type);
   const std::uint32_t cell = take_cells(1);
   is_gauge_[cell] = 1;
-  of.add({.labels = label_text(labels), .cell = cell, .sparse = false, .layout = {}, .value = {}});
+  of.add({.labels = label_text(std::move(labels)),
+          .cell = cell,
+          .sparse = false,
+          .layout = {},
+          .value = {}});
   return {cell};
 }
 
@@ -149,8 +163,11 @@ HistogramId Registry::histogram(std::string_view name, std::string_view help,
   const Histogram valid(layout);  // CHECKs the layout
   Family& of = family(name, help, histogram_type);
   const std::uint32_t cell = take_cells(layout.buckets() + 1);
-  of.add(
-      {.labels = label_text(labels), .cell = cell, .sparse = false, .layout = layout, .value = {}});
+  of.add({.labels = label_text(std::move(labels)),
+          .cell = cell,
+          .sparse = options_.sparse,
+          .layout = layout,
+          .value = {}});
   return {cell, layout};
 }
 
@@ -174,9 +191,9 @@ CounterTable Registry::counters(std::string_view name, std::string_view help,
       labels[d] = {dimensions[d].label, values[rest % values.size()]};
       rest /= values.size();
     }
-    of.add({.labels = label_text(labels),
+    of.add({.labels = label_text(std::move(labels)),
             .cell = table.first_ + static_cast<std::uint32_t>(cell),
-            .sparse = sparse,
+            .sparse = sparse || options_.sparse,
             .layout = {},
             .value = {}});
   }
@@ -187,7 +204,7 @@ void Registry::gauge_function(std::string_view name, std::string_view help,
                               std::function<double()> value, Labels labels) {
   const std::lock_guard lock(mutex_);
   family(name, help, gauge_type)
-      .add({.labels = label_text(labels),
+      .add({.labels = label_text(std::move(labels)),
             .cell = 0,
             .sparse = false,
             .layout = {},
@@ -198,7 +215,7 @@ void Registry::counter_function(std::string_view name, std::string_view help,
                                 std::function<double()> value, Labels labels) {
   const std::lock_guard lock(mutex_);
   family(name, help, counter_type)
-      .add({.labels = label_text(labels),
+      .add({.labels = label_text(std::move(labels)),
             .cell = 0,
             .sparse = false,
             .layout = {},
@@ -254,36 +271,64 @@ Histogram Registry::sum_histogram(const HistogramId& id) const {
 }
 
 std::string Registry::render() const {
-  const std::lock_guard lock(mutex_);
+  const Registry* const only[] = {this};
+  return render(only);
+}
+
+std::string Registry::render(std::span<const Registry* const> registries) {
+  struct Part {
+    const Registry* registry;
+    const Family* family;
+  };
+  // Each name once, where it comes first.
+  std::vector<std::vector<Part>> names;
+  std::unordered_map<std::string_view, std::size_t> places;
+  for (const Registry* registry : registries) {
+    const std::lock_guard lock(registry->mutex_);
+    for (const auto& family : registry->families_) {
+      const auto [place, added] = places.try_emplace(family->name, names.size());
+      if (added) names.emplace_back();
+      names[place->second].push_back({registry, family.get()});
+    }
+  }
   std::string out;
   out.reserve(16 * 1024);
-  for (const auto& family : families_) {
-    out += "# HELP " + family->name + ' ';
-    observability::append_help(out, family->help);
-    out += "\n# TYPE " + family->name + ' ';
-    out += type_name(family->type);
-    out += '\n';
-    for (const Family::Child& child : family->children) {
-      if (child.layout) {
-        append_histogram(out, family->name, child.labels,
-                         sum_histogram({.cell = child.cell, .layout = *child.layout}));
-      } else if (child.value) {
-        append_sample_head(out, family->name, "", child.labels);
-        append_number(out, child.value());
-        out += '\n';
+  for (const std::vector<Part>& parts : names) {
+    const Family& first = *parts.front().family;
+    std::string children;
+    for (const Part& part : parts) part.registry->append_children(children, *part.family);
+    if (children.empty() && parts.front().registry->options_.sparse) continue;
+    out += "# HELP " + first.name + ' ';
+    observability::append_help(out, first.help);
+    out += "\n# TYPE " + first.name + ' ';
+    out += type_name(first.type);
+    out += '\n' + children;
+  }
+  return out;
+}
+
+void Registry::append_children(std::string& out, const Family& family) const {
+  const std::lock_guard lock(mutex_);
+  for (const Family::Child& child : family.children) {
+    if (child.layout) {
+      const Histogram histogram = sum_histogram({.cell = child.cell, .layout = *child.layout});
+      if (child.sparse && histogram.count() == 0) continue;
+      append_histogram(out, family.name, child.labels, histogram);
+    } else if (child.value) {
+      append_sample_head(out, family.name, "", child.labels);
+      append_number(out, child.value());
+      out += '\n';
+    } else {
+      const std::uint64_t value = sum(child.cell);
+      if (child.sparse && value == 0) continue;
+      append_sample_head(out, family.name, "", child.labels);
+      if (family.type == gauge_type) {
+        fmt::format_to(std::back_inserter(out), "{}\n", static_cast<std::int64_t>(value));
       } else {
-        const std::uint64_t value = sum(child.cell);
-        if (child.sparse && value == 0) continue;
-        append_sample_head(out, family->name, "", child.labels);
-        if (family->type == gauge_type) {
-          fmt::format_to(std::back_inserter(out), "{}\n", static_cast<std::int64_t>(value));
-        } else {
-          fmt::format_to(std::back_inserter(out), "{}\n", value);
-        }
+        fmt::format_to(std::back_inserter(out), "{}\n", value);
       }
     }
   }
-  return out;
 }
 
 // One line for each power of two: the finer steps are for quantiles, not for the wire.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The bytes that requests and connections make one worker hold, and those that their peers may send
 // on top of it. Each byte is on a lease, which pays it back when it is destroyed, and is charged to
-// its client.
+// its client. What a cluster's requests hold is part of what those of all clusters do:
+//
+//   Budget (all clusters of the worker) ── Budget (a cluster) ── ClientAccount ── BytesLease
 #pragma once
 
 #include <algorithm>
@@ -13,12 +15,24 @@
 
 namespace sluice::proxy {
 
+// Bytes of one kind, which are part of a sum if there is one.
+struct BytesAccount {
+  std::size_t bytes = 0;
+  BytesAccount* whole = nullptr;  // outlives this
+
+  // By so many more, or fewer: a difference of two unsigned numbers.
+  void change(std::size_t difference) {
+    bytes += difference;
+    if (whole != nullptr) whole->bytes += difference;
+  }
+};
+
 // Bytes on one account of the worker, and, once it is known whose they are, on that client's.
 // Move-only. Outlived by the accounts.
 class BytesLease {
  public:
   BytesLease() = default;
-  explicit BytesLease(std::size_t& account) : account_(&account) {}
+  explicit BytesLease(BytesAccount& account) : account_(&account) {}
   BytesLease(BytesLease&& other) noexcept
       : account_(other.account_),
         client_(std::exchange(other.client_, nullptr)),
@@ -41,9 +55,9 @@ class BytesLease {
   }
   void set(std::size_t bytes) {
     DCHECK(account_ != nullptr);
-    DCHECK(bytes_ <= *account_);
+    DCHECK(bytes_ <= account_->bytes);
     DCHECK(client_ == nullptr || bytes_ <= client_->bytes);
-    *account_ += bytes - bytes_;
+    account_->change(bytes - bytes_);
     if (client_ != nullptr) client_->bytes += bytes - bytes_;
     bytes_ = bytes;
   }
@@ -56,7 +70,7 @@ class BytesLease {
   const ClientAccount* client() const { return client_; }  // null: nobody is charged
 
  private:
-  std::size_t* account_ = nullptr;
+  BytesAccount* account_ = nullptr;
   ClientAccount* client_ = nullptr;
   std::size_t bytes_ = 0;
 };
@@ -69,69 +83,84 @@ struct BudgetOptions {
 
 class Budget {
  public:
-  explicit Budget(const BudgetOptions& options) : options_(options) {}
+  // As a part of `whole`, which outlives this, and whose limits on bytes hold then instead of ours;
+  // or, without it, as that whole. What a client may hold is its cluster's to say.
+  explicit Budget(const BudgetOptions& options, Budget* whole = nullptr) : options_(options) {
+    if (whole == nullptr) return;
+    whole_ = whole;
+    request_.whole = &whole->request_;
+    body_.whole = &whole->body_;
+    lent_.whole = &whole->lent_;
+    replay_.whole = &whole->replay_;
+    own_connection_.whole = &whole->own_connection_;
+  }
   Budget(const Budget&) = delete;
   Budget& operator=(const Budget&) = delete;
 
-  BytesLease requests() { return BytesLease(request_bytes_); }
-  BytesLease bodies() { return BytesLease(body_bytes_); }
-  BytesLease window() { return BytesLease(lent_bytes_); }
-  BytesLease replay() { return BytesLease(replay_bytes_); }
+  BytesLease requests() { return BytesLease(request_); }
+  BytesLease bodies() { return BytesLease(body_); }
+  BytesLease window() { return BytesLease(lent_); }
+  BytesLease replay() { return BytesLease(replay_); }
   // Of connections that are there for one request: they are among all connections' already, and
   // only charged here.
-  BytesLease own_connections() { return BytesLease(own_connection_bytes_); }
-  // Of connections, outside of requests, as of now.
-  // What they cost by themselves takes half of everything at most: they are bounded in number, too,
-  // and as many as that allows must leave something for what they ask.
+  BytesLease own_connections() { return BytesLease(own_connection_); }
+  // Of connections, outside of requests, as of now. Of the whole. What they cost by themselves takes
+  // half of everything at most: they are bounded in number, too, and as many as that allows must
+  // leave something for what they ask.
   void set_connections(std::size_t held, std::size_t own) {
     connection_bytes_ = held + std::min(own, options_.bytes_max / 2);
   }
 
-  bool used_up() const { return committed() > options_.bytes_max; }
   // For whoever is proven and holds next to nothing, a twentieth later: or a few who fill
   // everything together would be a reason to refuse everybody else.
   bool used_up_for(const ClientAccount& client) const {
     const bool holds_little = client.proven && client.bytes <= options_.client_bytes_max / 64;
-    return committed() > options_.bytes_max + (holds_little ? options_.bytes_max / 20 : 0);
+    const std::size_t max = bytes_max();
+    return committed() > max + (holds_little ? max / 20 : 0);
   }
-  // A little earlier: what is asked to go takes a moment to do so.
+  // A little earlier than nothing is admitted: what is asked to go takes a moment to do so.
   bool wants_room() const { return missing_room() > 0; }
   // What must go so that it is not wanted any more.
   std::size_t missing_room() const {
-    const std::size_t enough = options_.bytes_max - options_.bytes_max / 16;
+    const std::size_t enough = bytes_max() - bytes_max() / 16;
     return committed() > enough ? committed() - enough : 0;
   }
   // Even for what must be served as long as anything is: that has a tenth more.
-  bool exhausted() const { return committed() > options_.bytes_max + options_.bytes_max / 10; }
+  bool exhausted() const { return committed() > bytes_max() + bytes_max() / 10; }
   bool used_up_by(const ClientAccount& client) const {
     return client.bytes > options_.client_bytes_max;
   }
   // Close to where nothing is admitted any more.
-  bool short_of_memory() const { return held() > options_.bytes_max / 4 * 3; }
+  bool short_of_memory() const { return all().held() > bytes_max() / 4 * 3; }
   // Half of a budget stays for what is really held, so that growing windows alone never stop
   // admission, neither of all clients nor of one.
   bool may_lend(std::size_t bytes, const ClientAccount* client) const {
-    return committed() + bytes <= options_.bytes_max / 2 &&
+    return committed() + bytes <= bytes_max() / 2 &&
            (client == nullptr || client->bytes + bytes <= options_.client_bytes_max / 2);
   }
-  bool replays_used_up() const { return replay_bytes_ > options_.replay_bytes_max; }
+  bool replays_used_up() const { return all().replay_.bytes > all().options_.replay_bytes_max; }
 
-  std::size_t body_bytes() const { return body_bytes_; }
-  std::size_t lent_bytes() const { return lent_bytes_; }
+  // This part's.
+  std::size_t charged_bytes() const { return body_.bytes + request_.bytes; }
+  std::size_t body_bytes() const { return body_.bytes; }
+  std::size_t lent_bytes() const { return lent_.bytes; }
 
  private:
+  const Budget& all() const { return whole_ == nullptr ? *this : *whole_; }
+  std::size_t bytes_max() const { return all().options_.bytes_max; }
   // What requests in progress, and connections, make us hold.
-  std::size_t held() const { return body_bytes_ + request_bytes_ + connection_bytes_; }
-  // And what peers may send on top of it whenever they like, because a window has grown.
-  std::size_t committed() const { return held() + lent_bytes_; }
+  std::size_t held() const { return body_.bytes + request_.bytes + connection_bytes_; }
+  // And what peers may send on top of it whenever they like, because a window has grown. In all.
+  std::size_t committed() const { return all().held() + all().lent_.bytes; }
 
   const BudgetOptions options_;
-  std::size_t request_bytes_ = 0;  // themselves, and heads of both directions
-  std::size_t body_bytes_ = 0;     // in whole blocks
+  Budget* whole_ = nullptr;
+  BytesAccount request_;  // themselves, and heads of both directions
+  BytesAccount body_;     // in whole blocks
+  BytesAccount lent_;     // by which windows have grown
+  BytesAccount replay_;   // of request bodies that could be sent again
+  BytesAccount own_connection_;
   std::size_t connection_bytes_ = 0;
-  std::size_t lent_bytes_ = 0;    // by which windows have grown
-  std::size_t replay_bytes_ = 0;  // of request bodies that could be sent again
-  std::size_t own_connection_bytes_ = 0;
 };
 
 }  // namespace sluice::proxy

@@ -4,7 +4,14 @@
 
 #include <arpa/inet.h>
 
+#include "keyed_hash.h"
+
 namespace sluice::proxy {
+
+HashKey key_of_cluster(const HashKey& key, std::string_view cluster) {
+  const TokenHash hash = keyed_hash(key, "cluster\n" + std::string(cluster));
+  return {hash.high, hash.low};
+}
 
 std::string network_of(std::string_view address) {
   const std::string text(address);

@@ -43,7 +43,7 @@ void Exchange::set_state(State state) {
 void Exchange::wrong_transition(State state) {
   log::error("an exchange is ended by a mistake of this program",
              {{"state", to_string(state_)}, {"next", to_string(state)}});
-  shared_.count(metrics().wrong_transitions.at(Mistake::exchange));
+  shared_.resources.count(Mistake::exchange);
   owner_.exchange_broken(id_);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// One worker's exchanges.
+// The exchanges of one cluster on one worker.
 #include "sluice/proxy/proxy.h"
 
 #include <algorithm>
@@ -11,7 +11,6 @@
 #include "room.h"
 #include "shared.h"
 #include "sluice/base/check.h"
-#include "sluice/observability/log.h"
 
 namespace sluice::proxy {
 namespace {
@@ -24,124 +23,18 @@ constexpr int looks_per_timeout = 4;
 constexpr std::uint32_t looks_at_once = 1024;
 constexpr Duration looks_pause = std::chrono::milliseconds(10);
 
-std::vector<std::string> names_of(const backend::Cluster& cluster) {
-  std::vector<std::string> names;
-  for (const auto& backend : cluster.backends) names.push_back(backend->endpoint.name);
-  return names;
-}
-
 }  // namespace
 
-std::string_view to_string(WatchEnd end) {
-  switch (end) {
-    case WatchEnd::backend_ended: return "backend_ended";
-    case WatchEnd::backend_lost: return "backend_lost";
-    case WatchEnd::retired: return "retired";
-    case WatchEnd::drain: return "drain";
-  }
-  return "unknown";
-}
-
-std::string_view to_string(Mistake mistake) {
-  switch (mistake) {
-    case Mistake::exchange: return "exchange";
-    case Mistake::connection: return "connection";
-  }
-  return "unknown";
-}
-
-std::string_view to_string(ReplayCause cause) {
-  switch (cause) {
-    case ReplayCause::not_executed: return "not_executed";
-    case ReplayCause::lost_before_answer: return "lost_before_answer";
-    case ReplayCause::drain_answer: return "drain_answer";
-    case ReplayCause::identity_refused: return "identity_refused";
-  }
-  return "unknown";
-}
-
-std::string_view to_string(TunnelWay way) {
-  switch (way) {
-    case TunnelWay::to_backend: return "to_backend";
-    case TunnelWay::to_client: return "to_client";
-  }
-  return "unknown";
-}
-
-ProxyMetrics::ProxyMetrics(metrics::Registry& registry, const backend::Cluster& cluster)
-    : requests(registry.counters("sluice_requests_total",
-                                 "Requests sent to a backend, by class and backend.",
-                                 {metrics::dimension_of<kubernetes::RequestClass>("class"),
-                                  {"backend", names_of(cluster)}})),
-      responses(registry.counters("sluice_responses_total", "Answers sent to clients, by status.",
-                                  {{"code", {"1xx", "2xx", "3xx", "4xx", "5xx"}}})),
-      local_replies(registry.counters_by<ReplyReason>(
-          "sluice_local_replies_total", "Answers that the proxy made itself, by reason.",
-          "reason")),
-      replays(registry.counters_by<ReplayCause>(
-          "sluice_replays_total", "Requests sent again to another backend, by cause.", "cause")),
-      watches_ended(registry.counters_by<WatchEnd>(
-          "sluice_watches_ended_total",
-          "Watches that were ended towards the client with a clean end of stream, by cause.",
-          "cause")),
-      watches_cut(registry.counter(
-          "sluice_watches_cut_total",
-          "Watches reset because a drain was over before their existing objects were sent.")),
-      stalled_ended(registry.counters(
-          "sluice_stalled_streams_ended_total",
-          "Streams reset because their client took nothing of what waited for it.",
-          {{"class", {"ordinary", "long_running"}}})),
-      made_room(registry.counter("sluice_requests_ended_for_room_total",
-                                 "Requests ended because their client held most of what others "
-                                 "waited for: the worker's bytes, "
-                                 "or places at a backend.")),
-      stalled(registry.gauge("sluice_stalled_streams",
-                             "Watches and other long-running requests whose clients take nothing "
-                             "of what waits for them.")),
-      identity_fields_dropped(registry.counter(
-          "sluice_identity_fields_dropped_total",
-          "Request fields dropped because a client claimed an identity with them.")),
-      replay_budget_exhausted(registry.counter("sluice_replay_budget_exhausted_total",
-                                               "Replays that the budget did not allow.")),
-      wrong_transitions(registry.counters_by<Mistake>(
-          "sluice_wrong_transitions_total",
-          "Requests and connections ended by a mistake of the proxy itself.", "of")),
-      drain_answers(registry.counter("sluice_drain_answers_total",
-                                     "Answers by which a backend said that it shuts down.")),
-      identity_refusals(registry.counter(
-          "sluice_identity_refused_total",
-          "Answers of 401 to requests for which the proxy vouched: wrong front-proxy trust.")),
-      shedding(registry.gauge("sluice_overloaded_workers",
-                              "Workers that refuse part of their requests because they are short "
-                              "of their own CPU time.")),
-      exchanges(registry.gauge("sluice_exchanges", "Requests in progress, watches included.")),
-      tunnels(registry.gauge("sluice_tunnels", "Open tunnels: exec, attach, port-forward.")),
-      tunnel_bytes(registry.counters_by<TunnelWay>(
-          "sluice_tunnel_bytes_total", "Bytes that went through tunnels.", "direction")),
-      body_bytes(registry.gauge("sluice_body_bytes", "Memory that holds bodies, in bytes.")),
-      window_bytes(registry.gauge(
-          "sluice_stream_window_lent_bytes",
-          "Bytes by which streams' windows have grown: senders may be that much further ahead.")),
-      connection_bytes(registry.gauge(
-          "sluice_connection_held_bytes",
-          "Bytes that peers make connections hold outside of requests: heads that are not "
-          "complete, frames and records that nobody takes.")),
-      request_body_bytes(
-          registry.counter("sluice_request_body_bytes_total", "Bytes of request bodies.")),
-      response_body_bytes(
-          registry.counter("sluice_response_body_bytes_total", "Bytes of response bodies.")),
-      head_seconds(registry.histogram("sluice_response_head_seconds",
-                                      "Time from a request's head to the head of its answer.",
-                                      metrics::HistogramLayout::seconds())) {}
-
-class Proxy::State final : public ExchangeOwner {
+class Proxy::State final : public ExchangeOwner, public Tenant {
  public:
-  State(const ProxyParts& parts, const ProxyOptions& options)
-      : shared_(parts, options),
+  State(const Proxy& proxy, const ProxyParts& parts, const ProxyOptions& options)
+      : Tenant(proxy),
+        shared_(parts, options),
         stall_timer_(io::Timer::bind<&State::look_for_stalls>(this)),
         reap_(io::TurnEnd::bind<&State::reap>(this)) {
     parts.reactor.timers().set(stall_timer_, shared_.now(),
                                options.client_stall_timeout / looks_per_timeout);
+    parts.resources.state().add(*this);
   }
   ~State() override {
     reap();
@@ -154,11 +47,12 @@ class Proxy::State final : public ExchangeOwner {
   // Null when it has ended.
   Exchange* find(SlotId id);
   void for_each(const std::function<void(Exchange&)>& what);
-  std::size_t exchanges() const { return exchanges_.size(); }
   Shared& shared() { return shared_; }
-  void make_room() { room_.make(exchanges_); }
-  // Says when the worker begins and ends to refuse requests because it has too much to do.
-  void look_at_load();
+
+  // Tenant
+  std::size_t exchanges() const override { return exchanges_.size(); }
+  std::size_t charged_bytes() const override { return shared_.budget.charged_bytes(); }
+  void make_room(const Connections& connections) override { room_.make(exchanges_, connections); }
 
  private:
   void exchange_finished(SlotId id) override;
@@ -174,7 +68,6 @@ class Proxy::State final : public ExchangeOwner {
   std::vector<std::unique_ptr<Exchange>> spare_;  // for reuse: their memory is warm
   std::uint32_t next_checked_ = 0;  // slot at which the look for stalled streams goes on
   std::int64_t stalled_ = 0;        // found in this round
-  bool sheds_ = false;              // as it was said
   io::Timer stall_timer_;
   io::TurnEnd reap_;
 };
@@ -236,19 +129,6 @@ void Proxy::State::reap() {
   finished_.clear();
 }
 
-void Proxy::State::look_at_load() {
-  Governor& governor = shared_.governor;
-  governor.look(shared_.parts.reactor.load());
-  const bool sheds = governor.shed() > 0;
-  if (sheds == std::exchange(sheds_, sheds)) return;
-  if (sheds) {
-    log::warning("a worker is short of CPU time: clients that use most of it are refused",
-                 {{"worker", shared_.parts.worker}, {"clients", governor.clients()}});
-  } else {
-    log::info("a worker has CPU time for everybody again", {{"worker", shared_.parts.worker}});
-  }
-}
-
 void Proxy::State::look_for_stalls() {
   const std::uint32_t end = std::min(exchanges_.slots(), next_checked_ + looks_at_once);
   exchanges_.for_each_in(next_checked_, end, [this](SlotId, const auto& exchange) {
@@ -267,7 +147,7 @@ void Proxy::State::look_for_stalls() {
 }
 
 Proxy::Proxy(const ProxyParts& parts, const ProxyOptions& options)
-    : state_(std::make_unique<State>(parts, options)) {}
+    : state_(std::make_unique<State>(*this, parts, options)) {}
 
 Proxy::~Proxy() = default;
 
@@ -275,7 +155,7 @@ SlotId Proxy::start(ClientSide& client, ClientStream stream, http::RequestHead&&
                     bool end_of_stream) {
   Shared& shared = state_->shared();
   shared.replays.earn();
-  look_at_room();
+  shared.resources.look_at_room();
   SlotId id;
   state_->begin(client, stream, std::move(head), id).start(end_of_stream);
   return id;
@@ -288,14 +168,6 @@ void Proxy::learn(const TokenChange& change) {
   } else {
     proofs.forget(change.token);
   }
-}
-
-void Proxy::look_at_room() {
-  Shared& shared = state_->shared();
-  const ConnectionBytes connections = shared.parts.events.connection_bytes();
-  shared.budget.set_connections(connections.held, connections.own);
-  if (shared.budget.wants_room()) [[unlikely]]
-    state_->make_room();
 }
 
 SlotId Proxy::refuse(ClientSide& client, ClientStream stream, http::RequestHead&& head, int code,
@@ -347,13 +219,6 @@ void Proxy::plan_end(SlotId id, const EndWindow& window) {
   if (Exchange* exchange = state_->find(id)) exchange->plan_end(window);
 }
 
-ClientKeys Proxy::keys(std::string_view address) {
-  Shared& shared = state_->shared();
-  const std::string connection = "\n" + std::to_string(++shared.connections);
-  return {.network = shared.proofs.hash(network_of(address)).low,
-          .connection = shared.proofs.hash(connection).low};
-}
-
 std::uint64_t Proxy::user_key(std::string_view address, std::string_view user) const {
   return state_->shared().proofs.hash(network_of(address) + '\n' + std::string(user)).low;
 }
@@ -361,17 +226,11 @@ std::uint64_t Proxy::user_key(std::string_view address, std::string_view user) c
 std::size_t Proxy::exchanges() const { return state_->exchanges(); }
 
 void Proxy::publish() {
-  state_->look_at_load();
   const Shared& shared = state_->shared();
   const ProxyMetrics& m = shared.parts.metrics;
   metrics::Cells& cells = shared.parts.cells;
-  cells.set(m.shedding, shared.governor.shed() > 0 ? 1 : 0);
   cells.set(m.exchanges, static_cast<std::int64_t>(exchanges()));
   cells.set(m.tunnels, static_cast<std::int64_t>(shared.tunnels));
-  cells.set(m.body_bytes, static_cast<std::int64_t>(shared.budget.body_bytes()));
-  cells.set(m.connection_bytes,
-            static_cast<std::int64_t>(shared.parts.events.connection_bytes().held));
-  cells.set(m.window_bytes, static_cast<std::int64_t>(shared.budget.lent_bytes()));
 }
 
 void Proxy::end_watches(Instant until) {

@@ -11,8 +11,6 @@
 namespace sluice::proxy {
 namespace {
 
-// It walks over everything, which may cost a tenth of the time.
-constexpr Duration pause_for_each = std::chrono::nanoseconds(500);
 constexpr Duration log_pause = std::chrono::seconds(1);
 
 Holdings::Owner owner_of(const ClientAccount& account) {
@@ -36,10 +34,7 @@ std::string_view to_string(Holdings::Kind kind) {
 
 }  // namespace
 
-void Room::make(Exchanges& exchanges) {
-  if (shared_.now() < next_) return;
-  const Connections connections = shared_.parts.events.holding_connections();
-  next_ = shared_.now() + pause_for_each * (exchanges.size() + connections.size());
+void Room::make(Exchanges& exchanges, const Connections& connections) {
   const auto holder = largest(connections);
   if (!holder) return;
   std::vector<Held> all = held_by(*holder, exchanges, connections);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Makes room when a worker's bytes are used up: whoever holds most (holdings.h) loses half of it,
-// or as much more as is missing, the largest requests and connections first. Thread: the worker's.
+// Makes room when a worker's bytes are used up: whoever holds most of a cluster's (holdings.h)
+// loses half of it, or as much more as is missing, the largest requests and connections first.
+// Thread: the worker's.
 #pragma once
 
 #include <memory>
@@ -17,12 +18,12 @@ namespace sluice::proxy {
 class Room {
  public:
   using Exchanges = SlotMap<std::unique_ptr<Exchange>>;
-  using Connections = std::vector<ConnectionHolding*>;
+  using Connections = Tenant::Connections;
 
   explicit Room(Shared& shared) : shared_(shared) {}  // which outlives this
 
-  // Cheap when it was called a moment ago.
-  void make(Exchanges& exchanges);
+  // Walks over everything.
+  void make(Exchanges& exchanges, const Connections& connections);
 
  private:
   // One of them.
@@ -40,7 +41,6 @@ class Room {
   void tell(const Holdings::Holder& holder, const ClientFacts& most);
 
   Shared& shared_;
-  Instant next_{};
   Instant next_log_{};
 };
 

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What the exchanges of one worker share.
+// What the exchanges of one cluster on one worker share.
 #pragma once
 
 #include <optional>
 
 #include "backend_choice.h"
-#include "body_queue.h"
 #include "budget.h"
-#include "governor.h"
 #include "replay_budget.h"
+#include "resources_state.h"
 #include "sluice/base/random.h"
 #include "sluice/proxy/proxy.h"
 #include "sluice/proxy/watch_end.h"
@@ -22,12 +21,11 @@ struct Shared {
         options(o),
         random(p.seed),
         choice(p.backends, p.board, p.worker, o.picker, random),
-        proofs(o.proven_tokens_max, p.token_key),
-        blocks(4096),
-        budget({.bytes_max = o.body_bytes_per_worker,
-                .client_bytes_max = o.body_bytes_per_client,
-                .replay_bytes_max = o.replay_body_bytes_per_worker}),
-        governor({.wait_max = o.overload_wait, .patience = o.overload_patience}),
+        proofs(o.proven_tokens_max, p.key),
+        resources(p.resources.state()),
+        blocks(resources.blocks),
+        budget({.client_bytes_max = o.body_bytes_per_client}, &resources.budget),
+        governor(resources.governor),
         replays(o.replay_budget_percent) {}
 
   Instant now() const { return parts.reactor.now(); }
@@ -38,12 +36,12 @@ struct Shared {
   Random random;
   BackendChoice choice;
   TokenProofs proofs;
-  BlockPool blocks;
+  Resources::State& resources;  // of the worker: these are, too
+  BlockPool& blocks;
   Budget budget;
   ClientAccounts accounts;
-  Governor governor;
+  Governor& governor;
   ReplayBudget replays;
-  std::uint64_t connections = 0;        // of clients, so far
   std::uint64_t tunnels = 0;            // open ones
   std::optional<EndWindow> end_window;  // while we drain
 };

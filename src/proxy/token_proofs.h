@@ -6,7 +6,6 @@
 // of the client that has most: who makes tokens by the thousand evicts its own.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <list>
 #include <set>
@@ -14,13 +13,14 @@
 #include <unordered_map>
 #include <utility>
 
+#include "sluice/proxy/client_keys.h"
 #include "sluice/proxy/last_token.h"
 
 namespace sluice::proxy {
 
 class TokenProofs {
  public:
-  TokenProofs(std::size_t max, std::array<std::uint64_t, 2> key);
+  TokenProofs(std::size_t max, HashKey key);
 
   TokenHash hash(std::string_view token) const;
   // Counts as a use of it.
@@ -52,7 +52,7 @@ class TokenProofs {
   Proofs& resize(std::uint64_t client, int by);
 
   std::size_t max_;
-  std::array<std::uint64_t, 2> key_;
+  HashKey key_;
   std::unordered_map<std::uint64_t, Proofs> by_client_;        // none is empty
   std::set<std::pair<std::size_t, std::uint64_t>> by_number_;  // how many, whose
   Index index_;

@@ -45,7 +45,7 @@ class AdminPages {
 };
 
 // {"backends":[{"name":…,"health":…,"trustsIdentity":…,"work":…,"watches":…,"tunnels":…,"requests":…}]}
-std::string backends_page(const backend::Cluster& cluster, const balance::LoadBoard& board,
-                          const metrics::Registry& registry, const proxy::ProxyMetrics& metrics);
+// and the cluster's name behind the backend's, where clusters have names.
+std::string backends_page(const Shared::Clusters& clusters);
 
 }  // namespace sluice::server

@@ -32,12 +32,12 @@ constexpr float broken_limits_min = 2.5;  // three, just now
 
 }  // namespace
 
-ClientConnection::ClientConnection(net::Transport& transport, proxy::Proxy& proxy,
+ClientConnection::ClientConnection(net::Transport& transport, proxy::Resources& resources,
                                    ClientShares& shares, const ClientOptions& options,
                                    metrics::Cells& cells, const ClientMetrics& metrics,
                                    OnClosed on_closed)
     : connection_(transport, *this),
-      proxy_(proxy),
+      resources_(resources),
       shares_(shares),
       options_(options),
       cells_(cells),
@@ -48,11 +48,15 @@ ClientConnection::ClientConnection(net::Transport& transport, proxy::Proxy& prox
 
 ClientConnection::~ClientConnection() { CHECK(state_ == State::closed); }
 
-void ClientConnection::accept(int descriptor, const net::ContextSelector& select) {
+void ClientConnection::accept(int descriptor, const FindCluster& find) {
   CHECK(state_ == State::handshake);
   CHECK(protocol_ == nullptr);
   cells_.add(metrics_.accepted);
   cells_.add(metrics_.connections(speaks_), 1);
+  const auto select = [this, &find](std::string_view server_name) {
+    cluster_ = find(server_name);
+    return cluster_ == nullptr ? nullptr : cluster_->tls;
+  };
   connection_.accept(descriptor, select, options_.proxy_protocol_from);
 }
 
@@ -60,7 +64,7 @@ void ClientConnection::accept(int descriptor, const net::ContextSelector& select
 void ClientConnection::on_caller_known() {
   CHECK(!address_share_);
   note_address();
-  facts_.keys = proxy_.keys(facts_.address);
+  facts_.keys = resources_.keys(facts_.address);
   facts_.exempt = io::any_contains(options_.exempt, connection_.peer());
   auto share = shares_.of_address(facts_, now());
   if (!share) return connection_.terminate();
@@ -125,10 +129,11 @@ void ClientConnection::describe(Outline& outline) const {
 void ClientConnection::on_established() {
   CHECK(state_ == State::handshake);
   CHECK(protocol_ == nullptr);
+  CHECK(cluster_ != nullptr);
   if (address_share_) address_share_.charge(balance::Charge::handshake, now());
   establish_identity();
   if (facts_.identity) {
-    facts_.keys.user = proxy_.user_key(facts_.address, facts_.identity->user);
+    facts_.keys.user = cluster_->proxy.user_key(facts_.address, facts_.identity->user);
     if (kubernetes::is_component(*facts_.identity)) connection_.never_put_off();
   }
   if (facts_.exempt) connection_.never_put_off();
@@ -150,13 +155,14 @@ void ClientConnection::begin_protocol() {
   speak(agreed);
   cells_.add(metrics_.handshakes.at(agreed));
   ClientProtocolOwner& owner = *this;
+  proxy::Proxy& proxy = cluster_->proxy;
   if (agreed == Protocol::h2) {
     const http2::SessionOptions session =
         has_bad_neighbours() ? options_.session.with_little_patience() : options_.session;
     protocol_ =
-        std::make_unique<ClientHttp2>(owner, proxy_, facts_, session, cells_, metrics_, now());
+        std::make_unique<ClientHttp2>(owner, proxy, facts_, session, cells_, metrics_, now());
   } else {
-    protocol_ = std::make_unique<ClientHttp1>(owner, proxy_, facts_, options_.session, cells_,
+    protocol_ = std::make_unique<ClientHttp1>(owner, proxy, facts_, options_.session, cells_,
                                               metrics_, now());
   }
 }
@@ -212,7 +218,7 @@ void ClientConnection::on_receive(Bytes plain) {
     if (!timer_.armed() || timer_.deadline() > when) set_deadline(when);
   }
   connection_.count_above(protocol_->held_bytes());
-  if (held_bytes() >= much_held_bytes) proxy_.look_at_room();
+  if (held_bytes() >= much_held_bytes) resources_.look_at_room();
   close_if_unused();
 }
 

@@ -23,7 +23,9 @@
 #include "sluice/io/timer_wheel.h"
 #include "sluice/net/connection.h"
 #include "sluice/proxy/proxy.h"
+#include "sluice/proxy/resources.h"
 #include "sluice/server/options.h"
+#include "worker_cluster.h"
 
 namespace sluice::server {
 
@@ -33,13 +35,16 @@ class ClientConnection final : public net::ConnectionHandler,
                                private ClientProtocolOwner {
  public:
   using OnClosed = std::function<void(ClientConnection&)>;
+  // Whose a client is by the server name of its ClientHello (lower case; empty when there is none).
+  // Null: nobody's. The cluster outlives the connection.
+  using FindCluster = std::function<ServedCluster*(std::string_view server_name)>;
 
-  ClientConnection(net::Transport& transport, proxy::Proxy& proxy, ClientShares& shares,
+  ClientConnection(net::Transport& transport, proxy::Resources& resources, ClientShares& shares,
                    const ClientOptions& options, metrics::Cells& cells,
                    const ClientMetrics& metrics, OnClosed on_closed);
   ~ClientConnection() override;
 
-  void accept(int descriptor, const net::ContextSelector& select);
+  void accept(int descriptor, const FindCluster& find);  // which outlives the connection
 
   // Our own stop, at any moment of its life: first a notice (GOAWAY), `gap` later the last word
   // (RFC 9113 section 6.8); closed when no request is left.
@@ -70,6 +75,9 @@ class ClientConnection final : public net::ConnectionHandler,
   std::size_t held_bytes() const override { return connection_.held_bytes(); }
   std::size_t resting_bytes() const override;
   const proxy::ClientFacts& facts() const override { return facts_; }
+  const proxy::Proxy* proxy() const override {
+    return cluster_ == nullptr ? nullptr : &cluster_->proxy;
+  }
   void end_for_room() override;
 
  private:
@@ -121,7 +129,8 @@ class ClientConnection final : public net::ConnectionHandler,
   void set_deadline(Instant when) { connection_.transport().reactor().timers().set(timer_, when); }
 
   net::Connection connection_;
-  proxy::Proxy& proxy_;
+  proxy::Resources& resources_;
+  ServedCluster* cluster_ = nullptr;  // from its ClientHello on, and for ever
   ClientShares& shares_;
   const ClientOptions& options_;
   metrics::Cells& cells_;

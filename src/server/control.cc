@@ -19,10 +19,24 @@ constexpr Duration worker_stuck = std::chrono::seconds(5);
 // Listeners open when every backend has been asked once, or after this time.
 constexpr Duration first_probes_max = std::chrono::seconds(3);
 
+// The longest that a probe of any cluster may take to connect.
 net::TransportOptions probe_transport(const ServerOptions& options) {
   net::TransportOptions transport = options.thread.worker.transport;
-  transport.connect_timeout = options.probe.timeout;
+  Duration timeout{};
+  for (const ClusterOptions& cluster : options.clusters) {
+    timeout = std::max(timeout, cluster.probe.timeout);
+  }
+  transport.connect_timeout = timeout;
   return transport;
+}
+
+void claim_identity(const kubernetes::IdentityFields& names, std::string_view user,
+                    http::Fields& fields) {
+  kubernetes::Identity claim;
+  claim.user = user;
+  // The role that may read readiness (k8s.io/apiserver pkg/authentication/user).
+  claim.groups = {"system:monitoring"};
+  names.append(claim, fields);
 }
 
 }  // namespace
@@ -54,18 +68,26 @@ Control::Control(io::Reactor& reactor, Environment& environment, Shared& shared,
 Control::~Control() = default;
 
 Result<void> Control::prepare() {
-  if (auto probe = prepare_probe(); !probe) return probe;
+  for (std::size_t i = 0; i < shared_.clusters.size(); ++i) {
+    if (auto probe = prepare_probe(i); !probe) return probe;
+  }
   return prepare_admin();
 }
 
-Result<void> Control::prepare_probe() {
-  const auto contexts = options_.thread.worker.backend_tls.make_contexts();
+Result<void> Control::prepare_probe(std::size_t number) {
+  Cluster& cluster = *shared_.clusters[number];
+  const auto contexts = cluster.options().backend_tls.make_contexts();
   if (!contexts) return std::unexpected(contexts.error());
-  probe_ = std::make_unique<backend::HealthProbe>(
-      transport_, shared_.cluster, *contexts, options_.probe,
-      std::bind_front(&Control::claim_identity, this), environment_.random(),
-      std::bind_front(&Control::backend_changed, this),
-      std::bind_front(&Control::backend_unanswered, this));
+  probes_.push_back(std::make_unique<backend::HealthProbe>(
+      transport_, cluster.status, *contexts, cluster.options().probe,
+      [&names = cluster.identity_fields](std::string_view user, http::Fields& fields) {
+        claim_identity(names, user, fields);
+      },
+      environment_.random(),
+      [this, number](std::size_t backend, const std::string& why) {
+        backend_changed({number, backend}, why);
+      },
+      [this, number](std::size_t backend) { backend_unanswered({number, backend}); }));
   return {};
 }
 
@@ -85,15 +107,17 @@ Result<void> Control::prepare_admin() {
 // --- from start to stop
 
 void Control::start() {
-  CHECK(probe_ != nullptr);
+  CHECK_EQ(probes_.size(), shared_.clusters.size());
   CHECK(workers_.empty());
-  probe_->start();
+  for (const auto& probe : probes_) probe->start();
   open_at_latest_ = reactor_.now() + first_probes_max;
   reactor_.timers().set(timer_, reactor_.now(), tick_interval);
 }
 
 bool Control::may_open() const {
-  return probe_->first_round_done() || reactor_.now() >= open_at_latest_ || !stop_.may_start();
+  const bool all_asked =
+      std::ranges::all_of(probes_, [](const auto& probe) { return probe->first_round_done(); });
+  return all_asked || reactor_.now() >= open_at_latest_ || !stop_.may_start();
 }
 
 void Control::workers_started(std::vector<WorkerPort*> workers, Result<void> result) {
@@ -107,8 +131,7 @@ void Control::workers_started(std::vector<WorkerPort*> workers, Result<void> res
     return carry_out(stop_.start_failed());
   }
   stop_.workers_serve();
-  log::info("serving",
-            {{"workers", workers_.size()}, {"backends", shared_.cluster.backends.size()}});
+  log::info("serving", {{"workers", workers_.size()}, {"backends", shared_.backends()}});
   environment_.notify_service_manager("READY=1\nSTATUS=serving");
 }
 
@@ -159,13 +182,14 @@ void Control::stop() {
   stop_.workers_gone();
   timer_.cancel();
   debug_.stop();
-  if (probe_) probe_->terminate();
+  for (const auto& probe : probes_) probe->terminate();
   if (admin_) admin_->stop();
 }
 
 bool Control::stopped() const {
-  return (!probe_ || probe_->terminated()) && (!admin_ || admin_->stopped()) &&
-         transport_.connections() == 0;
+  const bool probes_gone =
+      std::ranges::all_of(probes_, [](const auto& probe) { return probe->terminated(); });
+  return probes_gone && (!admin_ || admin_->stopped()) && transport_.connections() == 0;
 }
 
 // Four times a second: the steps of a stop, the watchdog.
@@ -212,30 +236,22 @@ void Control::watch_workers() {
 
 // --- backends
 
-void Control::claim_identity(std::string_view user, http::Fields& fields) const {
-  kubernetes::Identity claim;
-  claim.user = user;
-  // The role that may read readiness (k8s.io/apiserver pkg/authentication/user).
-  claim.groups = {"system:monitoring"};
-  shared_.identity_fields.append(claim, fields);
-}
-
-void Control::backend_changed(std::size_t backend, const std::string& why) {
-  CHECK_LT(backend, shared_.cluster.backends.size());
-  const backend::BackendStatus& status = *shared_.cluster.backends[backend];
+void Control::backend_changed(BackendId backend, const std::string& why) {
+  const Cluster& cluster = *shared_.clusters.at(backend.cluster);
+  const backend::BackendStatus& status = *cluster.status.backends.at(backend.backend);
   const backend::Health health = status.health.load(std::memory_order_relaxed);
   const bool trusts = status.trusts_identity.load(std::memory_order_relaxed);
   const auto log_change = health != backend::Health::not_ready && trusts ? log::info : log::warning;
   log_change("backend",
-             {{"backend", status.endpoint.name},
+             {{"backend", cluster.backend_name(backend.backend)},
               {"health", to_string(health)},
               {"trusts_identity", trusts},
               {"why", why}},
              log::Place::current());
 }
 
-void Control::backend_unanswered(std::size_t backend) {
-  if (!shared_.cluster.any_answers()) return;
+void Control::backend_unanswered(BackendId backend) {
+  if (!shared_.clusters.at(backend.cluster)->status.any_answers()) return;
   tell_workers([backend](Worker& worker) { worker.check_backend(backend); });
 }
 
@@ -245,24 +261,25 @@ void Control::post(std::move_only_function<void()> message) {
   });
 }
 
-void Control::probe_soon(std::size_t backend) {
-  post([this, backend] { probe_->probe_now(backend); });
+void Control::probe_soon(BackendId backend) {
+  post([this, backend] { probes_.at(backend.cluster)->probe_now(backend.backend); });
 }
 
-void Control::backend_silent(std::size_t backend) {
-  post([this, backend] { probe_->connections_silent(backend); });
+void Control::backend_silent(BackendId backend) {
+  post([this, backend] { probes_.at(backend.cluster)->connections_silent(backend.backend); });
 }
 
-void Control::identity_refused(std::size_t backend) {
-  post([this, backend] { probe_->check_identity_now(backend); });
+void Control::identity_refused(BackendId backend) {
+  post([this, backend] { probes_.at(backend.cluster)->check_identity_now(backend.backend); });
 }
 
 // So that a client's next connection, which may be another worker's, is known there.
-void Control::token_changed(std::size_t worker, const proxy::TokenChange& change) {
+void Control::token_changed(std::size_t worker, std::size_t cluster,
+                            const proxy::TokenChange& change) {
   if (options_.cpus.size() < 2) return;
-  post([this, worker, change] {
-    tell_workers([worker, change](Worker& other) {
-      if (other.number() != worker) other.learn(change);
+  post([this, worker, cluster, change] {
+    tell_workers([worker, cluster, change](Worker& other) {
+      if (other.number() != worker) other.learn(cluster, change);
     });
   });
 }

@@ -52,22 +52,22 @@ class Control final : public WorkerEvents, private ProcessState {
   bool stopped() const;
 
   // WorkerEvents: any thread.
-  void probe_soon(std::size_t backend) override;
-  void backend_silent(std::size_t backend) override;
-  void identity_refused(std::size_t backend) override;
-  void token_changed(std::size_t worker, const proxy::TokenChange& change) override;
+  void probe_soon(BackendId backend) override;
+  void backend_silent(BackendId backend) override;
+  void identity_refused(BackendId backend) override;
+  void token_changed(std::size_t worker, std::size_t cluster,
+                     const proxy::TokenChange& change) override;
 
  private:
   Control(io::Reactor& reactor, Environment& environment, Shared& shared,
           const ServerOptions& options);
   Result<void> prepare();
-  Result<void> prepare_probe();
+  Result<void> prepare_probe(std::size_t cluster);
   Result<void> prepare_admin();
   void post(std::move_only_function<void()> message);
 
-  void backend_changed(std::size_t backend, const std::string& why);
-  void backend_unanswered(std::size_t backend);
-  void claim_identity(std::string_view user, http::Fields& fields) const;
+  void backend_changed(BackendId backend, const std::string& why);
+  void backend_unanswered(BackendId backend);
 
   void tick();
   void carry_out(const StopSequence::Actions& actions);
@@ -92,7 +92,7 @@ class Control final : public WorkerEvents, private ProcessState {
   AdminPages pages_;
   DebugPage debug_;
   net::Transport transport_;
-  std::unique_ptr<backend::HealthProbe> probe_;
+  std::vector<std::unique_ptr<backend::HealthProbe>> probes_;  // of each cluster
   std::unique_ptr<Admin> admin_;
   std::vector<WorkerPort*> workers_;
   std::vector<bool> stuck_;  // as was last said of each

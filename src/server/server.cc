@@ -98,23 +98,29 @@ class Server::Process {
 
  private:
   Result<void> start_workers() {
-    const std::array<std::uint64_t, 2> token_key{environment_->random(), environment_->random()};
+    const proxy::HashKey key{environment_->random(), environment_->random()};
     const auto start = std::make_shared<Start>(options_.cpus.size());
     std::vector<WorkerPort*> ports;
     for (std::size_t i = 0; i < options_.cpus.size(); ++i) {
       workers_.push_back(std::make_unique<WorkerThread>(i, options_.cpus[i], options_.thread,
-                                                        WorkerParts{*shared_, *control_, token_key},
+                                                        WorkerParts{*shared_, *control_, key},
                                                         environment_->random()));
       ports.push_back(workers_.back().get());
       workers_.back()->start([start](Result<void> result) { start->answer(std::move(result)); });
     }
     // A worker prepares in milliseconds and always answers.
     auto started = start->wait();
-    // No private key is kept for longer than it takes to make contexts of it.
-    options_.thread.worker.tls = {};
-    options_.thread.worker.backend_tls = {};
+    if (shared_->only_one()) forget_keys();
     control_->workers_started(std::move(ports), started);
     return started;
+  }
+
+  // No private key is kept for longer than it takes to make contexts of it.
+  void forget_keys() {
+    for (ClusterOptions& cluster : options_.clusters) {
+      cluster.tls = {};
+      cluster.backend_tls = {};
+    }
   }
 
   ServerOptions options_;

@@ -9,8 +9,12 @@
 namespace sluice::server {
 
 Result<std::unique_ptr<Shared>> Shared::create(const ServerOptions& options) {
-  auto names = kubernetes::IdentityFields::make(options.request_headers);
-  if (!names) return std::unexpected(names.error());
+  Clusters clusters;
+  for (const ClusterOptions& each : options.clusters) {
+    auto cluster = Cluster::create(each, options.cpus.size());
+    if (!cluster) return std::unexpected(cluster.error());
+    clusters.push_back(std::move(*cluster));
+  }
   std::unique_ptr<observability::AccessLog> log;
   if (!options.access_log.empty()) {
     auto opened = observability::AccessLog::open(
@@ -18,62 +22,52 @@ Result<std::unique_ptr<Shared>> Shared::create(const ServerOptions& options) {
     if (!opened) return std::unexpected(opened.error());
     log = std::move(*opened);
   }
-  return std::unique_ptr<Shared>(new Shared(options, std::move(*names), std::move(log)));
+  return std::unique_ptr<Shared>(new Shared(options, std::move(clusters), std::move(log)));
 }
 
-Shared::Shared(const ServerOptions& options, kubernetes::IdentityFields names,
+Shared::Shared(const ServerOptions& options, Clusters its_clusters,
                std::unique_ptr<observability::AccessLog> log)
-    : cluster(options.backends),
-      board(options.cpus.size(), options.backends.size()),
-      identity_fields(std::move(names)),
+    : clusters(std::move(its_clusters)),
       access_log(std::move(log)),
       admission(options.client_connections_max),
-      proxy_metrics(registry, cluster),
+      resources_metrics(registry),
       client_metrics(registry),
-      worker_metrics(registry, cluster) {
+      worker_metrics(registry) {
   register_process(options);
-  register_backends();
   register_logs();
+  if (only_one()) clusters[0]->metrics();
+}
+
+std::size_t Shared::backends() const {
+  std::size_t backends = 0;
+  for (const auto& cluster : clusters) backends += cluster->status.backends.size();
+  return backends;
+}
+
+std::string Shared::render_metrics() const {
+  std::vector<const metrics::Registry*> registries{&registry};
+  for (const auto& cluster : clusters) {
+    if (const ClusterMetrics* used = cluster->metrics_if_used()) {
+      registries.push_back(&used->registry);
+    }
+  }
+  return metrics::Registry::render(registries);
 }
 
 void Shared::register_process(const ServerOptions& options) {
-  for (const NamedCertificate& certificate : options.certificates) {
-    const auto not_after = static_cast<double>(certificate.not_after.time_since_epoch().count());
-    registry.gauge_function("sluice_certificate_not_after_seconds",
-                            "When the certificate ends, in seconds since 1970.",
-                            [not_after] { return not_after; }, {{"use", certificate.use}});
+  for (const ClusterOptions& cluster : options.clusters) {
+    for (const NamedCertificate& certificate : cluster.certificates) {
+      const auto not_after = static_cast<double>(certificate.not_after.time_since_epoch().count());
+      metrics::Labels labels{{"use", certificate.use}};
+      if (!cluster.name.empty()) labels.insert(labels.begin(), {"cluster", cluster.name});
+      registry.gauge_function(
+          "sluice_certificate_not_after_seconds",
+          "When the certificate ends, in seconds since 1970.", [not_after] { return not_after; },
+          std::move(labels));
+    }
   }
   registry.gauge_function("sluice_build_info", "Always 1; the version is a label.",
                           [] { return 1.0; }, {{"version", options.version}});
-}
-
-void Shared::register_backends() {
-  for (std::size_t i = 0; i < cluster.backends.size(); ++i) {
-    const backend::BackendStatus& status = *cluster.backends[i];
-    const metrics::Labels labels{{"backend", status.endpoint.name}};
-    registry.gauge_function(
-        "sluice_backend_ready",
-        "1 while the backend is ready; 0 also while it answers probes late.",
-        [&status] {
-          return status.health.load(std::memory_order_relaxed) == backend::Health::ready ? 1.0
-                                                                                         : 0.0;
-        },
-        labels);
-    registry.gauge_function(
-        "sluice_backend_trusts_identity",
-        "1 while the backend takes the identities that the proxy vouches for.",
-        [&status] { return status.trusts_identity.load(std::memory_order_relaxed) ? 1.0 : 0.0; },
-        labels);
-    registry.gauge_function(
-        "sluice_backend_work", "Work in flight, in seats.",
-        [this, i] { return static_cast<double>(board.total(i).work); }, labels);
-    registry.gauge_function(
-        "sluice_backend_watches", "Open watches.",
-        [this, i] { return static_cast<double>(board.total(i).watches); }, labels);
-    registry.gauge_function(
-        "sluice_backend_tunnels", "Open tunnels.",
-        [this, i] { return static_cast<double>(board.total(i).tunnels); }, labels);
-  }
 }
 
 void Shared::register_logs() {

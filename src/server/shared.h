@@ -4,41 +4,47 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
-#include "client_connection.h"
-#include "sluice/backend/backend_set.h"
+#include "client_metrics.h"
+#include "cluster.h"
 #include "sluice/balance/charge_table.h"
-#include "sluice/balance/load_board.h"
-#include "sluice/kubernetes/identity_fields.h"
 #include "sluice/net/listener.h"
 #include "sluice/observability/access_log.h"
 #include "sluice/observability/metrics.h"
-#include "sluice/proxy/proxy.h"
+#include "sluice/proxy/resources.h"
 #include "sluice/server/options.h"
 #include "worker_metrics.h"
 
 namespace sluice::server {
 
 struct Shared {
-  // Header names may be unusable, the access log may not be writable.
+  using Clusters = std::vector<std::unique_ptr<Cluster>>;
+
+  // Header names may be unusable, the access log may not be writable. `options` outlive the object.
   static Result<std::unique_ptr<Shared>> create(const ServerOptions& options);
 
-  backend::Cluster cluster;
-  balance::LoadBoard board;
-  kubernetes::IdentityFields identity_fields;
+  // The only cluster is made where it is used before anybody asks for it, and has all of its series
+  // from the start.
+  bool only_one() const { return clusters.size() == 1; }
+  std::size_t backends() const;
+  // All series of all clusters that are used.
+  std::string render_metrics() const;
+
+  const Clusters clusters;
   std::unique_ptr<observability::AccessLog> access_log;  // null: none
   net::AdmissionBudget admission;
   balance::ChargeTable charges;  // of clients, by ClientKeys
-  metrics::Registry registry;
-  proxy::ProxyMetrics proxy_metrics;
+  metrics::Registry registry;    // of what belongs to no cluster
+  proxy::ResourcesMetrics resources_metrics;
   ClientMetrics client_metrics;
   WorkerMetrics worker_metrics;
 
  private:
-  Shared(const ServerOptions& options, kubernetes::IdentityFields names,
+  Shared(const ServerOptions& options, Clusters its_clusters,
          std::unique_ptr<observability::AccessLog> log);
   void register_process(const ServerOptions& options);
-  void register_backends();
   void register_logs();
 };
 

@@ -31,33 +31,29 @@ constexpr std::size_t holding_bytes_min = 4096;
 Result<std::unique_ptr<Worker>> Worker::create(io::Reactor& reactor, std::size_t number,
                                                WorkerOptions options, const WorkerParts& parts,
                                                std::uint64_t seed) {
-  auto server = tls::ServerContext::create(options.tls);
-  if (!server) return std::unexpected(server.error());
-  auto backends = options.backend_tls.make_contexts();
-  if (!backends) return std::unexpected(backends.error());
-  options.tls = {};
-  options.backend_tls = {};
-  return std::unique_ptr<Worker>(
-      new Worker(reactor, number, std::move(options), parts, std::move(*server), *backends, seed));
+  std::unique_ptr<Worker> worker(new Worker(reactor, number, std::move(options), parts, seed));
+  if (parts.shared.only_one()) {
+    if (auto made = worker->make_cluster(0); !made) {
+      worker->stop();
+      return std::unexpected(made.error());
+    }
+  }
+  return worker;
 }
 
 Worker::Worker(io::Reactor& reactor, std::size_t number, WorkerOptions options,
-               const WorkerParts& parts, std::shared_ptr<const tls::ServerContext> server_context,
-               const backend::BackendContexts& backend_contexts, std::uint64_t seed)
+               const WorkerParts& parts, std::uint64_t seed)
     : reactor_(reactor),
       number_(number),
       options_(with_memory(std::move(options))),
       parts_(parts),
       random_(seed),
       cells_(parts.shared.registry),
-      server_context_(std::move(server_context)),
       transport_(reactor, options_.transport),
-      backends_(transport_, parts.shared.cluster, backend_contexts, options_.backend_set,
-                random_.next(), std::bind_front(&Worker::pool_event, this)),
-      proxy_({reactor, backends_, parts.shared.board, number, parts.shared.identity_fields, cells_,
-              parts.shared.proxy_metrics, parts.shared.access_log.get(), *this, random_.next(),
-              parts.token_key},
-             options_.proxy),
+      resources_({reactor, number, cells_, parts.shared.resources_metrics, *this, parts.key},
+                 options_.resources),
+      clusters_(parts.shared.clusters.size()),
+      find_cluster_(std::bind_front(&Worker::find_cluster, this)),
       shares_(parts.shared.charges, parts.shared.admission, options_.client, cells_,
               parts.shared.client_metrics),
       heartbeat_(io::Timer::bind<&Worker::heartbeat>(this)),
@@ -72,8 +68,34 @@ Worker::~Worker() { CHECK(stopped()); }
 // Header tables of all connections come from one pool.
 WorkerOptions Worker::with_memory(WorkerOptions options) {
   options.client.session.memory = &codec_memory_;
-  options.backend_set.pool.session.memory = &codec_memory_;
   return options;
+}
+
+Result<WorkerCluster*> Worker::make_cluster(std::size_t number) {
+  CHECK(clusters_[number] == nullptr);
+  auto made = WorkerCluster::create(
+      {transport_, resources_, codec_memory_, parts_.shared.access_log.get(), parts_.events,
+       number_, *parts_.shared.clusters[number], number, parts_.key},
+      random_.next());
+  if (!made) return std::unexpected(made.error());
+  clusters_[number] = std::move(*made);
+  return clusters_[number].get();
+}
+
+void Worker::for_each_cluster(const std::function<void(WorkerCluster&)>& what) {
+  for (const auto& cluster : clusters_) {
+    if (cluster != nullptr) what(*cluster);
+  }
+}
+
+void Worker::learn(std::size_t cluster, const proxy::TokenChange& change) {
+  CHECK_LT(cluster, clusters_.size());
+  if (clusters_[cluster] != nullptr) clusters_[cluster]->proxy().learn(change);
+}
+
+void Worker::check_backend(BackendId backend) {
+  CHECK_LT(backend.cluster, clusters_.size());
+  if (const auto& cluster = clusters_[backend.cluster]) cluster->backends().check(backend.backend);
 }
 
 void Worker::listen(int descriptor) {
@@ -83,9 +105,11 @@ void Worker::listen(int descriptor) {
   listeners_.back()->start();
 }
 
+ServedCluster* Worker::find_cluster(std::string_view) { return &clusters_[0]->served(); }
+
 void Worker::accepted(int descriptor) {
   auto client = std::make_unique<ClientConnection>(
-      transport_, proxy_, shares_, options_.client, cells_, parts_.shared.client_metrics,
+      transport_, resources_, shares_, options_.client, cells_, parts_.shared.client_metrics,
       [this](ClientConnection& closed) {
         parts_.shared.admission.connections.fetch_sub(1, std::memory_order_relaxed);
         CHECK(clients_.contains(&closed));
@@ -93,7 +117,7 @@ void Worker::accepted(int descriptor) {
       });
   ClientConnection& added = *client;
   clients_.emplace(&added, std::move(client));
-  added.accept(descriptor, [this](std::string_view) { return server_context_; });
+  added.accept(descriptor, find_cluster_);
   // A listener empties its backlog when it stops.
   if (state_ == State::draining) added.leave(drain_gap_);
   if (state_ == State::stopping) added.close_now();
@@ -107,19 +131,6 @@ void Worker::make_room() {
   reactor_.timers().set(make_room_, reactor_.now(), make_room_interval);
 }
 
-void Worker::pool_event(std::size_t backend, backend::PoolKind kind, backend::PoolEvent event,
-                        const std::string& text) {
-  CHECK_LT(backend, backends_.size());
-  if (event == backend::PoolEvent::silent) parts_.events.backend_silent(backend);
-  if (event != backend::PoolEvent::connect_failed && event != backend::PoolEvent::connection_lost) {
-    return;
-  }
-  log::info("a backend connection failed", {{"backend", backends_.endpoint(backend).name},
-                                            {"pool", backend::to_string(kind)},
-                                            {"why", text}});
-  parts_.events.probe_soon(backend);
-}
-
 void Worker::drain(Duration window, Duration tunnel_window) {
   if (state_ != State::serving) return;
   state_ = State::draining;
@@ -129,16 +140,19 @@ void Worker::drain(Duration window, Duration tunnel_window) {
   reactor_.timers().set(drain_end_, reactor_.now(), window);
   reactor_.timers().set(tunnels_end_, reactor_.now(), tunnel_window);
   // The last fifth is for streams that take their time to end.
-  proxy_.end_watches(reactor_.now() + window * 4 / 5);
+  const Instant watches_end = reactor_.now() + window * 4 / 5;
+  for_each_cluster([&](WorkerCluster& cluster) { cluster.proxy().end_watches(watches_end); });
 }
 
 void Worker::drain_over() {
   CHECK(state_ != State::serving);
   if (state_ == State::stopping) {
     for (const auto& [client, owned] : clients_) client->terminate();
-    return backends_.terminate();
+    return for_each_cluster([](WorkerCluster& cluster) { cluster.terminate(); });
   }
-  if (!drain_over_) proxy_.cut_first_bursts();
+  if (!drain_over_) {
+    for_each_cluster([](WorkerCluster& cluster) { cluster.proxy().cut_first_bursts(); });
+  }
   drain_over_ = true;
   if (std::ranges::none_of(clients_, [](const auto& c) { return c.first->tunnels(); })) {
     return stop();
@@ -159,18 +173,18 @@ void Worker::end_all_but_tunnels() {
 void Worker::tunnels_over() {
   tunnels_over_ = true;
   tunnels_ended_at_ = reactor_.now();
-  proxy_.end_tunnels();
+  for_each_cluster([](WorkerCluster& cluster) { cluster.proxy().end_tunnels(); });
 }
 
 void Worker::stop() {
   if (state_ == State::stopping) return;
   state_ = State::stopping;
   tunnels_end_.cancel();
-  proxy_.end_tunnels();
+  for_each_cluster([](WorkerCluster& cluster) { cluster.proxy().end_tunnels(); });
   for (const auto& listener : listeners_) listener->stop();
   // Who is left is stalled or slow: GOAWAY and FIN, never RST_STREAM.
   for (const auto& [client, owned] : clients_) client->close_now();
-  backends_.terminate();
+  for_each_cluster([](WorkerCluster& cluster) { cluster.terminate(); });
   reactor_.timers().set(drain_end_, reactor_.now(), end_in_order);
 }
 
@@ -179,7 +193,9 @@ bool Worker::listeners_stopped() const {
 }
 
 bool Worker::all_gone() const {
-  return clients_.empty() && backends_.terminated() && listeners_stopped();
+  const bool clusters_gone = std::ranges::all_of(
+      clusters_, [](const auto& cluster) { return cluster == nullptr || cluster->terminated(); });
+  return clients_.empty() && clusters_gone && listeners_stopped();
 }
 
 void Worker::heartbeat() {
@@ -190,14 +206,14 @@ void Worker::heartbeat() {
 }
 
 void Worker::publish() {
-  proxy_.publish();
+  resources_.publish();
+  for_each_cluster([](WorkerCluster& cluster) { cluster.publish(); });
   const WorkerMetrics& metrics = parts_.shared.worker_metrics;
   metrics.publish(cells_, reactor_.ring().counters());
   metrics.publish(cells_, transport_.counters());
-  cells_.publish(parts_.shared.proxy_metrics.wrong_transitions.at(proxy::Mistake::connection),
+  cells_.publish(parts_.shared.resources_metrics.wrong_transitions.at(proxy::Mistake::connection),
                  transport_.counters().wrong_transitions);
   metrics.publish(cells_, listeners_);
-  metrics.publish(cells_, backends_);
 }
 
 std::string_view Worker::to_string(State state) {
@@ -211,33 +227,16 @@ std::string_view Worker::to_string(State state) {
 
 std::string Worker::describe(std::size_t bytes_max) {
   Outline outline(bytes_max);
+  std::size_t exchanges = 0;
+  for_each_cluster([&](WorkerCluster& cluster) { exchanges += cluster.proxy().exchanges(); });
   outline.add(0, fmt::format("worker {} {} clients={} exchanges={}", number_, to_string(state_),
-                             clients_.size(), proxy_.exchanges()));
-  describe_backends(outline);
+                             clients_.size(), exchanges));
+  for_each_cluster([&](WorkerCluster& cluster) { cluster.describe(outline); });
   for (const auto& [client, owned] : clients_) {
     if (outline.full()) break;
     client->describe(outline);
   }
   return outline.text();
-}
-
-void Worker::describe_backends(Outline& outline) {
-  for (std::size_t b = 0; b < backends_.size(); ++b) {
-    for (std::size_t k = 0; k < backend::pool_kinds && !outline.full(); ++k) {
-      const auto kind = static_cast<backend::PoolKind>(k);
-      if (const auto* upgrades = backends_.upgrades(b, kind);
-          upgrades != nullptr && upgrades->connections() > 0) {
-        outline.add(1, fmt::format("backend {} pool={} upgrades={}", backends_.endpoint(b).name,
-                                   backend::to_string(kind), upgrades->connections()));
-      }
-      const backend::ConnectionPool* pool = backends_.pool(b, kind);
-      if (pool == nullptr || pool->connections() == 0) continue;
-      outline.add(
-          1, fmt::format("backend {} pool={} connections={} ready={} streams={}",
-                         backends_.endpoint(b).name, backend::to_string(kind), pool->connections(),
-                         pool->ready_connections(), pool->open_streams()));
-    }
-  }
 }
 
 proxy::ConnectionBytes Worker::connection_bytes() const {
@@ -251,18 +250,6 @@ std::vector<proxy::ConnectionHolding*> Worker::holding_connections() {
       holding.push_back(client);
   }
   return holding;
-}
-
-void Worker::on_identity_refused(std::size_t backend) {
-  CHECK_LT(backend, backends_.size());
-  // One answer proves nothing: the probe, which asks at once, decides for all workers.
-  parts_.events.identity_refused(backend);
-}
-
-void Worker::on_drain_answer(std::size_t backend) {
-  CHECK_LT(backend, backends_.size());
-  // The answer can be forged behind a proxy subresource, so it only asks for a look.
-  parts_.events.probe_soon(backend);
 }
 
 }  // namespace sluice::server

@@ -130,12 +130,16 @@ TEST_F(ComposeTest, DefaultsAreThoseOfTheLayers) {
   EXPECT_EQ(usual.thread.ring, io::RingOptions{});
   EXPECT_EQ(worker.transport, net::TransportOptions{});
   EXPECT_EQ(worker.client, server::ClientOptions{});
-  EXPECT_EQ(worker.backend_set, backend::BackendSetOptions{});
+  EXPECT_EQ(worker.resources, proxy::ResourcesOptions{});
+  ASSERT_EQ(usual.clusters.size(), 1U);
+  const server::ClusterOptions& cluster = usual.clusters[0];
+  EXPECT_EQ(cluster.name, "");
+  EXPECT_EQ(cluster.backend_set, backend::BackendSetOptions{});
   proxy::ProxyOptions proxy;
   proxy.vouches_for_identity = true;
-  EXPECT_EQ(worker.proxy, proxy);
-  EXPECT_EQ(usual.probe, backend::ProbeOptions{});
-  EXPECT_EQ(usual.request_headers, kubernetes::RequestHeaderOptions{});
+  EXPECT_EQ(cluster.proxy, proxy);
+  EXPECT_EQ(cluster.probe, backend::ProbeOptions{});
+  EXPECT_EQ(cluster.request_headers, kubernetes::RequestHeaderOptions{});
   EXPECT_EQ(usual.stop, server::StopOptions{});
   EXPECT_EQ(composed(flags_).log, log::Options{});
 }
@@ -143,7 +147,7 @@ TEST_F(ComposeTest, DefaultsAreThoseOfTheLayers) {
 // A connection must not outlive the certificate that it was opened with.
 TEST_F(ComposeTest, ConnectionsEndWellBeforeTheFrontProxyCertificate) {
   const auto age = [&] {
-    return composed(flags_).server.thread.worker.backend_set.pool.connection_age_max;
+    return composed(flags_).server.clusters.at(0).backend_set.pool.connection_age_max;
   };
   const WallTime end =
       tls::read_certificates(*environment_.read_file("one-cert")).value().not_after;

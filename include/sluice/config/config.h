@@ -21,6 +21,7 @@
 #include "sluice/net/transport.h"
 #include "sluice/observability/log.h"
 #include "sluice/proxy/proxy.h"
+#include "sluice/proxy/resources.h"
 
 namespace sluice::config {
 
@@ -101,7 +102,8 @@ struct Config {
   Duration request_timeout =
       proxy::ProxyOptions{}.request_timeout;  // not for long-running requests
   std::uint64_t replay_body_bytes = proxy::ProxyOptions{}.replay_body_bytes;  // per stream
-  std::uint64_t replay_body_bytes_per_worker = proxy::ProxyOptions{}.replay_body_bytes_per_worker;
+  std::uint64_t replay_body_bytes_per_worker =
+      proxy::ResourcesOptions{}.replay_body_bytes_per_worker;
   std::uint32_t replay_budget_percent =
       proxy::ProxyOptions{}.replay_budget_percent;  // replays per 100 requests
   std::uint32_t replay_tries =
@@ -113,15 +115,15 @@ struct Config {
   std::uint32_t receive_buffers = io::RingOptions{}.receive_buffers;  // per worker
   std::uint64_t send_buffer_bytes = net::TransportOptions{}.send_buffer_bytes;
   std::uint64_t body_bytes_per_worker =
-      proxy::ProxyOptions{}.body_bytes_per_worker;  // bodies held at any moment
+      proxy::ResourcesOptions{}.body_bytes_per_worker;  // bodies held at any moment
   std::uint32_t anonymous_requests_per_address =
       proxy::ProxyOptions{}.anonymous_requests_per_address;  // without an answer yet, in one worker
   std::uint32_t unproven_requests_per_address =
       proxy::ProxyOptions{}.unproven_requests_per_address;                      // the same
   std::uint32_t tunnels_per_client = proxy::ProxyOptions{}.tunnels_per_client;  // the same; 0: any
   std::uint64_t body_bytes_per_client = 0;  // of them, in one worker; 0: a quarter
-  Duration overload_wait = proxy::ProxyOptions{}.overload_wait;  // 0: never overloaded
-  Duration overload_patience = proxy::ProxyOptions{}.overload_patience;
+  Duration overload_wait = proxy::ResourcesOptions{}.overload_wait;  // 0: never overloaded
+  Duration overload_patience = proxy::ResourcesOptions{}.overload_patience;
   Duration shutdown_delay_duration = std::chrono::seconds(5);
   Duration drain_timeout = std::chrono::seconds(60);
   std::string drain_timeout_tunnels;            // a duration; empty: as the drain's

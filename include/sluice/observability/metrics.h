@@ -16,6 +16,7 @@
 #include <initializer_list>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -76,9 +77,14 @@ Dimension dimension_of(std::string label) {
 
 class Cells;
 
+struct RegistryOptions {
+  Labels labels = {};   // of each of its series
+  bool sparse = false;  // counters and histograms are not exposed before they have counted
+};
+
 class Registry {
  public:
-  Registry();
+  explicit Registry(RegistryOptions options = {});
   ~Registry();  // CHECKs that no Cells is left
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
@@ -105,6 +111,8 @@ class Registry {
 
   // Prometheus text format. Content-Type: text/plain; version=0.0.4; charset=utf-8
   std::string render() const;
+  // That of several, whose names may be the same where labels differ.
+  static std::string render(std::span<const Registry* const> registries);
 
   // Sums over all cells, also of those whose Cells is gone.
   std::uint64_t total(CounterId id) const;
@@ -116,6 +124,8 @@ class Registry {
   struct Family;
   Family& family(std::string_view name, std::string_view help, int type);
   std::uint32_t take_cells(std::size_t count);
+  std::string label_text(Labels labels) const;
+  void append_children(std::string& out, const Family& family) const;
   std::uint64_t sum(std::uint32_t cell) const;
   Histogram sum_histogram(const HistogramId& id) const;
   static void append_histogram(std::string& out, std::string_view name, std::string_view labels,
@@ -123,6 +133,7 @@ class Registry {
   void attach(Cells& cells);
   void detach(Cells& cells);
 
+  const RegistryOptions options_;
   mutable std::mutex mutex_;
   std::vector<std::unique_ptr<Family>> families_;
   std::uint32_t cells_ = 0;

@@ -3,11 +3,18 @@
 // with a key of the process: nobody can choose to have another one's.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
 namespace sluice::proxy {
+
+// Of the hash; drawn once in the process.
+using HashKey = std::array<std::uint64_t, 2>;
+
+// That of a cluster: what is known there of tokens and users says nothing of those of another one.
+HashKey key_of_cluster(const HashKey& key, std::string_view cluster);
 
 struct ClientKeys {
   std::uint64_t network = 0;  // where it comes from: all that is known before an identity is proven

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// One worker's exchanges, and all that they share: the backends, the choice among them, budgets,
-// metrics and the access log. Thread: the worker's.
+// The exchanges of one cluster on one worker, and all that they share: its backends, the choice
+// among them, what its tokens have proven, what its clients hold, its metrics. What belongs to the
+// worker is in resources.h. An exchange reaches nothing of another cluster. Thread: the worker's.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -19,18 +19,17 @@
 #include "sluice/observability/metrics.h"
 #include "sluice/proxy/client_side.h"
 #include "sluice/proxy/local_reply.h"
+#include "sluice/proxy/resources.h"
 #include "sluice/proxy/watch_end.h"
 
 namespace sluice::proxy {
 
 struct ProxyOptions {
-  Duration request_timeout = std::chrono::seconds(75);  // zero: none
-  std::size_t replay_body_bytes = 256 * 1024;           // kept per stream
-  std::size_t replay_body_bytes_per_worker = 64 * 1024 * 1024;
-  std::size_t body_bytes_per_worker = 256 * 1024 * 1024;  // above it no exchange is admitted
-  std::size_t body_bytes_per_client = 64 * 1024 * 1024;   // above it none of that client is
-  std::uint32_t stream_window_bytes = 64 * 1024;          // what each stream is granted at first
-  std::uint32_t stream_window_bytes_max = 1024 * 1024;    // what it may grow to
+  Duration request_timeout = std::chrono::seconds(75);   // zero: none
+  std::size_t replay_body_bytes = 256 * 1024;            // kept per stream
+  std::size_t body_bytes_per_client = 64 * 1024 * 1024;  // above it none of that client is
+  std::uint32_t stream_window_bytes = 64 * 1024;         // what each stream is granted at first
+  std::uint32_t stream_window_bytes_max = 1024 * 1024;   // what it may grow to
   // Requests without an answer yet, above which the same client's further ones are refused: those
   // without a credential, those with a token that has proven nothing. A client is an address here.
   std::uint32_t anonymous_requests_per_address = 128;
@@ -40,10 +39,6 @@ struct ProxyOptions {
   std::uint32_t tunnels_per_client = 1000;
   std::uint32_t unproven_tunnels = 64;
   Duration client_stall_timeout = std::chrono::seconds(60);  // without 1 KB of progress
-  // A worker is short of its own CPU when work has waited for it for longer than `wait`, all the
-  // time for `patience`. Zero: never.
-  Duration overload_wait = std::chrono::milliseconds(100);
-  Duration overload_patience = std::chrono::seconds(1);
   std::uint32_t replay_budget_percent = 20;
   std::uint32_t tries_max = 3;
   std::size_t proven_tokens_max = 65536;
@@ -67,10 +62,6 @@ std::string_view to_string(ReplayCause cause);
 enum class WatchEnd : std::uint8_t { backend_ended, backend_lost, retired, drain };
 std::string_view to_string(WatchEnd end);
 
-// What was ended because it made a transition that it must not make.
-enum class Mistake : std::uint8_t { exchange, connection };
-std::string_view to_string(Mistake mistake);
-
 // Whereto bytes of tunnels went.
 enum class TunnelWay : std::uint8_t { to_backend, to_client };
 std::string_view to_string(TunnelWay way);
@@ -88,56 +79,29 @@ struct ProxyMetrics {
   metrics::GaugeId stalled;
   metrics::CounterId identity_fields_dropped;
   metrics::CounterId replay_budget_exhausted;
-  metrics::CounterTable wrong_transitions;  // Mistake
   metrics::CounterId drain_answers;
   metrics::CounterId identity_refusals;
-  metrics::GaugeId shedding;
   metrics::GaugeId exchanges;
   metrics::GaugeId tunnels;
   metrics::CounterTable tunnel_bytes;  // TunnelWay
-  metrics::GaugeId body_bytes;
-  metrics::GaugeId window_bytes;
-  metrics::GaugeId connection_bytes;
   metrics::CounterId request_body_bytes;
   metrics::CounterId response_body_bytes;
   metrics::HistogramId head_seconds;  // from the request's head to the answer's
 };
 
-// What a client's connection holds outside of its requests: a head that is being received, answers
-// in the codec, what is not sent yet.
-class ConnectionHolding {
- public:
-  virtual ~ConnectionHolding() = default;
-  virtual std::size_t held_bytes() const = 0;
-  // Itself, of a stranger that has no request: who is proven may rest, within its share of
-  // connections.
-  virtual std::size_t resting_bytes() const = 0;
-  virtual const ClientFacts& facts() const = 0;
-  // It ends now, so that others have room.
-  virtual void end_for_room() = 0;
-};
-
-// Of all connections.
-struct ConnectionBytes {
-  std::size_t held = 0;  // see ConnectionHolding
-  std::size_t own = 0;   // what they cost by themselves
-};
-
 class ProxyEvents {
  public:
   virtual ~ProxyEvents() = default;
-  // Asked for with every request.
-  virtual ConnectionBytes connection_bytes() const = 0;
-  // Those of clients.
-  virtual std::vector<ConnectionHolding*> holding_connections() = 0;
   virtual void on_token_change(const TokenChange& change) = 0;
   // A backend turned out not to take our identity, or answered as one that shuts down.
   virtual void on_identity_refused(std::size_t backend) = 0;
   virtual void on_drain_answer(std::size_t backend) = 0;
 };
 
+// All outlive the object.
 struct ProxyParts {
   io::Reactor& reactor;
+  Resources& resources;
   backend::BackendSet& backends;
   balance::LoadBoard& board;
   std::size_t worker;
@@ -147,7 +111,7 @@ struct ProxyParts {
   observability::AccessLog* access_log;  // may be null
   ProxyEvents& events;
   std::uint64_t seed;
-  std::array<std::uint64_t, 2> token_key;
+  HashKey key;  // the cluster's, see key_of_cluster()
 };
 
 class Proxy {
@@ -167,8 +131,6 @@ class Proxy {
 
   // Another worker has learned it.
   void learn(const TokenChange& change);
-  // A connection holds much: others may need it.
-  void look_at_room();
 
   // What the client does. All may be called for an exchange that has ended, and do nothing then.
   // Returns whether the bytes were taken: each will be credited.
@@ -188,9 +150,7 @@ class Proxy {
   // Plans the end of a watch that is past its first burst.
   void plan_end(SlotId id, const EndWindow& window);
 
-  // The names of a new connection's client at this address; without a user's.
-  ClientKeys keys(std::string_view address);
-  // That of its certificate's user.
+  // The name of a certificate's user at this address.
   std::uint64_t user_key(std::string_view address, std::string_view user) const;
 
   std::size_t exchanges() const;

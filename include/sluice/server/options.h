@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What can be set of the server, in the parts that are handed on: to the process, to each worker's
-// thread, to the worker in it. What belongs to a layer below is that layer's struct.
+// thread, to the worker in it; and for each cluster, to what every worker makes of it. What belongs
+// to a layer below is that layer's struct.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +16,7 @@
 #include "sluice/kubernetes/identity_fields.h"
 #include "sluice/net/transport.h"
 #include "sluice/proxy/proxy.h"
+#include "sluice/proxy/resources.h"
 #include "sluice/tls/context.h"
 
 namespace sluice::server {
@@ -37,11 +39,8 @@ struct ClientOptions {
 
 struct WorkerOptions {
   net::TransportOptions transport;
-  tls::ServerOptions tls;
   ClientOptions client;
-  proxy::ProxyOptions proxy;
-  backend::BackendSetOptions backend_set;
-  backend::BackendTls backend_tls;
+  proxy::ResourcesOptions resources;
 
   friend bool operator==(const WorkerOptions&, const WorkerOptions&) = default;
 };
@@ -69,18 +68,31 @@ struct NamedCertificate {
   friend bool operator==(const NamedCertificate&, const NamedCertificate&) = default;
 };
 
+// A control plane that is served: whose clients find it by which names, what they are shown and
+// judged by, and which API servers are behind it.
+struct ClusterOptions {
+  std::string name;  // in pages, logs and metrics; empty: the only one, which needs none
+  tls::ServerOptions tls;
+  std::vector<backend::Endpoint> backends;
+  backend::BackendSetOptions backend_set;
+  backend::BackendTls backend_tls;
+  backend::ProbeOptions probe;
+  kubernetes::RequestHeaderOptions request_headers;
+  proxy::ProxyOptions proxy;
+  std::vector<NamedCertificate> certificates;  // whose ends are told
+
+  friend bool operator==(const ClusterOptions&, const ClusterOptions&) = default;
+};
+
 struct ServerOptions {
   std::string version;
   std::vector<io::Address> admin_listen;  // none or one
   std::vector<int> cpus;                  // one worker for each entry; -1: not pinned
   std::size_t client_connections_max = 0;
   WorkerThreadOptions thread;
-  std::vector<backend::Endpoint> backends;
-  backend::ProbeOptions probe;
-  kubernetes::RequestHeaderOptions request_headers;
+  std::vector<ClusterOptions> clusters;
   StopOptions stop;
-  std::string access_log;                      // empty: none
-  std::vector<NamedCertificate> certificates;  // whose ends are told
+  std::string access_log;  // empty: none
 
   friend bool operator==(const ServerOptions&, const ServerOptions&) = default;
 };

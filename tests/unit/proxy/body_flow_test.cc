@@ -134,19 +134,45 @@ TEST_F(BodyFlowTest, PeekingTakesNothing) {
 }
 
 TEST(BytesLeaseTest, PaysBackOnceHoweverItIsMoved) {
-  std::size_t account = 0;
+  BytesAccount whole;
+  BytesAccount account{.bytes = 0, .whole = &whole};
   {
     BytesLease lease(account);
     lease.add(10);
     BytesLease moved = std::move(lease);
     BytesLease target(account);
     target.add(5);
-    EXPECT_EQ(account, 15U);
+    EXPECT_EQ(account.bytes, 15U);
+    EXPECT_EQ(whole.bytes, 15U);
     target = std::move(moved);
-    EXPECT_EQ(account, 10U);
+    EXPECT_EQ(account.bytes, 10U);
     EXPECT_EQ(target.bytes(), 10U);
   }
-  EXPECT_EQ(account, 0U);
+  EXPECT_EQ(account.bytes, 0U);
+  EXPECT_EQ(whole.bytes, 0U);
+}
+
+TEST(BudgetTest, WhatClustersHoldTogetherIsTheWholesToLimit) {
+  Budget whole({.bytes_max = 1000, .client_bytes_max = 1000, .replay_bytes_max = 50});
+  Budget one({.client_bytes_max = 100}, &whole);
+  Budget other({.client_bytes_max = 100}, &whole);
+  ClientAccounts accounts;
+  AccountRef client = accounts.open(1, 1);
+  BytesLease held = one.bodies();
+  held.set(600);
+  BytesLease waits = other.requests();
+  waits.set(300);
+  EXPECT_EQ(one.charged_bytes(), 600U);
+  EXPECT_EQ(other.charged_bytes(), 300U);
+  EXPECT_EQ(whole.charged_bytes(), 900U);
+  EXPECT_FALSE(other.used_up_for(*client.get()));
+  EXPECT_FALSE(other.may_lend(1, nullptr));
+  waits.set(500);
+  EXPECT_TRUE(other.used_up_for(*client.get()));
+  EXPECT_TRUE(one.used_up_for(*client.get()));
+  BytesLease kept = one.replay();
+  kept.set(51);
+  EXPECT_TRUE(other.replays_used_up());
 }
 
 TEST_F(BodyFlowTest, WhatItHoldsAndLendsIsItsClientsUntilItEnds) {
@@ -184,7 +210,7 @@ TEST_F(BodyFlowTest, NoWindowGrowsBeyondHalfOfItsClientsShare) {
 }
 
 TEST(BytesLeaseTest, ChargesItsClientAndPaysBoth) {
-  std::size_t worker = 0;
+  BytesAccount worker;
   ClientAccounts accounts;
   AccountRef first = accounts.open(1, 1);
   AccountRef second = accounts.open(2, 2);
@@ -199,10 +225,10 @@ TEST(BytesLeaseTest, ChargesItsClientAndPaysBoth) {
   BytesLease moved = std::move(lease);
   moved.set(3);
   EXPECT_EQ(second.get()->bytes, 3U);
-  EXPECT_EQ(worker, 3U);
+  EXPECT_EQ(worker.bytes, 3U);
   moved.release();
   EXPECT_EQ(second.get()->bytes, 0U);
-  EXPECT_EQ(worker, 0U);
+  EXPECT_EQ(worker.bytes, 0U);
   moved.add(4);  // nobody's again
   EXPECT_EQ(second.get()->bytes, 0U);
 }

@@ -133,7 +133,7 @@ class Client final : public ClientSide {
   io::TurnEnd pull_;
 };
 
-class ExchangeTest : public testing::Test, private ProxyEvents {
+class ExchangeTest : public testing::Test, private ProxyEvents, private ResourcesEvents {
  protected:
   static io::Address address_of(std::size_t number) {
     return *io::Address::parse("10.0.0." + std::to_string(number + 1) + ":6443");
@@ -143,6 +143,7 @@ class ExchangeTest : public testing::Test, private ProxyEvents {
     client_.leave();
     simulation_.settle();
     proxy_.reset();
+    resources_.reset();
     if (set_) set_->terminate();
     for (const auto& backend : backends_) backend->stop();
     simulation_.settle();
@@ -161,12 +162,17 @@ class ExchangeTest : public testing::Test, private ProxyEvents {
     cluster_.emplace(endpoints);
     board_.emplace(1, backends);
     metrics_.emplace(registry_, *cluster_);
+    resources_metrics_.emplace(registry_);
     cells_.emplace(registry_);
     set_.emplace(simulation_.transport(), *cluster_,
                  backend::BackendContexts{keys.plain_context(), keys.identity_context()},
                  set_options_, 1, [](auto&&...) {});
     options_.vouches_for_identity = true;
+    resources_.emplace(
+        ResourcesParts{simulation_.reactor(), 0, *cells_, *resources_metrics_, *this, {1, 2}},
+        resources_options_);
     proxy_.emplace(ProxyParts{simulation_.reactor(),
+                              *resources_,
                               *set_,
                               *board_,
                               0,
@@ -278,6 +284,7 @@ class ExchangeTest : public testing::Test, private ProxyEvents {
 
   std::vector<TokenChange> changes_;
   test::Simulation simulation_;
+  ResourcesOptions resources_options_;
   ProxyOptions options_;
   backend::BackendSetOptions set_options_;
   std::vector<std::unique_ptr<test::ScriptedBackend>> backends_;
@@ -285,9 +292,11 @@ class ExchangeTest : public testing::Test, private ProxyEvents {
   std::optional<balance::LoadBoard> board_;
   metrics::Registry registry_;
   std::optional<ProxyMetrics> metrics_;
+  std::optional<ResourcesMetrics> resources_metrics_;
   std::optional<metrics::Cells> cells_;
   kubernetes::IdentityFields identity_fields_ = *kubernetes::IdentityFields::make({});
   std::optional<backend::BackendSet> set_;
+  std::optional<Resources> resources_;
   std::optional<Proxy> proxy_;
   Client client_{simulation_.reactor()};
   std::vector<std::size_t> refused_by_;
@@ -1186,7 +1195,7 @@ TEST_F(StallTest, AKilobyteInTimeIsProgressAndLessIsNot) {
 }
 
 TEST_F(StallTest, AWatchThatNobodyReadsStandsStillUntilMemoryIsShort) {
-  options_.body_bytes_per_worker = 1024 * 1024;
+  resources_options_.body_bytes_per_worker = 1024 * 1024;
   start(1);
   be_alice();
   client_.take_at_most(0);
@@ -1241,7 +1250,7 @@ class UploadTest : public ExchangeTest {
  protected:
   void SetUp() override { be_alice(); }
   std::int64_t gauge(metrics::GaugeId id) {
-    proxy_->publish();
+    resources_->publish();
     return registry_.total(id);
   }
   void upload_more(Client::Answer& client, std::string_view bytes, bool last = false) {
@@ -1291,12 +1300,12 @@ TEST_F(UploadTest, OneThatIsTakenQuicklyGrowsItsWindowAndPaysItBack) {
   EXPECT_EQ(client.credit, 2'000'000U);
   ASSERT_EQ(client_.windows.size(), 1U);
   EXPECT_EQ(client_.windows.begin()->second, options_.stream_window_bytes_max);
-  EXPECT_EQ(gauge(metrics_->window_bytes),
+  EXPECT_EQ(gauge(resources_metrics_->window_bytes),
             options_.stream_window_bytes_max - options_.stream_window_bytes);
   upload_more(client, "", true);
   answer(request(), 201);
   EXPECT_TRUE(client.ended);
-  EXPECT_EQ(gauge(metrics_->window_bytes), 0);
+  EXPECT_EQ(gauge(resources_metrics_->window_bytes), 0);
 }
 
 TEST_F(UploadTest, OneThatItsBackendDoesNotTakeWaitsHereWithoutCreditUntilItsClientGoes) {
@@ -1306,11 +1315,11 @@ TEST_F(UploadTest, OneThatItsBackendDoesNotTakeWaitsHereWithoutCreditUntilItsCli
   for (int i = 0; i < 10; ++i) upload_more(client, body_of(10'000));
   EXPECT_EQ(client.credit, options_.stream_window_bytes);  // as much as the backend granted
   EXPECT_TRUE(client_.windows.empty());
-  EXPECT_GT(gauge(metrics_->body_bytes), 30'000);
+  EXPECT_GT(gauge(resources_metrics_->body_bytes), 30'000);
   proxy_->client_gone(client.exchange);
   simulation_.settle();
   EXPECT_EQ(proxy_->exchanges(), 0U);
-  EXPECT_EQ(gauge(metrics_->body_bytes), 0);
+  EXPECT_EQ(gauge(resources_metrics_->body_bytes), 0);
 }
 
 TEST_F(UploadTest, OneWhoseClientGoesIsResetAtTheBackend) {
@@ -1330,7 +1339,7 @@ TEST_F(UploadTest, OneWhoseClientGoesIsResetAtTheBackend) {
 // --- windows -----------------------------------------------------------------------------------
 
 TEST_F(ExchangeTest, AnAnsweredRequestHoldsNoHead) {
-  options_.body_bytes_per_worker = 1024 * 1024;
+  resources_options_.body_bytes_per_worker = 1024 * 1024;
   options_.body_bytes_per_client = 1024 * 1024;
   start(1);
   client_.take_at_most(0);
@@ -1394,7 +1403,7 @@ TEST_F(ExchangeTest, AClientAboveItsShareIsRefusedAndOthersAreServed) {
 
 // Four of them would use up everything, and each holds no more than it may.
 TEST_F(ExchangeTest, WhoHoldsMostMakesRoomWhenTheWorkersBytesAreUsedUp) {
-  options_.body_bytes_per_worker = 1024 * 1024;
+  resources_options_.body_bytes_per_worker = 1024 * 1024;
   options_.body_bytes_per_client = 600 * 1024;
   start(1);
   be_alice();
@@ -1427,7 +1436,7 @@ TEST_F(ExchangeTest, WhoHoldsMostMakesRoomWhenTheWorkersBytesAreUsedUp) {
 
 // Many answers that come at once may be far above the budget: half of them would not be enough.
 TEST_F(ExchangeTest, WhoHoldsFarTooMuchMakesAsMuchRoomAsIsMissing) {
-  options_.body_bytes_per_worker = 300 * 1024;
+  resources_options_.body_bytes_per_worker = 300 * 1024;
   options_.body_bytes_per_client = 1024 * 1024;
   start(1);
   be_alice();
@@ -1450,7 +1459,8 @@ TEST_F(ExchangeTest, WhoHoldsFarTooMuchMakesAsMuchRoomAsIsMissing) {
 
 // Whoever holds an equal share has done nothing wrong, and leases are never ended.
 TEST_F(ExchangeTest, NobodyMakesRoomWhereAllHoldTheSameAndWhatMustBeServedStays) {
-  options_.body_bytes_per_worker = 700 * 1024;  // less than eleven answers and their requests
+  resources_options_.body_bytes_per_worker =
+      700 * 1024;  // less than eleven answers and their requests
   options_.body_bytes_per_client = 600 * 1024;
   start(1);
   be_alice();
@@ -1575,8 +1585,8 @@ TEST_F(BusyWorkerTest, RefusesWhoCausesMostOfTheWorkAndNobodyElse) {
   EXPECT_GT(refused(1), 300);
   EXPECT_EQ(refused(2), 0);
   EXPECT_EQ(replies(ReplyReason::worker_busy), static_cast<std::uint64_t>(refused(1)));
-  proxy_->publish();
-  EXPECT_EQ(registry_.total(metrics_->shedding), 1U);
+  resources_->publish();
+  EXPECT_EQ(registry_.total(resources_metrics_->shedding), 1U);
   // The rest was served: what must always be, and a part.
   EXPECT_LT(refused(1), 1500);
 }
@@ -1587,8 +1597,8 @@ TEST_F(BusyWorkerTest, RefusesNothingForABusyNeighbour) {
   be_busy(Who::neighbour, 100);
   EXPECT_EQ(refused(1), 0);
   EXPECT_EQ(replies(ReplyReason::worker_busy), 0U);
-  proxy_->publish();
-  EXPECT_EQ(registry_.total(metrics_->shedding), 0U);
+  resources_->publish();
+  EXPECT_EQ(registry_.total(resources_metrics_->shedding), 0U);
 }
 
 TEST_F(ExchangeTest, UnknownTokensBeyondAShareAreRefusedButNotWhereOneWasProven) {
@@ -1617,8 +1627,8 @@ TEST_F(ExchangeTest, ALongAnswerThatIsTakenQuicklyGrowsItsWindowAndPaysItBack) {
   start(1);
   be_alice();
   const auto lent = [&] {
-    proxy_->publish();
-    return registry_.total(metrics_->window_bytes);
+    resources_->publish();
+    return registry_.total(resources_metrics_->window_bytes);
   };
   const Client::Answer& client = ask("/api/v1/pods");
   Request& listing = request();
@@ -1662,7 +1672,7 @@ class ExchangeMistakeTest : public ExchangeTest {
     EXPECT_TRUE(mistake_->made());
     EXPECT_TRUE(lost.reset || lost.head.status == 0);
     EXPECT_EQ(proxy_->exchanges(), 1U);
-    EXPECT_GE(registry_.total(metrics_->wrong_transitions.at(Mistake::exchange)), 1U);
+    EXPECT_GE(registry_.total(resources_metrics_->wrong_transitions.at(Mistake::exchange)), 1U);
     EXPECT_TRUE(mistake_->log_text().contains("an exchange is ended by a mistake of this program"));
     mistake_.reset();
     EXPECT_EQ(running().size(), 1U) << "the backend of the lost one is told, too";

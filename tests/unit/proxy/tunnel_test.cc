@@ -75,7 +75,7 @@ class Client final : public ClientSide {
   io::TurnEnd pull_;
 };
 
-class TunnelTest : public testing::Test, private ProxyEvents {
+class TunnelTest : public testing::Test, private ProxyEvents, private ResourcesEvents {
  protected:
   static io::Address address_of(std::size_t number) {
     return *io::Address::parse("10.0.0." + std::to_string(number + 1) + ":6443");
@@ -85,6 +85,7 @@ class TunnelTest : public testing::Test, private ProxyEvents {
     client_.last_account().reset();
     simulation_.settle();
     proxy_.reset();
+    resources_.reset();
     set_->terminate();
     set_->terminate();
     for (const auto& backend : backends_) backend->stop();
@@ -102,6 +103,7 @@ class TunnelTest : public testing::Test, private ProxyEvents {
     cluster_.emplace(endpoints);
     board_.emplace(1, backends);
     metrics_.emplace(registry_, *cluster_);
+    resources_metrics_.emplace(registry_);
     cells_.emplace(registry_);
     const backend::BackendContexts contexts{
         keys.plain_context(),
@@ -110,7 +112,11 @@ class TunnelTest : public testing::Test, private ProxyEvents {
     set_.emplace(simulation_.transport(), *cluster_, contexts, backend::BackendSetOptions{}, 1,
                  [](auto&&...) {});
     options_.vouches_for_identity = true;
+    resources_.emplace(
+        ResourcesParts{simulation_.reactor(), 0, *cells_, *resources_metrics_, *this, {1, 2}},
+        resources_options_);
     proxy_.emplace(ProxyParts{simulation_.reactor(),
+                              *resources_,
                               *set_,
                               *board_,
                               0,
@@ -175,15 +181,18 @@ class TunnelTest : public testing::Test, private ProxyEvents {
   void on_drain_answer(std::size_t) override {}
 
   test::Simulation simulation_;
+  ResourcesOptions resources_options_;
   ProxyOptions options_;
   std::vector<std::unique_ptr<UpgradeBackend>> backends_;
   std::optional<backend::Cluster> cluster_;
   std::optional<balance::LoadBoard> board_;
   metrics::Registry registry_;
   std::optional<ProxyMetrics> metrics_;
+  std::optional<ResourcesMetrics> resources_metrics_;
   std::optional<metrics::Cells> cells_;
   kubernetes::IdentityFields identity_fields_ = *kubernetes::IdentityFields::make({});
   std::optional<backend::BackendSet> set_;
+  std::optional<Resources> resources_;
   std::optional<Proxy> proxy_;
   Client client_{simulation_.reactor()};
   std::vector<TokenChange> changes_;

@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 
+#include <deque>
 #include <optional>
 
 namespace sluice::server {
@@ -16,25 +17,25 @@ using testing::StartsWith;
 class BackendsPageTest : public testing::Test {
  protected:
   void make(const std::vector<std::string>& names) {
-    std::vector<backend::Endpoint> endpoints;
-    for (const std::string& name : names) endpoints.push_back({{}, name, {}});
-    cluster_.emplace(endpoints);
-    board_.emplace(2, names.size());
-    metrics_.emplace(registry_, *cluster_);
+    ClusterOptions& options = options_.emplace_back();
+    for (const std::string& name : names) options.backends.push_back({{}, name, {}});
+    clusters_.push_back(std::move(*Cluster::create(options, 2)));
   }
-  std::string page() const { return backends_page(*cluster_, *board_, registry_, *metrics_); }
+  Cluster& cluster() { return *clusters_.back(); }
+  backend::BackendStatus& status(std::size_t backend) {
+    return *cluster().status.backends.at(backend);
+  }
+  std::string page() const { return backends_page(clusters_); }
 
-  std::optional<backend::Cluster> cluster_;
-  std::optional<balance::LoadBoard> board_;
-  metrics::Registry registry_;
-  std::optional<proxy::ProxyMetrics> metrics_;
+  std::deque<ClusterOptions> options_;
+  Shared::Clusters clusters_;
 };
 
 TEST_F(BackendsPageTest, TellsOfEachBackendInItsOrder) {
   make({"10.0.0.1:6443", "[::1]:6443"});
-  cluster_->backends[0]->health.store(backend::Health::ready);
-  cluster_->backends[1]->health.store(backend::Health::not_ready);
-  cluster_->backends[1]->trusts_identity.store(false);
+  status(0).health.store(backend::Health::ready);
+  status(1).health.store(backend::Health::not_ready);
+  status(1).trusts_identity.store(false);
   EXPECT_EQ(page(), R"({"backends":[)"
                     R"({"name":"10.0.0.1:6443","health":"ready","trustsIdentity":true,)"
                     R"("work":0,"watches":0,"tunnels":0,"requests":0},)"
@@ -46,13 +47,14 @@ TEST_F(BackendsPageTest, TellsOfEachBackendInItsOrder) {
 TEST_F(BackendsPageTest, AddsUpAllWorkersAndAllClassesOfRequests) {
   make({"a", "b"});
   {
-    metrics::Cells one(registry_);
-    metrics::Cells two(registry_);
-    balance::WorkerLoad first(*board_, 0);
-    balance::WorkerLoad second(*board_, 1);
+    ClusterMetrics& metrics = cluster().metrics();
+    metrics::Cells one(metrics.registry);
+    metrics::Cells two(metrics.registry);
+    balance::WorkerLoad first(cluster().board, 0);
+    balance::WorkerLoad second(cluster().board, 1);
     for (std::size_t request_class = 0; request_class < 6; ++request_class) {
-      one.add(metrics_->requests.at(request_class, 1));
-      two.add(metrics_->requests.at(request_class, 1), 10);
+      one.add(metrics.proxy.requests.at(request_class, 1));
+      two.add(metrics.proxy.requests.at(request_class, 1), 10);
     }
     const auto read = first.assign(1, balance::RequestClass::read, 3);
     const auto watch = second.assign(1, balance::RequestClass::watch, 4);
@@ -78,15 +80,17 @@ TEST_F(BackendsPageTest, ANameCannotLeaveItsPlace) {
 class AdminPagesTest : public testing::Test, public ProcessState {
  protected:
   AdminPagesTest() {
-    ServerOptions options;
-    options.version = "1.2.3";
-    options.cpus = {-1};
-    options.backends = {{{}, "api-0", {}}};
-    options.certificates = {{"serving", WallTime(std::chrono::seconds(1'800'000'000))}};
-    shared_ = std::move(*Shared::create(options));
+    options_.version = "1.2.3";
+    options_.cpus = {-1};
+    ClusterOptions& cluster = options_.clusters.emplace_back();
+    cluster.backends = {{{}, "api-0", {}}};
+    cluster.certificates = {{"serving", WallTime(std::chrono::seconds(1'800'000'000))}};
+    shared_ = std::move(*Shared::create(options_));
     pages_.emplace(*shared_, *this);
   }
-  void set_health(backend::Health health) { shared_->cluster.backends[0]->health.store(health); }
+  void set_health(backend::Health health) {
+    shared_->clusters[0]->status.backends[0]->health.store(health);
+  }
 
   AdminReply get(std::string_view path) {
     std::optional<AdminReply> got;
@@ -100,6 +104,7 @@ class AdminPagesTest : public testing::Test, public ProcessState {
   }
   bool workers_turn() const override { return turn_; }
 
+  ServerOptions options_;
   std::unique_ptr<Shared> shared_;
   std::optional<AdminPages> pages_;
   StopSequence::State state_ = StopSequence::State::serving;

@@ -103,7 +103,9 @@ class Client final : public net::ConnectionHandler, public http2::SessionHandler
   http2::Session session_;
 };
 
-class ClientConnectionTest : public testing::Test, private proxy::ProxyEvents {
+class ClientConnectionTest : public testing::Test,
+                             private proxy::ProxyEvents,
+                             private proxy::ResourcesEvents {
  protected:
   void SetUp() override {
     const test::ClusterKeys& keys = test::ClusterKeys::get();
@@ -112,12 +114,18 @@ class ClientConnectionTest : public testing::Test, private proxy::ProxyEvents {
     cluster_.emplace(std::vector<backend::Endpoint>{{address, "api-0", "backend"}});
     board_.emplace(1, 1);
     proxy_metrics_.emplace(registry_, *cluster_);
+    resources_metrics_.emplace(registry_);
     client_metrics_.emplace(registry_);
     cells_.emplace(registry_);
     set_.emplace(transport(), *cluster_,
                  backend::BackendContexts{keys.plain_context(), keys.identity_context()},
                  backend::BackendSetOptions{}, 1, [](auto&&...) {});
+    resources_.emplace(
+        proxy::ResourcesParts{
+            simulation_.reactor(), 0, *cells_, *resources_metrics_, *this, {1, 2}},
+        proxy::ResourcesOptions{});
     proxy_.emplace(proxy::ProxyParts{simulation_.reactor(),
+                                     *resources_,
                                      *set_,
                                      *board_,
                                      0,
@@ -130,7 +138,7 @@ class ClientConnectionTest : public testing::Test, private proxy::ProxyEvents {
                                      {1, 2}},
                    proxy::ProxyOptions{});
     shares_.emplace(charges_, admission_, options_, *cells_, *client_metrics_);
-    server_tls_ = keys.server_context();
+    cluster_of_all_.emplace(keys.server_context(), *proxy_);
     client_tls_ = keys.plain_context();
     listener_ = io::listen_on(address_, {}).value();
   }
@@ -145,7 +153,9 @@ class ClientConnectionTest : public testing::Test, private proxy::ProxyEvents {
     EXPECT_TRUE(connections_.empty());
     clients_.clear();
     io::close_socket(listener_);
+    cluster_of_all_.reset();
     proxy_.reset();
+    resources_.reset();
     set_->terminate();
     backend_->stop();
     simulation_.settle();
@@ -168,11 +178,11 @@ class ClientConnectionTest : public testing::Test, private proxy::ProxyEvents {
 
   void accept(int descriptor) {
     auto connection = std::make_unique<ClientConnection>(
-        transport(), *proxy_, *shares_, options_, *cells_, *client_metrics_,
+        transport(), *resources_, *shares_, options_, *cells_, *client_metrics_,
         [this](ClientConnection& closed) { connections_.erase(&closed); });
     newest_ = connection.get();
     connections_.emplace(newest_, std::move(connection));
-    newest_->accept(descriptor, [this](std::string_view) { return server_tls_; });
+    newest_->accept(descriptor, find_cluster_);
   }
 
   // Everything that waits at the API server is answered.
@@ -222,11 +232,16 @@ class ClientConnectionTest : public testing::Test, private proxy::ProxyEvents {
   std::optional<ClientMetrics> client_metrics_;
   std::optional<metrics::Cells> cells_;
   std::optional<backend::BackendSet> set_;
+  std::optional<proxy::ResourcesMetrics> resources_metrics_;
+  std::optional<proxy::Resources> resources_;
   std::optional<proxy::Proxy> proxy_;
   balance::ChargeTable charges_;
   net::AdmissionBudget admission_{1000};
   std::optional<ClientShares> shares_;
-  std::shared_ptr<const tls::ServerContext> server_tls_;
+  std::optional<ServedCluster> cluster_of_all_;
+  const ClientConnection::FindCluster find_cluster_ = [this](std::string_view) {
+    return &*cluster_of_all_;
+  };
   std::shared_ptr<const tls::ClientContext> client_tls_;
   std::vector<std::unique_ptr<Client>> clients_;
   std::map<ClientConnection*, std::unique_ptr<ClientConnection>> connections_;

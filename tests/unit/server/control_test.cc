@@ -49,8 +49,9 @@ class ControlTest : public testing::Test {
       request.answer(readiness_);
     };
     const test::ClusterKeys& keys = test::ClusterKeys::get();
-    options_.thread.worker.backend_tls.plain.ca_pem = keys.serving_ca.pem();
-    options_.backends = {{address, "api-0", "backend"}};
+    ClusterOptions& cluster = options_.clusters.emplace_back();
+    cluster.backend_tls.plain.ca_pem = keys.serving_ca.pem();
+    cluster.backends = {{address, "api-0", "backend"}};
     options_.cpus = {-1, -1};
     options_.stop.delay = 5s;
   }
@@ -97,7 +98,7 @@ TEST_F(ControlTest, WorkersMayOpenWhenEachBackendWasAsked) {
   simulation_.settle();
   EXPECT_TRUE(control_->may_open());
   EXPECT_TRUE(control_->may_start());
-  EXPECT_TRUE(shared_->cluster.any_usable());
+  EXPECT_TRUE(shared_->clusters[0]->status.any_usable());
 }
 
 TEST_F(ControlTest, ABackendThatIsSilentIsNotWaitedForLong) {
@@ -107,7 +108,7 @@ TEST_F(ControlTest, ABackendThatIsSilentIsNotWaitedForLong) {
   simulation_.advance(2900ms);
   simulation_.advance(200ms);
   EXPECT_TRUE(control_->may_open());
-  EXPECT_FALSE(shared_->cluster.any_usable());
+  EXPECT_FALSE(shared_->clusters[0]->status.any_usable());
 }
 
 TEST_F(ControlTest, ToldToStopBeforeTheStartNoWorkerStarts) {
@@ -240,15 +241,15 @@ TEST_F(ControlTest, DebugAsksTheWorkersThatServe) {
 }
 
 TEST_F(ControlTest, WhatWorkersSeeOfABackendMakesItProbedAtOnce) {
-  options_.probe.interval = 1h;
+  options_.clusters[0].probe.interval = 1h;
   serve();
   const std::size_t asked = backend_->requests().size();
-  control_->probe_soon(0);
+  control_->probe_soon({0, 0});
   simulation_.settle();
   EXPECT_EQ(backend_->requests().size(), asked + 1);
   control_->stop();
   simulation_.settle();
-  control_->probe_soon(0);
+  control_->probe_soon({0, 0});
   simulation_.settle();
   EXPECT_EQ(backend_->requests().size(), asked + 1);
 }

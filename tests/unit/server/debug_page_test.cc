@@ -43,15 +43,15 @@ class DebugPageTest : public testing::Test, public WorkerEvents {
  protected:
   DebugPageTest() {
     const test::ClusterKeys& keys = test::ClusterKeys::get();
-    options_.tls.certificate_chain_pem = keys.serving.pem();
-    options_.tls.private_key_pem = keys.serving.key_pem();
-    options_.backend_tls.plain.ca_pem = keys.serving_ca.pem();
-    ServerOptions common;
-    common.backends = {{*io::Address::parse("10.0.0.1:6443"), "api-0", "backend"}};
-    common.cpus.assign(8, -1);  // the worker below has a place of its own on the load board
-    shared_ = std::move(*Shared::create(common));
-    worker_ = std::move(
-        *Worker::create(simulation_.reactor(), 7, options_, {*shared_, *this, {1, 2}}, 1));
+    ClusterOptions& cluster = options_.clusters.emplace_back();
+    cluster.tls.certificate_chain_pem = keys.serving.pem();
+    cluster.tls.private_key_pem = keys.serving.key_pem();
+    cluster.backend_tls.plain.ca_pem = keys.serving_ca.pem();
+    cluster.backends = {{*io::Address::parse("10.0.0.1:6443"), "api-0", "backend"}};
+    options_.cpus.assign(8, -1);  // the worker below has a place of its own on the load board
+    shared_ = std::move(*Shared::create(options_));
+    worker_ = std::move(*Worker::create(simulation_.reactor(), 7, options_.thread.worker,
+                                        {*shared_, *this, {1, 2}}, 1));
   }
   ~DebugPageTest() override {
     worker_->stop();
@@ -63,13 +63,13 @@ class DebugPageTest : public testing::Test, public WorkerEvents {
   }
   void two_workers() { page_.set_workers({&ports_[0], &ports_[1]}); }
 
-  void probe_soon(std::size_t) override {}
-  void backend_silent(std::size_t) override {}
-  void identity_refused(std::size_t) override {}
-  void token_changed(std::size_t, const proxy::TokenChange&) override {}
+  void probe_soon(BackendId) override {}
+  void backend_silent(BackendId) override {}
+  void identity_refused(BackendId) override {}
+  void token_changed(std::size_t, std::size_t, const proxy::TokenChange&) override {}
 
   test::Simulation simulation_;
-  WorkerOptions options_;
+  ServerOptions options_;
   std::unique_ptr<Shared> shared_;
   std::unique_ptr<Worker> worker_;
   std::array<HeldPort, 2> ports_;

@@ -19,20 +19,20 @@ namespace sluice::server {
 
 class WholeServer {
  public:
-  // Names, keys and addresses of a cluster of so many API servers, and so many workers.
+  // Names, keys and addresses of one cluster of so many API servers, and so many workers.
   static ServerOptions options(std::size_t backends, std::size_t workers) {
     const test::ClusterKeys& keys = test::ClusterKeys::get();
     ServerOptions options;
+    ClusterOptions& cluster = options.clusters.emplace_back();
     for (std::size_t i = 0; i < backends; ++i) {
-      options.backends.push_back({backend_address(i), "api-" + std::to_string(i), "backend"});
+      cluster.backends.push_back({backend_address(i), "api-" + std::to_string(i), "backend"});
     }
     options.cpus.assign(workers, -1);
     options.client_connections_max = 100;
     options.stop = {.delay = std::chrono::seconds(5), .drain_window = std::chrono::seconds(10)};
-    WorkerOptions& worker = options.thread.worker;
-    worker.tls.certificate_chain_pem = keys.serving.pem();
-    worker.tls.private_key_pem = keys.serving.key_pem();
-    worker.backend_tls.plain.ca_pem = keys.serving_ca.pem();
+    cluster.tls.certificate_chain_pem = keys.serving.pem();
+    cluster.tls.private_key_pem = keys.serving.key_pem();
+    cluster.backend_tls.plain.ca_pem = keys.serving_ca.pem();
     return options;
   }
   static io::Address backend_address(std::size_t backend) {

@@ -36,20 +36,20 @@ class WorkerTest : public testing::Test, private WorkerEvents {
       if (request.head.path.contains("watch=1")) return request.begin(200);
       request.answer(200, "{}");
     };
-    ServerOptions common;
-    common.backends = {{address, "api-0", "backend"}};
-    common.cpus.assign(workers_max, -1);
-    common.client_connections_max = 100;
-    shared_ = std::move(*Shared::create(common));
-    shared_->cluster.backends[0]->health.store(backend::Health::ready);
     const test::ClusterKeys& keys = test::ClusterKeys::get();
-    options_.tls.certificate_chain_pem = keys.serving.pem();
-    options_.tls.private_key_pem = keys.serving.key_pem();
-    options_.backend_tls.plain.ca_pem = keys.serving_ca.pem();
-    tls::ClientOptions& identity = options_.backend_tls.identity.emplace();
+    ClusterOptions& cluster = options_.clusters.emplace_back();
+    cluster.backends = {{address, "api-0", "backend"}};
+    cluster.tls.certificate_chain_pem = keys.serving.pem();
+    cluster.tls.private_key_pem = keys.serving.key_pem();
+    cluster.backend_tls.plain.ca_pem = keys.serving_ca.pem();
+    tls::ClientOptions& identity = cluster.backend_tls.identity.emplace();
     identity.ca_pem = keys.serving_ca.pem();
     identity.certificate_chain_pem = keys.front_proxy.pem();
     identity.private_key_pem = keys.front_proxy.key_pem();
+    options_.cpus.assign(workers_max, -1);
+    options_.client_connections_max = 100;
+    shared_ = std::move(*Shared::create(options_));
+    shared_->clusters[0]->status.backends[0]->health.store(backend::Health::ready);
     client_tls_ = keys.plain_context();
   }
 
@@ -71,8 +71,8 @@ class WorkerTest : public testing::Test, private WorkerEvents {
   }
 
   Result<std::unique_ptr<Worker>> create(std::size_t number) {
-    return Worker::create(simulation_.add_reactor(), number, options_, {*shared_, *this, {1, 2}},
-                          number);
+    return Worker::create(simulation_.add_reactor(), number, options_.thread.worker,
+                          {*shared_, *this, {1, 2}}, number);
   }
 
   Worker& start_worker() {
@@ -95,19 +95,19 @@ class WorkerTest : public testing::Test, private WorkerEvents {
   void settle() { simulation_.settle(); }
   void advance(Duration duration) { simulation_.advance(duration); }
 
-  void probe_soon(std::size_t backend) override { probes_.push_back(backend); }
-  void backend_silent(std::size_t) override {}
-  void identity_refused(std::size_t) override {}
-  void token_changed(std::size_t, const proxy::TokenChange&) override {}
+  void probe_soon(BackendId backend) override { probes_.push_back(backend); }
+  void backend_silent(BackendId) override {}
+  void identity_refused(BackendId) override {}
+  void token_changed(std::size_t, std::size_t, const proxy::TokenChange&) override {}
 
   test::Simulation simulation_;
-  WorkerOptions options_;
+  ServerOptions options_;
   std::unique_ptr<Shared> shared_;
   std::unique_ptr<test::ScriptedBackend> backend_;
   std::shared_ptr<const tls::ClientContext> client_tls_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::unique_ptr<SmallClient>> clients_;
-  std::vector<std::size_t> probes_;
+  std::vector<BackendId> probes_;
 };
 
 TEST_F(WorkerTest, SeveralServeOnOneThreadEachWithItsListenersAndBackendConnections) {
@@ -123,7 +123,8 @@ TEST_F(WorkerTest, SeveralServeOnOneThreadEachWithItsListenersAndBackendConnecti
   EXPECT_GE(backend_->accepted(), workers_max);
   EXPECT_EQ(shared_->admission.connections.load(), workers_max);
   for (const auto& worker : workers_) worker->publish();
-  EXPECT_EQ(shared_->registry.total(shared_->proxy_metrics.responses.at(1)), workers_max);
+  ClusterMetrics& metrics = shared_->clusters[0]->metrics();
+  EXPECT_EQ(metrics.registry.total(metrics.proxy.responses.at(1)), workers_max);
   EXPECT_GT(shared_->registry.total(shared_->worker_metrics.turns), 0U);
 }
 
@@ -180,7 +181,7 @@ TEST_F(WorkerTest, ABackendThatRefusesConnectionsIsProbedSoon) {
   client.ask("/api/v1/namespaces/a/pods/b");
   advance(1s);
   EXPECT_FALSE(probes_.empty());
-  EXPECT_THAT(probes_, Each(0U));
+  EXPECT_THAT(probes_, Each(BackendId{0, 0}));
 }
 
 TEST_F(WorkerTest, TellsOfItsBackendsClientsAndRequestsButNotWhatOnlyTheyKnow) {
@@ -213,7 +214,7 @@ TEST_F(WorkerTest, TellsNoMoreThanThereIsRoomFor) {
 }
 
 TEST_F(WorkerTest, AKeyThatCannotBeUsedIsAnErrorAndLeavesNothing) {
-  options_.backend_tls.identity->private_key_pem = std::string("none");
+  options_.clusters[0].backend_tls.identity->private_key_pem = std::string("none");
   const auto worker = create(0);
   ASSERT_FALSE(worker);
   EXPECT_FALSE(worker.error().context.empty());

@@ -161,16 +161,16 @@ void World::draw_tunnel(Ask& ask) {
 ServerOptions World::server_options() {
   ServerOptions options = WholeServer::options(backends, workers);
   options.stop.tunnel_window = up_to(20s);
-  WorkerOptions& worker = options.thread.worker;
-  worker.proxy.request_timeout = 20s;
-  worker.proxy.client_stall_timeout = 20s;
-  worker.transport.send_stall_timeout = 20s;
-  worker.proxy.replay_body_bytes = std::size_t{1} << random_.below(19);
+  ClusterOptions& cluster = options.clusters[0];
+  cluster.proxy.request_timeout = 20s;
+  cluster.proxy.client_stall_timeout = 20s;
+  options.thread.worker.transport.send_stall_timeout = 20s;
+  cluster.proxy.replay_body_bytes = std::size_t{1} << random_.below(19);
   if (!plan_.vouches) return options;
   const test::ClusterKeys& keys = test::ClusterKeys::get();
-  worker.proxy.vouches_for_identity = true;
-  worker.tls.client_ca_pem = Users::get().ca.pem();
-  tls::ClientOptions& identity = worker.backend_tls.identity.emplace(worker.backend_tls.plain);
+  cluster.proxy.vouches_for_identity = true;
+  cluster.tls.client_ca_pem = Users::get().ca.pem();
+  tls::ClientOptions& identity = cluster.backend_tls.identity.emplace(cluster.backend_tls.plain);
   identity.certificate_chain_pem = keys.front_proxy.pem();
   identity.private_key_pem = keys.front_proxy.key_pem();
   return options;

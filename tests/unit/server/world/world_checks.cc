@@ -66,26 +66,30 @@ void World::check_nothing_is_left() {
   for (std::size_t i = 0; i < workers; ++i) {
     if (server_->control().workers_gone()) server_->worker(i).publish();
   }
+  Cluster& cluster = *shared.clusters[0];
   for (std::size_t i = 0; i < backends; ++i) {
-    const balance::Load load = shared.board.total(i);
+    const balance::Load load = cluster.board.total(i);
     if (load.work != 0 || load.watches != 0) fault("a backend still has load");
   }
   const metrics::Registry& registry = shared.registry;
+  const metrics::Registry& its = cluster.metrics().registry;
+  const proxy::ProxyMetrics& requests = cluster.metrics().proxy;
   const auto none = [&](std::string_view what, auto value) {
     if (value != 0) fault(fmt::format("{} {} are left", value, what));
   };
   none("connections", shared.admission.connections.load());
-  none("exchanges", registry.total(shared.proxy_metrics.exchanges));
-  none("body bytes", registry.total(shared.proxy_metrics.body_bytes));
-  none("lent window bytes", registry.total(shared.proxy_metrics.window_bytes));
-  none("stalled streams", registry.total(shared.proxy_metrics.stalled));
-  none("tunnels", registry.total(shared.proxy_metrics.tunnels));
+  none("exchanges", its.total(requests.exchanges));
+  none("body bytes", registry.total(shared.resources_metrics.body_bytes));
+  none("lent window bytes", registry.total(shared.resources_metrics.window_bytes));
+  none("stalled streams", its.total(requests.stalled));
+  none("tunnels", its.total(requests.tunnels));
   for (const auto protocol : {std::optional<Protocol>{}, std::optional{Protocol::h2},
                               std::optional{Protocol::http1}, std::optional{Protocol::tunnel}}) {
     none("client connections", registry.total(shared.client_metrics.connections(protocol)));
   }
   for (const auto mistake : {proxy::Mistake::exchange, proxy::Mistake::connection}) {
-    none("wrong transitions", registry.total(shared.proxy_metrics.wrong_transitions.at(mistake)));
+    none("wrong transitions",
+         registry.total(shared.resources_metrics.wrong_transitions.at(mistake)));
   }
 }
 

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What one worker has of one cluster: what its clients are shown and judged by (TLS), the pools to
+// its backends, its exchanges and what its tokens have proven. Two clusters of a worker share what
+// is the worker's (reactor, transport, bytes, CPU time) and nothing else.
+//
+// Owned by Worker, and destroyed when no connection of its clients is left and it is terminated().
+// Thread: the worker's.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "cluster.h"
+#include "outline.h"
+#include "sluice/backend/backend_set.h"
+#include "sluice/http2/codec_memory.h"
+#include "sluice/net/transport.h"
+#include "sluice/proxy/proxy.h"
+#include "sluice/tls/context.h"
+
+namespace sluice::server {
+
+// Asks the control thread, from a worker's thread.
+class WorkerEvents {
+ public:
+  virtual ~WorkerEvents() = default;
+  virtual void probe_soon(BackendId backend) = 0;
+  virtual void backend_silent(BackendId backend) = 0;  // it answers no PING
+  virtual void identity_refused(BackendId backend) = 0;
+  // What one worker has learned of a token of this cluster, for the others.
+  virtual void token_changed(std::size_t worker, std::size_t cluster,
+                             const proxy::TokenChange& change) = 0;
+};
+
+// What a client's connection sees of its cluster.
+struct ServedCluster {
+  std::shared_ptr<const tls::ServerContext> tls;
+  proxy::Proxy& proxy;
+};
+
+// All outlive the object.
+struct WorkerClusterParts {
+  net::Transport& transport;
+  proxy::Resources& resources;
+  http2::CodecMemory& codec_memory;
+  observability::AccessLog* access_log;  // may be null
+  WorkerEvents& events;
+  std::size_t worker;
+  Cluster& cluster;
+  std::size_t number;  // the cluster's
+  proxy::HashKey key;  // the process's
+};
+
+class WorkerCluster final : private proxy::ProxyEvents {
+ public:
+  // Keys and certificates may be unusable.
+  static Result<std::unique_ptr<WorkerCluster>> create(const WorkerClusterParts& parts,
+                                                       std::uint64_t seed);
+
+  ServedCluster& served() { return served_; }
+  proxy::Proxy& proxy() { return proxy_; }
+  backend::BackendSet& backends() { return backends_; }
+
+  // Writes the counters that layers keep for themselves to the cells.
+  void publish();
+  void describe(Outline& outline);
+
+  void terminate() { backends_.terminate(); }
+  bool terminated() const { return backends_.terminated(); }
+
+ private:
+  WorkerCluster(const WorkerClusterParts& parts,
+                std::shared_ptr<const tls::ServerContext> server_context,
+                const backend::BackendContexts& backend_contexts, std::uint64_t seed);
+  static backend::BackendSetOptions set_options(const WorkerClusterParts& parts);
+  BackendId id(std::size_t backend) const { return {parts_.number, backend}; }
+  void pool_event(std::size_t backend, backend::PoolKind kind, backend::PoolEvent event,
+                  const std::string& text);
+
+  // proxy::ProxyEvents
+  void on_token_change(const proxy::TokenChange& change) override {
+    parts_.events.token_changed(parts_.worker, parts_.number, change);
+  }
+  void on_identity_refused(std::size_t backend) override;
+  void on_drain_answer(std::size_t backend) override;
+
+  const WorkerClusterParts parts_;
+  const ClusterMetrics& metrics_;
+  metrics::Cells cells_;
+  backend::BackendSet backends_;
+  proxy::Proxy proxy_;
+  ServedCluster served_;
+};
+
+}  // namespace sluice::server
