@@ -214,6 +214,7 @@ std::vector<server::NamedCertificate> certificates(const config::Files& files) {
 
 server::ClusterOptions cluster_options(const Validation& valid) {
   server::ClusterOptions cluster;
+  cluster.others = server::OtherClients::all;
   cluster.tls = serving_options(valid);
   cluster.backends = backends(valid);
   cluster.backend_set = backend_set_options(valid);

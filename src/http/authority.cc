@@ -15,6 +15,15 @@ bool is_authority(std::string_view text) {
   });
 }
 
+std::string_view host_of(std::string_view authority) {
+  const std::size_t colon = authority.rfind(':');
+  const std::size_t bracket = authority.rfind(']');
+  if (colon == std::string_view::npos) return authority;
+  // The colons of an IPv6 address are no port's.
+  if (bracket != std::string_view::npos && colon < bracket) return authority;
+  return authority.substr(0, colon);
+}
+
 bool same_authority(std::string_view a, std::string_view b, std::string_view usual_port) {
   const auto without_port = [usual_port](std::string_view authority) {
     const std::size_t colon = authority.rfind(':');

@@ -27,9 +27,9 @@ std::string_view to_string(Connection::State state) {
   return state_names.at(static_cast<std::size_t>(state));
 }
 
-constexpr std::array<std::string_view, 8> phase_names{"opening", "handshaking", "established",
+constexpr std::array<std::string_view, 9> phase_names{"opening", "handshaking", "established",
                                                       "failed",  "without TLS", "proxy header",
-                                                      "unnamed", "refused"};
+                                                      "unnamed", "refused",     "nobody"};
 
 }  // namespace
 
@@ -60,7 +60,8 @@ Connection::State Connection::state() const {
     case Phase::established: return State::established;
     case Phase::failed:
     case Phase::without_tls:
-    case Phase::refused: break;
+    case Phase::refused:
+    case Phase::nobody: break;
   }
   return State::closing;
 }
@@ -175,7 +176,8 @@ void Connection::on_receive(Bytes bytes) {
     case Phase::established: break;
     case Phase::failed:
     case Phase::without_tls:
-    case Phase::refused: CHECK(false);
+    case Phase::refused:
+    case Phase::nobody: CHECK(false);
   }
   if (input_ == Input::ended) {
     return fail({ErrorKind::protocol, Side::self, Retry::never, "more came behind a close_notify"});
@@ -318,8 +320,9 @@ void Connection::read_held() {
 // --- Output ------------------------------------------------------------------------------------
 
 TcpHandler::Fill Connection::on_fill(MutableBytes room) {
-  if (phase_ == Phase::without_tls) {
-    const Bytes answer = as_bytes(tls::plain_http_answer);
+  if (phase_ == Phase::without_tls || phase_ == Phase::nobody) {
+    const Bytes answer =
+        as_bytes(phase_ == Phase::nobody ? tls::unrecognized_name_alert : tls::plain_http_answer);
     copy_bytes(room.data(), answer.data(), answer.size());
     return {answer.size(), false};
   }
@@ -373,8 +376,8 @@ void Connection::terminate() {
 
 // An alert or a last answer is sent on the way out; a connection that never got that far just ends.
 void Connection::fail(Error error, Phase phase) {
-  const bool has_last_words =
-      phase == Phase::without_tls || (engine_ != nullptr && engine_->pending_bytes() > 0);
+  const bool has_last_words = phase == Phase::without_tls || phase == Phase::nobody ||
+                              (engine_ != nullptr && engine_->pending_bytes() > 0);
   count_failed_handshake();
   set_phase(phase);
   leave_handshake();

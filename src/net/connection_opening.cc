@@ -98,7 +98,10 @@ void Connection::read_hello() {
   }
   server_name_ = std::move(hello.server_name);
   context_ = select_(server_name_);
-  if (context_ == nullptr) return fail(tls_error("no such server name"));
+  if (state() != State::opening) return;
+  if (context_ == nullptr) {
+    return fail(tls_error("nobody has the server name " + server_name_), Phase::nobody);
+  }
   if (!transport_.may_wait(turns_)) {
     return fail({ErrorKind::unavailable, Side::self, Retry::not_executed,
                  "too many handshakes of this client wait already"});

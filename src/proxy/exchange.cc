@@ -79,10 +79,14 @@ void Exchange::begin(SlotId id, ClientSide& client, ClientStream stream, http::R
   set_state(State::waiting);
 }
 
-void Exchange::start(bool request_complete) {
+void Exchange::start(bool request_complete, bool misdirected) {
   CHECK(client_ != nullptr);
   CHECK(!dispatch_.attempts().any());
   if (request_complete) upload_.complete(now());
+  if (misdirected) {
+    return refuse(421, ReplyReason::misdirected,
+                  "the request names another cluster than its connection does");
+  }
   auto admitted = admit(plan_, head_, *client_, shared_);
   if (!admitted) {
     record_.reason = admitted.error().why;

@@ -41,7 +41,7 @@ class Exchange final : public backend::StreamHandler {
   // A new life, for a finished one too; the memory of the last one's heads is used again. Then
   // either start() or refuse().
   void begin(SlotId id, ClientSide& client, ClientStream stream, http::RequestHead&& head);
-  void start(bool request_complete);
+  void start(bool request_complete, bool misdirected);
   void refuse(int code, ReplyReason reason, std::string_view message);
   void break_off();
 

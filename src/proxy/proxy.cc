@@ -152,12 +152,12 @@ Proxy::Proxy(const ProxyParts& parts, const ProxyOptions& options)
 Proxy::~Proxy() = default;
 
 SlotId Proxy::start(ClientSide& client, ClientStream stream, http::RequestHead&& head,
-                    bool end_of_stream) {
+                    bool end_of_stream, bool misdirected) {
   Shared& shared = state_->shared();
   shared.replays.earn();
   shared.resources.look_at_room();
   SlotId id;
-  state_->begin(client, stream, std::move(head), id).start(end_of_stream);
+  state_->begin(client, stream, std::move(head), id).start(end_of_stream, misdirected);
   return id;
 }
 
@@ -217,6 +217,10 @@ void Proxy::client_gone(SlotId id) {
 
 void Proxy::plan_end(SlotId id, const EndWindow& window) {
   if (Exchange* exchange = state_->find(id)) exchange->plan_end(window);
+}
+
+std::uint64_t Proxy::network_key(std::string_view address) const {
+  return state_->shared().proofs.hash(network_of(address)).low;
 }
 
 std::uint64_t Proxy::user_key(std::string_view address, std::string_view user) const {

@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A client's connection.
+// A client's connection, once it is open (client_opening.cc).
 #include "client_connection.h"
 
-#include "client_http1.h"
-#include "client_http2.h"
 #include "outline.h"
 #include "sluice/base/check.h"
-#include "sluice/kubernetes/identity.h"
 #include "sluice/observability/log.h"
-#include "sluice/proxy/client_identity.h"
-#include "sluice/tls/context.h"
 
 namespace sluice::server {
 namespace {
@@ -27,8 +22,6 @@ constexpr Duration given_up_linger = std::chrono::seconds(2);
 // A connection that holds so much may be one of many.
 constexpr std::size_t much_held_bytes = 80 * 1024;  // a send buffer and some input
 constexpr Duration end_for_room_within = std::chrono::seconds(1);
-// Lately, at one address.
-constexpr float broken_limits_min = 2.5;  // three, just now
 
 }  // namespace
 
@@ -48,47 +41,6 @@ ClientConnection::ClientConnection(net::Transport& transport, proxy::Resources& 
 
 ClientConnection::~ClientConnection() { CHECK(state_ == State::closed); }
 
-void ClientConnection::accept(int descriptor, const FindCluster& find) {
-  CHECK(state_ == State::handshake);
-  CHECK(protocol_ == nullptr);
-  cells_.add(metrics_.accepted);
-  cells_.add(metrics_.connections(speaks_), 1);
-  const auto select = [this, &find](std::string_view server_name) {
-    cluster_ = find(server_name);
-    return cluster_ == nullptr ? nullptr : cluster_->tls;
-  };
-  connection_.accept(descriptor, select, options_.proxy_protocol_from);
-}
-
-// At once, or when a balancer has said for whom it calls.
-void ClientConnection::on_caller_known() {
-  CHECK(!address_share_);
-  note_address();
-  facts_.keys = resources_.keys(facts_.address);
-  facts_.exempt = io::any_contains(options_.exempt, connection_.peer());
-  auto share = shares_.of_address(facts_, now());
-  if (!share) return connection_.terminate();
-  address_share_ = std::move(*share);
-  const auto lane = facts_.exempt || address_share_.known(now()) ? net::TurnLane::known
-                                                                 : net::TurnLane::strangers;
-  connection_.take_turns_of(
-      {.client = facts_.keys.network, .lane = static_cast<std::size_t>(lane)});
-  idle_since_ = now();
-  if (!facts_.exempt) shares_.add(*this, facts_.keys.network);
-}
-
-void ClientConnection::note_address() {
-  facts_.address = connection_.peer().host();
-  facts_.peer = connection_.peer().to_string();
-}
-
-bool ClientConnection::take_identity_share() {
-  if (!facts_.identity) return true;
-  auto share = shares_.of_identity(facts_, now());
-  if (share) identity_share_ = std::move(*share);
-  return share.has_value();
-}
-
 // By its certificate, or a token.
 void ClientConnection::proven() {
   facts_.proven = true;
@@ -96,12 +48,11 @@ void ClientConnection::proven() {
   shares_.prove(*this);
 }
 
-void ClientConnection::handshake_failed(const Error& error) {
-  if (error.kind == ErrorKind::unavailable) shares_.no_handshake(facts_, now());
-  // Without an engine nothing was computed for it.
-  if (!address_share_ || connection_.engine() == nullptr) return;
-  address_share_.charge(balance::Charge::handshake, now());
-  address_share_.charge(balance::Charge::failed_handshake, now());
+// The cluster was chosen by the name that was asked for, and with it whose certificates count: what
+// is meant for another one must not reach it (RFC 9110 section 15.5.20).
+bool ClientConnection::misdirected(std::string_view authority) const {
+  const ClusterNames* names = cluster_->names;
+  return names != nullptr && names->elsewhere(authority, cluster_->number);
 }
 
 void ClientConnection::set_state(State state) {
@@ -126,83 +77,11 @@ void ClientConnection::describe(Outline& outline) const {
   if (protocol_ != nullptr) protocol_->describe(outline);
 }
 
-void ClientConnection::on_established() {
-  CHECK(state_ == State::handshake);
-  CHECK(protocol_ == nullptr);
-  CHECK(cluster_ != nullptr);
-  if (address_share_) address_share_.charge(balance::Charge::handshake, now());
-  establish_identity();
-  if (facts_.identity) {
-    facts_.keys.user = cluster_->proxy.user_key(facts_.address, facts_.identity->user);
-    if (kubernetes::is_component(*facts_.identity)) connection_.never_put_off();
-  }
-  if (facts_.exempt) connection_.never_put_off();
-  begin_protocol();
-  set_state(State::serving);
-  idle_since_ = now();
-  connection_.mark_dirty();
-  set_deadline(now() + options_.head_timeout);
-  if (!take_identity_share()) {
-    return end("Too many connections with this client certificate from this address.");
-  }
-  if (facts_.identity && !facts_.anonymous) proven();
-  if (leave_gap_) begin_leaving();  // its handshake took us into our own stop
-}
-
-// Who agrees on nothing by ALPN speaks HTTP/1.1.
-void ClientConnection::begin_protocol() {
-  const Protocol agreed = connection_.engine()->alpn() == "h2" ? Protocol::h2 : Protocol::http1;
-  speak(agreed);
-  cells_.add(metrics_.handshakes.at(agreed));
-  ClientProtocolOwner& owner = *this;
-  proxy::Proxy& proxy = cluster_->proxy;
-  if (agreed == Protocol::h2) {
-    const http2::SessionOptions session =
-        has_bad_neighbours() ? options_.session.with_little_patience() : options_.session;
-    protocol_ =
-        std::make_unique<ClientHttp2>(owner, proxy, facts_, session, cells_, metrics_, now());
-  } else {
-    protocol_ = std::make_unique<ClientHttp1>(owner, proxy, facts_, options_.session, cells_,
-                                              metrics_, now());
-  }
-}
-
-// Or the next connection of who has broken a limit would begin with nothing on its account.
-bool ClientConnection::has_bad_neighbours() {
-  return address_share_ && !facts_.exempt &&
-         address_share_.charged(balance::Charge::broken_limit, now()) >= broken_limits_min;
-}
-
 void ClientConnection::speak(Protocol protocol) {
   cells_.add(metrics_.connections(speaks_), -1);
   speaks_ = protocol;
   cells_.add(metrics_.connections(speaks_), 1);
   facts_.protocol = to_string(protocol);
-}
-
-void ClientConnection::establish_identity() {
-  const tls::PeerCertificate& peer = connection_.engine()->peer_certificate();
-  if (!peer.presented || peer.chain_der.empty()) {
-    cells_.add(metrics_.certificates.at(CertificateResult::none));
-    return;
-  }
-  proxy::ClientIdentity client = proxy::identify_client(peer);
-  if (client.identity) {
-    facts_.anonymous = kubernetes::is_anonymous(*client.identity);
-    facts_.identity = std::move(client.identity);
-    facts_.identity_not_after = peer.not_after;  // of the whole path that was verified
-    cells_.add(metrics_.certificates.at(CertificateResult::identity));
-    return;
-  }
-  facts_.why_not = client.why_not;
-  if (client.refused) {
-    facts_.refusal = "Unauthorized: this gateway does not take the client certificate: ";
-    facts_.refusal += client.reason;
-  }
-  cells_.add(metrics_.certificates.at(client.refused ? CertificateResult::refused
-                                                     : CertificateResult::no_identity));
-  log::info("a client certificate gives no identity",
-            {{"client", facts_.peer}, {"why", to_string(client.why_not)}, {"tls", peer.error}});
 }
 
 void ClientConnection::on_receive(Bytes plain) {
@@ -331,6 +210,7 @@ void ClientConnection::on_closed() {
   CHECK(!timer_.armed());
   CHECK(!last_word_.armed());
   cells_.add(metrics_.connections(speaks_), -1);
+  if (cluster_ != nullptr) --cluster_->clients;
   on_closed_(*this);  // destroys this
 }
 

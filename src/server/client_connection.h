@@ -97,10 +97,14 @@ class ClientConnection final : public net::ConnectionHandler,
   void be_patient() override { connection_.watch_peer(); }
   void requests_over() override;
   void proven() override;
+  bool misdirected(std::string_view authority) const override;
 
   // net::ConnectionHandler: what it costs is charged to where it comes from, from now on. One from
   // where too many are ends.
   void on_caller_known() override;
+  std::shared_ptr<const tls::ServerContext> choose_cluster(const FindCluster& find,
+                                                           std::string_view server_name);
+  bool take_address_share();
   bool take_identity_share();
   void handshake_failed(const Error& error);
 

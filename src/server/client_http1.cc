@@ -111,9 +111,11 @@ void ClientHttp1::begin(SlotId exchange) {
 }
 
 void ClientHttp1::on_request(const http1::Request& request, http::RequestHead&& head) {
+  const bool misdirected = owner_.misdirected(head.authority);
   if (head.authority.empty()) head.authority = nameless_authority;
   if (!head.protocol.empty()) owner_.may_switch();
-  begin(proxy_.start(*this, name_of(request.id), std::move(head), request.end_of_stream));
+  begin(proxy_.start(*this, name_of(request.id), std::move(head), request.end_of_stream,
+                     misdirected));
 }
 
 void ClientHttp1::on_head_too_large(RequestId id, http::RequestHead&& head) {

@@ -91,7 +91,8 @@ void ClientHttp2::add(http2::StreamRef ref, SlotId exchange) {
 }
 
 void ClientHttp2::on_request(http2::StreamRef ref, http::RequestHead&& head, bool end_of_stream) {
-  add(ref, proxy_.start(*this, name_of(ref.id), std::move(head), end_of_stream));
+  const bool misdirected = owner_.misdirected(head.authority);
+  add(ref, proxy_.start(*this, name_of(ref.id), std::move(head), end_of_stream, misdirected));
 }
 
 void ClientHttp2::on_head_too_large(http2::StreamRef ref, http::RequestHead&& line) {

@@ -28,6 +28,7 @@ Result<std::unique_ptr<Shared>> Shared::create(const ServerOptions& options) {
 Shared::Shared(const ServerOptions& options, Clusters its_clusters,
                std::unique_ptr<observability::AccessLog> log)
     : clusters(std::move(its_clusters)),
+      names(options),
       access_log(std::move(log)),
       admission(options.client_connections_max),
       resources_metrics(registry),

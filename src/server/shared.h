@@ -9,6 +9,7 @@
 
 #include "client_metrics.h"
 #include "cluster.h"
+#include "cluster_names.h"
 #include "sluice/balance/charge_table.h"
 #include "sluice/net/listener.h"
 #include "sluice/observability/access_log.h"
@@ -33,6 +34,7 @@ struct Shared {
   std::string render_metrics() const;
 
   const Clusters clusters;
+  const ClusterNames names;
   std::unique_ptr<observability::AccessLog> access_log;  // null: none
   net::AdmissionBudget admission;
   balance::ChargeTable charges;  // of clients, by ClientKeys

@@ -73,18 +73,30 @@ WorkerOptions Worker::with_memory(WorkerOptions options) {
 
 Result<WorkerCluster*> Worker::make_cluster(std::size_t number) {
   CHECK(clusters_[number] == nullptr);
-  auto made = WorkerCluster::create(
-      {transport_, resources_, codec_memory_, parts_.shared.access_log.get(), parts_.events,
-       number_, *parts_.shared.clusters[number], number, parts_.key},
-      random_.next());
+  auto made =
+      WorkerCluster::create({transport_, resources_, codec_memory_, parts_.shared.access_log.get(),
+                             parts_.events, number_, *parts_.shared.clusters[number], number,
+                             parts_.shared.only_one() ? nullptr : &parts_.shared.names, parts_.key},
+                            random_.next());
   if (!made) return std::unexpected(made.error());
   clusters_[number] = std::move(*made);
+  if (watches_end_) clusters_[number]->proxy().end_watches(*watches_end_);
   return clusters_[number].get();
 }
 
 void Worker::for_each_cluster(const std::function<void(WorkerCluster&)>& what) {
   for (const auto& cluster : clusters_) {
     if (cluster != nullptr) what(*cluster);
+  }
+}
+
+// With them go their contexts, pools and proofs; what they have counted stays.
+void Worker::let_go_of_unused_clusters() {
+  if (state_ == State::stopping || parts_.shared.only_one()) return;
+  for (auto& cluster : clusters_) {
+    if (cluster == nullptr || !cluster->unused()) continue;
+    cluster->terminate();
+    if (cluster->terminated()) cluster.reset();
   }
 }
 
@@ -105,7 +117,19 @@ void Worker::listen(int descriptor) {
   listeners_.back()->start();
 }
 
-ServedCluster* Worker::find_cluster(std::string_view) { return &clusters_[0]->served(); }
+// A cluster that nobody has asked for here costs nothing: its contexts, pools and series are made
+// for its first client.
+ServedCluster* Worker::find_cluster(std::string_view server_name) {
+  const std::optional<std::size_t> number = parts_.shared.names.of_hello(server_name);
+  if (!number) return nullptr;
+  if (clusters_[*number] != nullptr) return &clusters_[*number]->served();
+  if (state_ == State::stopping) return nullptr;
+  const auto made = make_cluster(*number);
+  if (made) return &(*made)->served();
+  log::error("a cluster cannot be served",
+             {{"cluster", parts_.shared.clusters[*number]->name()}, {"why", made.error().context}});
+  return nullptr;
+}
 
 void Worker::accepted(int descriptor) {
   auto client = std::make_unique<ClientConnection>(
@@ -140,8 +164,8 @@ void Worker::drain(Duration window, Duration tunnel_window) {
   reactor_.timers().set(drain_end_, reactor_.now(), window);
   reactor_.timers().set(tunnels_end_, reactor_.now(), tunnel_window);
   // The last fifth is for streams that take their time to end.
-  const Instant watches_end = reactor_.now() + window * 4 / 5;
-  for_each_cluster([&](WorkerCluster& cluster) { cluster.proxy().end_watches(watches_end); });
+  watches_end_ = reactor_.now() + window * 4 / 5;
+  for_each_cluster([&](WorkerCluster& cluster) { cluster.proxy().end_watches(*watches_end_); });
 }
 
 void Worker::drain_over() {
@@ -201,6 +225,7 @@ bool Worker::all_gone() const {
 void Worker::heartbeat() {
   publish();
   make_room();
+  let_go_of_unused_clusters();
   if (state_ == State::draining && clients_.empty() && listeners_stopped()) stop();
   reactor_.timers().set(heartbeat_, reactor_.now(), heartbeat_interval);
 }

@@ -10,6 +10,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -74,6 +75,7 @@ class Worker final : private proxy::ResourcesEvents {
          std::uint64_t seed);
   WorkerOptions with_memory(WorkerOptions options);
   Result<WorkerCluster*> make_cluster(std::size_t number);
+  void let_go_of_unused_clusters();
   void for_each_cluster(const std::function<void(WorkerCluster&)>& what);
   ServedCluster* find_cluster(std::string_view server_name);
   void accepted(int descriptor);
@@ -108,9 +110,10 @@ class Worker final : private proxy::ResourcesEvents {
   io::Timer drain_end_;
   io::Timer tunnels_end_;
   io::Timer make_room_;
-  Duration drain_gap_{};       // between the two GOAWAYs
-  bool drain_over_ = false;    // only tunnels are left
-  bool tunnels_over_ = false;  // and those were told to end
+  Duration drain_gap_{};                // between the two GOAWAYs
+  std::optional<Instant> watches_end_;  // while it drains
+  bool drain_over_ = false;             // only tunnels are left
+  bool tunnels_over_ = false;           // and those were told to end
   Instant tunnels_ended_at_{};
 };
 

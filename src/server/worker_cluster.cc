@@ -12,6 +12,12 @@
 #include "sluice/observability/log.h"
 
 namespace sluice::server {
+namespace {
+
+// As long as a client may take to come back and find its token proven.
+constexpr Duration unused_max = std::chrono::minutes(5);
+
+}  // namespace
 
 Result<std::unique_ptr<WorkerCluster>> WorkerCluster::create(const WorkerClusterParts& parts,
                                                              std::uint64_t seed) {
@@ -36,7 +42,7 @@ WorkerCluster::WorkerCluster(const WorkerClusterParts& parts,
               parts.worker, parts.cluster.identity_fields, cells_, metrics_.proxy, parts.access_log,
               *this, Random(seed).next(), proxy::key_of_cluster(parts.key, parts.cluster.name())},
              parts.cluster.options().proxy),
-      served_{std::move(server_context), proxy_} {}
+      served_{std::move(server_context), proxy_, parts.names, parts.number} {}
 
 // Header tables of all connections of a worker come from one pool.
 backend::BackendSetOptions WorkerCluster::set_options(const WorkerClusterParts& parts) {
@@ -70,12 +76,26 @@ void WorkerCluster::on_drain_answer(std::size_t backend) {
   parts_.events.probe_soon(id(backend));
 }
 
+bool WorkerCluster::unused() {
+  const Instant now = parts_.transport.reactor().now();
+  if (served_.clients > 0 || proxy_.exchanges() > 0 || !backends_.terminated()) {
+    unused_since_.reset();
+    return false;
+  }
+  if (!unused_since_) unused_since_ = now;
+  return now - *unused_since_ >= unused_max;
+}
+
 void WorkerCluster::publish() {
   proxy_.publish();
   metrics_.backends.publish(cells_, backends_);
 }
 
 void WorkerCluster::describe(Outline& outline) {
+  if (!parts_.cluster.name().empty()) {
+    outline.add(1, fmt::format("cluster {} clients={} exchanges={}", parts_.cluster.name(),
+                               served_.clients, proxy_.exchanges()));
+  }
   for (std::size_t b = 0; b < backends_.size(); ++b) {
     const std::string name = parts_.cluster.backend_name(b);
     for (std::size_t k = 0; k < backend::pool_kinds && !outline.full(); ++k) {

@@ -9,9 +9,11 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "cluster.h"
+#include "cluster_names.h"
 #include "outline.h"
 #include "sluice/backend/backend_set.h"
 #include "sluice/http2/codec_memory.h"
@@ -37,6 +39,9 @@ class WorkerEvents {
 struct ServedCluster {
   std::shared_ptr<const tls::ServerContext> tls;
   proxy::Proxy& proxy;
+  const ClusterNames* names = nullptr;  // null: there is no other cluster
+  std::size_t number = 0;
+  std::size_t clients = 0;  // that are its own
 };
 
 // All outlive the object.
@@ -48,8 +53,9 @@ struct WorkerClusterParts {
   WorkerEvents& events;
   std::size_t worker;
   Cluster& cluster;
-  std::size_t number;  // the cluster's
-  proxy::HashKey key;  // the process's
+  std::size_t number;         // the cluster's
+  const ClusterNames* names;  // null: there is no other cluster
+  proxy::HashKey key;         // the process's
 };
 
 class WorkerCluster final : private proxy::ProxyEvents {
@@ -65,6 +71,10 @@ class WorkerCluster final : private proxy::ProxyEvents {
   // Writes the counters that layers keep for themselves to the cells.
   void publish();
   void describe(Outline& outline);
+
+  // Nobody has been its client for a while, and nothing of it is left at its backends: it may go.
+  // To be asked now and then.
+  bool unused();
 
   void terminate() { backends_.terminate(); }
   bool terminated() const { return backends_.terminated(); }
@@ -91,6 +101,7 @@ class WorkerCluster final : private proxy::ProxyEvents {
   backend::BackendSet backends_;
   proxy::Proxy proxy_;
   ServedCluster served_;
+  std::optional<Instant> unused_since_;
 };
 
 }  // namespace sluice::server

@@ -60,8 +60,8 @@ class ConnectionHandler {
   virtual void on_closed() = 0;
 };
 
-// Chooses the TLS settings by the server name of the ClientHello (empty when there is none); null
-// refuses the connection. The context must outlive the connection.
+// Chooses the TLS settings by the server name of the ClientHello (empty when there is none); null:
+// it is nobody's here, which the peer is told by an alert. May terminate the connection.
 using ContextSelector =
     std::function<std::shared_ptr<const tls::ServerContext>(std::string_view server_name)>;
 
@@ -167,9 +167,10 @@ class Connection final : public ListNode<HandshakeTag>,
     proxy_header,  // nothing: a balancer owes its PROXY header, or the rest of it
     unnamed,       // nothing: its header named nobody, and the first byte of TLS has not come
     refused,       // nothing: it did not give a whole and proper header
+    nobody,        // the alert that nobody here has the server's name that was asked for
   };
   // Which phases may come before each, in their order.
-  static constexpr Transitions<Phase, 8> transitions{{
+  static constexpr Transitions<Phase, 9> transitions{{
       states(Phase::proxy_header, Phase::unnamed),                     // opening
       states(Phase::opening),                                          // handshaking
       states(Phase::handshaking),                                      // established
@@ -178,6 +179,7 @@ class Connection final : public ListNode<HandshakeTag>,
       states(Phase::opening),                                          // proxy_header
       states(Phase::proxy_header),                                     // unnamed
       states(Phase::proxy_header),                                     // refused
+      states(Phase::opening),                                          // nobody
   }};
   // Where input goes once the handshake is done.
   enum class Input : std::uint8_t {

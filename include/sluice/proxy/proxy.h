@@ -122,9 +122,9 @@ class Proxy {
   Proxy& operator=(const Proxy&) = delete;
 
   // A complete request head; its exchange is named by the id from here on. It calls `client` until
-  // client_gone() or its end.
+  // client_gone() or its end. `misdirected`: it is meant for another cluster, and only told so.
   SlotId start(ClientSide& client, ClientStream stream, http::RequestHead&& head,
-               bool end_of_stream);
+               bool end_of_stream, bool misdirected = false);
   // A request that never became one, as far as its head is known: answered with a Status.
   SlotId refuse(ClientSide& client, ClientStream stream, http::RequestHead&& head, int code,
                 ReplyReason reason, std::string_view message);
@@ -150,7 +150,8 @@ class Proxy {
   // Plans the end of a watch that is past its first burst.
   void plan_end(SlotId id, const EndWindow& window);
 
-  // The name of a certificate's user at this address.
+  // The names, among this cluster's clients, of an address and of a certificate's user there.
+  std::uint64_t network_key(std::string_view address) const;
   std::uint64_t user_key(std::string_view address, std::string_view user) const;
 
   std::size_t exchanges() const;

@@ -68,10 +68,20 @@ struct NamedCertificate {
   friend bool operator==(const NamedCertificate&, const NamedCertificate&) = default;
 };
 
+// Clients that a cluster is given although they do not ask for one of its names.
+enum class OtherClients : std::uint8_t {
+  none,
+  unnamed,  // without a server name: in-cluster clients dial an address and send none
+  all,      // and those with a name that is no cluster's
+};
+
 // A control plane that is served: whose clients find it by which names, what they are shown and
 // judged by, and which API servers are behind it.
 struct ClusterOptions {
   std::string name;  // in pages, logs and metrics; empty: the only one, which needs none
+  // In the normal form of tls::ServerNames. A name that two clusters claim is nobody's.
+  std::vector<std::string> server_names;
+  OtherClients others = OtherClients::none;  // of one cluster at most
   tls::ServerOptions tls;
   std::vector<backend::Endpoint> backends;
   backend::BackendSetOptions backend_set;
@@ -91,6 +101,8 @@ struct ServerOptions {
   std::size_t client_connections_max = 0;
   WorkerThreadOptions thread;
   std::vector<ClusterOptions> clusters;
+  // Of clusters that are not served for now: nobody else may have them meanwhile.
+  std::vector<std::string> reserved_names;
   StopOptions stop;
   std::string access_log;  // empty: none
 

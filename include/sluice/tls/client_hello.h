@@ -27,6 +27,10 @@ constexpr std::size_t client_hello_bytes_max = 16 * 1024;
 inline constexpr std::string_view plain_http_answer =
     "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
+// To whom asks for a server that nobody here is: a fatal alert, unrecognized_name (RFC 6066 section
+// 3), as a record of its own (RFC 8446 section 5.1).
+inline constexpr std::string_view unrecognized_name_alert{"\x15\x03\x03\x00\x02\x02\x70", 7};
+
 // `bytes`: everything received so far. Handles a hello that is spread over several records.
 ClientHello peek_client_hello(Bytes bytes);
 

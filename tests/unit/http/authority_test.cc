@@ -25,5 +25,16 @@ TEST(AuthorityTest, NeitherCaseNorTheUsualPortMakesAnother) {
   EXPECT_FALSE(same_authority("kube", "other", "443"));
 }
 
+TEST(AuthorityTest, TheHostIsWhatComesBeforeThePort) {
+  EXPECT_EQ(host_of("kube.example"), "kube.example");
+  EXPECT_EQ(host_of("kube.example:443"), "kube.example");
+  EXPECT_EQ(host_of("kube.example:"), "kube.example");
+  EXPECT_EQ(host_of("10.0.0.1:6443"), "10.0.0.1");
+  EXPECT_EQ(host_of("[fd00::1]"), "[fd00::1]");
+  EXPECT_EQ(host_of("[fd00::1]:443"), "[fd00::1]");
+  EXPECT_EQ(host_of(":443"), "");
+  EXPECT_EQ(host_of(""), "");
+}
+
 }  // namespace
 }  // namespace sluice::http

@@ -20,6 +20,18 @@ TEST_F(ConnectionTest, CarriesBytesBothWays) {
   EXPECT_EQ(server->connection.server_name(), "localhost");
 }
 
+TEST_F(ConnectionTest, WhoAsksForANameThatNobodyHasIsToldSoByAnAlert) {
+  contexts.server = nullptr;
+  connect("nobody.example");
+  EXPECT_TRUE(until([&] { return client->closed && server->closed; }));
+  ASSERT_TRUE(client->end);
+  EXPECT_EQ(client->end->context, "the peer sent the TLS alert unrecognized_name (112)");
+  ASSERT_TRUE(server->end);
+  EXPECT_EQ(server->end->kind, ErrorKind::tls);
+  EXPECT_EQ(server->connection.engine(), nullptr);
+  EXPECT_EQ(transport->counters().handshakes_failed, 2U);
+}
+
 TEST_F(ConnectionTest, CarriesMoreThanAnyBufferHolds) {
   establish();
   std::string large(5'000'000, 'x');

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -14,22 +15,22 @@
 
 namespace sluice::server {
 
-// A client with one stream at a time.
+// A client with one stream at a time, of the server that it asks for by `name`.
 class SmallClient final : public net::ConnectionHandler, public http2::SessionHandler {
  public:
   SmallClient(net::Transport& transport, const io::Address& address,
-              std::shared_ptr<const tls::ClientContext> tls)
+              std::shared_ptr<const tls::ClientContext> tls, std::string_view name = "backend")
       : connection(transport, *this), session_(*this, {.server = false}, Instant{}) {
-    connection.connect(address, std::move(tls), "backend");
+    connection.connect(address, std::move(tls), name);
   }
 
-  void ask(std::string_view path) {
+  void ask(std::string_view path, std::string_view authority = "kubernetes") {
     http::RequestHead head;
     head.method = "GET";
     head.scheme = "https";
-    head.authority = "kubernetes";
+    head.authority = authority;
     head.path = path;
-    head.fields.add("authorization", "Bearer x");
+    if (!token.empty()) head.fields.add("authorization", "Bearer " + token);
     ASSERT_TRUE(session_.submit_request(head, false, 0));
     connection.mark_dirty();
   }
@@ -40,7 +41,7 @@ class SmallClient final : public net::ConnectionHandler, public http2::SessionHa
     connection.mark_dirty();
   }
   std::size_t on_collect(MutableBytes batch) override { return session_.collect(batch); }
-  void on_end(const Error&) override {}
+  void on_end(const Error& error) override { end = error.context; }
   void on_closed() override { closed = true; }
   void on_response(http2::StreamRef, http::ResponseHead&& head, bool) override {
     statuses.push_back(head.status);
@@ -57,6 +58,8 @@ class SmallClient final : public net::ConnectionHandler, public http2::SessionHa
   void on_output_ready() override { connection.mark_dirty(); }
 
   net::Connection connection;
+  std::string token = "x";
+  std::string end;  // why the connection did
   std::vector<int> statuses;
   int complete = 0;
   int goaways = 0;

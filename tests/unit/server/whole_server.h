@@ -24,6 +24,7 @@ class WholeServer {
     const test::ClusterKeys& keys = test::ClusterKeys::get();
     ServerOptions options;
     ClusterOptions& cluster = options.clusters.emplace_back();
+    cluster.others = OtherClients::all;
     for (std::size_t i = 0; i < backends; ++i) {
       cluster.backends.push_back({backend_address(i), "api-" + std::to_string(i), "backend"});
     }

@@ -38,6 +38,7 @@ class WorkerTest : public testing::Test, private WorkerEvents {
     };
     const test::ClusterKeys& keys = test::ClusterKeys::get();
     ClusterOptions& cluster = options_.clusters.emplace_back();
+    cluster.others = OtherClients::all;
     cluster.backends = {{address, "api-0", "backend"}};
     cluster.tls.certificate_chain_pem = keys.serving.pem();
     cluster.tls.private_key_pem = keys.serving.key_pem();

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Which cluster a client is of.
+#include "cluster_names.h"
+
+#include "sluice/base/check.h"
+#include "sluice/http/authority.h"
+
+namespace sluice::server {
+
+ClusterNames::ClusterNames(const ServerOptions& options) {
+  for (std::size_t i = 0; i < options.clusters.size(); ++i) {
+    const ClusterOptions& cluster = options.clusters[i];
+    for (const std::string& name : cluster.server_names) {
+      names_.claim(name, static_cast<tls::ServerNames::Owner>(i));
+    }
+    if (cluster.others == OtherClients::none) continue;
+    CHECK(!unnamed_);  // there is one default
+    unnamed_ = i;
+    if (cluster.others == OtherClients::all) unknown_ = i;
+  }
+  for (const std::string& name : options.reserved_names) {
+    names_.claim(name, tls::ServerNames::nobody);
+  }
+}
+
+std::optional<std::size_t> ClusterNames::of_hello(std::string_view server_name) const {
+  if (server_name.empty()) return unnamed_;
+  const auto owner = names_.find(server_name);
+  if (!owner) return unknown_;
+  if (*owner == tls::ServerNames::nobody) return std::nullopt;
+  return *owner;
+}
+
+bool ClusterNames::elsewhere(std::string_view authority, std::size_t cluster) const {
+  const auto owner = names_.find(http::host_of(authority));
+  return owner && *owner != cluster;
+}
+
+}  // namespace sluice::server
