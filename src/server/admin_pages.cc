@@ -2,10 +2,13 @@
 // The pages.
 #include "admin_pages.h"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <iterator>
+#include <ranges>
 #include <utility>
+#include <vector>
 
 #include "sluice/base/enumerators.h"
 #include "sluice/observability/escape.h"
@@ -31,10 +34,15 @@ AdminReply AdminPages::page(std::string_view path) const {
   }
   if (path == "/livez") return livez();
   if (path == "/readyz") return readyz();
+  constexpr std::string_view of_cluster = "/readyz/";
+  if (path.starts_with(of_cluster)) return readyz_of(path.substr(of_cluster.size()));
   if (path == "/backends") {
     return {200, "application/json", backends_page(shared_.clusters)};
   }
-  return text(404, "try /metrics, /livez, /readyz, /backends or /debug\n");
+  if (path == "/clusters") {
+    return {200, "application/json", clusters_page(shared_.clusters)};
+  }
+  return text(404, "try /metrics, /livez, /readyz, /backends, /clusters or /debug\n");
 }
 
 AdminReply AdminPages::livez() const {
@@ -45,10 +53,19 @@ AdminReply AdminPages::readyz() const {
   const StopSequence::State state = process_.stop_state();
   if (state == StopSequence::State::starting) return text(503, "starting\n");
   if (state != StopSequence::State::serving) return text(503, "stopping\n");
-  if (shared_.only_one() && !shared_.clusters[0]->status.any_usable()) {
+  if (shared_.clusters_have_names()) {
+    return process_.workers_turn() ? text(200, "ok\n") : text(503, "a worker is stuck\n");
+  }
+  return readyz_of({});
+}
+
+AdminReply AdminPages::readyz_of(std::string_view name) const {
+  for (const auto& cluster : shared_.clusters) {
+    if (cluster->name() != name) continue;
+    if (cluster->status.any_usable()) return text(200, "ok\n");
     return text(503, "no backend is ready\n");
   }
-  return text(200, "ok\n");
+  return text(404, "no such cluster\n");
 }
 
 namespace {
@@ -64,8 +81,9 @@ std::uint64_t requests_of(const Cluster& cluster, std::size_t backend) {
   return requests;
 }
 
+constexpr std::size_t name_bytes_max = 1024;  // more than a host name and a port have
+
 void append_backend(std::string& page, const Cluster& cluster, std::size_t backend) {
-  constexpr std::size_t name_bytes_max = 1024;  // more than a host name and a port have
   const backend::BackendStatus& status = *cluster.status.backends[backend];
   const balance::Load load = cluster.board.total(backend);
   page += R"({"name":)";
@@ -82,19 +100,57 @@ void append_backend(std::string& page, const Cluster& cluster, std::size_t backe
       requests_of(cluster, backend));
 }
 
+// `[…]` of what `append` writes for each.
+template <class Items, class Append>
+void append_array(std::string& page, const Items& items, Append&& append) {
+  page += '[';
+  bool first = true;
+  for (const auto& item : items) {
+    if (!std::exchange(first, false)) page += ',';
+    append(item);
+  }
+  page += ']';
+}
+
+void append_cluster(std::string& page, const Cluster& cluster) {
+  const ClusterOptions& options = cluster.options();
+  page += R"({"name":)";
+  observability::append_json_string(page, cluster.name(), name_bytes_max);
+  page += R"(,"serverNames":)";
+  append_array(page, options.server_names, [&](const std::string& name) {
+    observability::append_json_string(page, name, name_bytes_max);
+  });
+  fmt::format_to(std::back_inserter(page), R"(,"others":"{}","usable":{},"certificates":)",
+                 to_string(options.others), cluster.status.any_usable());
+  append_array(page, options.certificates, [&](const NamedCertificate& certificate) {
+    fmt::format_to(std::back_inserter(page), R"({{"use":"{}","notAfter":"{:%FT%TZ}"}})",
+                   certificate.use, certificate.not_after);
+  });
+  page += R"(,"backends":)";
+  append_array(page, std::views::iota(std::size_t{0}, cluster.status.backends.size()),
+               [&](std::size_t backend) { append_backend(page, cluster, backend); });
+  page += '}';
+}
+
 }  // namespace
 
 std::string backends_page(const Shared::Clusters& clusters) {
-  std::string page = "{\"backends\":[";
-  bool first = true;
+  std::vector<std::pair<const Cluster*, std::size_t>> backends;
   for (const auto& cluster : clusters) {
     for (std::size_t i = 0; i < cluster->status.backends.size(); ++i) {
-      if (!std::exchange(first, false)) page += ',';
-      append_backend(page, *cluster, i);
+      backends.emplace_back(cluster.get(), i);
     }
   }
-  page += "]}\n";
-  return page;
+  std::string page = "{\"backends\":";
+  append_array(page, backends,
+               [&](const auto& backend) { append_backend(page, *backend.first, backend.second); });
+  return page + "}\n";
+}
+
+std::string clusters_page(const Shared::Clusters& clusters) {
+  std::string page = "{\"clusters\":";
+  append_array(page, clusters, [&](const auto& cluster) { append_cluster(page, *cluster); });
+  return page + "}\n";
 }
 
 }  // namespace sluice::server

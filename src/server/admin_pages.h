@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What the admin listener serves, without HTTP: paths in, replies out.
 //
-//   /metrics   Prometheus' text format     /backends  each backend's state, as JSON
-//   /livez     200 while workers turn      /readyz    200 while clients should come here
-//   /debug     what each worker is at, told by itself
+//   /metrics       Prometheus' text format     /backends  each backend's state, as JSON
+//   /livez         200 while workers turn      /clusters  each cluster's, as JSON
+//   /readyz        200 while clients should come here, whatever one of several clusters does
+//   /readyz/NAME   200 while that cluster's clients should
+//   /debug         what each worker is at, told by itself
 //
 // Thread: the control thread.
 #pragma once
@@ -39,6 +41,7 @@ class AdminPages {
   AdminReply page(std::string_view path) const;  // those that need nobody's answer
   AdminReply livez() const;
   AdminReply readyz() const;
+  AdminReply readyz_of(std::string_view cluster) const;
 
   const Shared& shared_;
   ProcessState& process_;
@@ -47,5 +50,9 @@ class AdminPages {
 // {"backends":[{"name":…,"health":…,"trustsIdentity":…,"work":…,"watches":…,"tunnels":…,"requests":…}]}
 // and the cluster's name behind the backend's, where clusters have names.
 std::string backends_page(const Shared::Clusters& clusters);
+
+// {"clusters":[{"name":…,"serverNames":[…],"others":…,"usable":…,"certificates":[{"use":…,"notAfter":…}],
+// "backends":[as above]}]}
+std::string clusters_page(const Shared::Clusters& clusters);
 
 }  // namespace sluice::server

@@ -7,6 +7,15 @@
 
 namespace sluice::server {
 
+std::string_view to_string(OtherClients others) {
+  switch (others) {
+    case OtherClients::none: return "none";
+    case OtherClients::unnamed: return "unnamed";
+    case OtherClients::all: return "all";
+  }
+  return "unknown";
+}
+
 ClusterNames::ClusterNames(const ServerOptions& options) {
   for (std::size_t i = 0; i < options.clusters.size(); ++i) {
     const ClusterOptions& cluster = options.clusters[i];

@@ -29,6 +29,8 @@ struct Shared {
   // The only cluster is made where it is used before anybody asks for it, and has all of its series
   // from the start.
   bool only_one() const { return clusters.size() == 1; }
+  // Else it is the one of a process that has but one, and cannot be told from that.
+  bool clusters_have_names() const { return !only_one() || !clusters[0]->name().empty(); }
   std::size_t backends() const;
   // All series of all clusters that are used.
   std::string render_metrics() const;

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sluice/backend/backend_set.h"
@@ -74,6 +75,7 @@ enum class OtherClients : std::uint8_t {
   unnamed,  // without a server name: in-cluster clients dial an address and send none
   all,      // and those with a name that is no cluster's
 };
+std::string_view to_string(OtherClients others);
 
 // A control plane that is served: whose clients find it by which names, what they are shown and
 // judged by, and which API servers are behind it.

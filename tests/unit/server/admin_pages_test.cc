@@ -169,11 +169,85 @@ TEST_F(AdminPagesTest, DebugIsWhatWorkersTell) {
   EXPECT_EQ(reply.body, "worker 0 serving\n");
 }
 
+TEST_F(AdminPagesTest, OfTheOnlyClusterReadyzIsTheProcesss) {
+  set_health(backend::Health::ready);
+  EXPECT_EQ(get("/readyz/").status, 200);
+  EXPECT_EQ(get("/readyz/other").status, 404);
+}
+
+class ClustersPageTest : public AdminPagesTest {
+ protected:
+  ClustersPageTest() {
+    pages_.reset();
+    options_.clusters.clear();
+    ClusterOptions& one = options_.clusters.emplace_back();
+    one.name = "one";
+    one.server_names = {"one.example", "*.one.example"};
+    one.others = OtherClients::unnamed;
+    one.backends = {{{}, "api-0", {}}};
+    one.certificates = {{"serving", WallTime(std::chrono::seconds(1'800'000'000))}};
+    ClusterOptions& two = options_.clusters.emplace_back();
+    two.name = "two";
+    two.server_names = {"two.example"};
+    two.backends = {{{}, "api-0", {}}, {{}, "api-1", {}}};
+    shared_ = std::move(*Shared::create(options_));
+    pages_.emplace(*shared_, *this);
+  }
+  void set_health(std::size_t cluster, backend::Health health) {
+    shared_->clusters[cluster]->status.backends[0]->health.store(health);
+  }
+};
+
+TEST_F(ClustersPageTest, ReadyzIsTheProcesssWhateverAClusterDoes) {
+  EXPECT_EQ(get("/readyz").status, 200);
+  turn_ = false;
+  EXPECT_EQ(get("/readyz").status, 503);
+  turn_ = true;
+  state_ = StopSequence::State::draining;
+  EXPECT_EQ(get("/readyz").status, 503);
+}
+
+TEST_F(ClustersPageTest, EachClusterHasAReadyzOfItsOwn) {
+  set_health(0, backend::Health::ready);
+  set_health(1, backend::Health::not_ready);
+  EXPECT_EQ(get("/readyz/one").status, 200);
+  EXPECT_EQ(get("/readyz/two").status, 503);
+  EXPECT_EQ(get("/readyz/two").body, "no backend is ready\n");
+  for (const std::string_view path : {"/readyz/", "/readyz/three", "/readyz/one/", "/readyz/ONE"}) {
+    EXPECT_EQ(get(path).status, 404) << path;
+  }
+}
+
+TEST_F(ClustersPageTest, TellsOfEachClusterItsNamesCertificatesAndBackends) {
+  set_health(0, backend::Health::ready);
+  const AdminReply reply = get("/clusters");
+  EXPECT_EQ(reply.content_type, "application/json");
+  EXPECT_THAT(
+      reply.body,
+      StartsWith(
+          R"({"clusters":[{"name":"one","serverNames":["one.example","*.one.example"],)"
+          R"("others":"unnamed","usable":true,"certificates":[{"use":"serving",)"
+          R"("notAfter":"2027-01-15T08:00:00Z"}],"backends":[{"name":"api-0","cluster":"one",)"
+          R"("health":"ready",)"));
+  EXPECT_THAT(reply.body,
+              HasSubstr(R"({"name":"two","serverNames":["two.example"],"others":"none",)"
+                        R"("usable":false,"certificates":[],"backends":[{"name":"api-0",)"
+                        R"("cluster":"two","health":"unknown",)"));
+}
+
+TEST_F(ClustersPageTest, CertificatesOfAllClustersAreToldWhetherTheyAreUsedOrNot) {
+  EXPECT_THAT(get("/metrics").body,
+              HasSubstr("\nsluice_certificate_not_after_seconds{cluster=\"one\",use=\"serving\"} "
+                        "1800000000\n"));
+  EXPECT_THAT(get("/metrics").body, Not(HasSubstr("sluice_backend_ready")));
+}
+
 TEST_F(AdminPagesTest, AnUnknownPathNamesTheOthers) {
   for (const std::string_view path : {"/", "", "/metrics/", "/Metrics", "/debug/pprof"}) {
     const AdminReply reply = get(path);
     EXPECT_EQ(reply.status, 404) << path;
-    for (const std::string_view known : {"/metrics", "/livez", "/readyz", "/backends", "/debug"}) {
+    for (const std::string_view known :
+         {"/metrics", "/livez", "/readyz", "/backends", "/clusters", "/debug"}) {
       EXPECT_THAT(reply.body, HasSubstr(known));
     }
   }
