@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Everything that can be set, as plain values. One field here and one row in src/config/flags.cc
-// make an option; whoever composes the process hands each layer its own part. A default that a
-// layer below has is that layer's; the server's own, a neighbour's, are held equal to these by
-// tests/unit/compose_test.cc. "per worker" limits are not divided further.
+// Everything that can be set, as plain values. One field here and one row in
+// src/config/flag_table.cc make an option; whoever composes the process hands each layer its own
+// part. A default that a layer below has is that layer's; the server's own, a neighbour's, are held
+// equal to these by tests/unit/compose_test.cc. "per worker" limits are not divided further.
 #pragma once
 
 #include <chrono>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The command line. One table (src/config/flags.cc) gives each flag's name, type, bounds, unit,
-// help and field; its default is what Config{} says. `--flag=value` and `--flag value`; a switch
-// may stand alone; every mistake is found in one go.
+// The command line. One table (src/config/flag_table.cc) gives each flag's name, type, bounds,
+// unit, help and field; its default is what Config{} says. `--flag=value` and `--flag value`; a
+// switch may stand alone; every mistake is found in one go.
 #pragma once
 
 #include <cstdint>

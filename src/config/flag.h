@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A row of the one table of flags: what it is called, how its value is written, which field it
+// sets.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "sluice/base/error.h"
+#include "sluice/config/config.h"
+
+namespace sluice::config {
+
+// What a flag sets; the type of the field decides how its value is written.
+using Field =
+    std::variant<bool Config::*, std::string Config::*, std::vector<std::string> Config::*,
+                 Duration Config::*, std::uint32_t Config::*, std::uint64_t Config::*,
+                 balance::Policy Config::*, log::Level Config::*>;
+
+// Smallest and largest value; nanoseconds for durations.
+struct Bounds {
+  std::uint64_t low = 0;
+  std::uint64_t high = std::numeric_limits<std::uint64_t>::max();
+};
+
+struct Flag {
+  std::string_view name;
+  std::string_view value;  // how --help names it; empty: a switch
+  Field field;
+  std::string_view help;
+  Bounds bounds{};
+
+  bool is_list() const { return std::holds_alternative<std::vector<std::string> Config::*>(field); }
+};
+
+struct Group {
+  std::string_view title;
+  std::vector<Flag> flags;
+};
+
+// In the order of --help.
+const std::vector<Group>& flag_table();
+
+// Null: there is none of that name.
+const Flag* find_flag(std::string_view name);
+// What somebody may have meant; empty when nothing is near.
+std::string nearest_flag(std::string_view name);
+
+// Puts a written value into the flag's field; the error is the remedy. A list takes the place of
+// what was there when it is the `first` of its source, and is added to it otherwise.
+Result<void> set_flag(Config& config, const Flag& flag, std::string_view text, bool first);
+// As set_flag takes it.
+std::string print_flag(const Config& config, const Flag& flag);
+
+// Of a number, as the flag's values are written; empty for a flag without bounds.
+std::string print_bound(const Flag& flag, std::uint64_t bound);
+
+}  // namespace sluice::config
