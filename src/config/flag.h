@@ -12,6 +12,7 @@
 
 #include "sluice/base/error.h"
 #include "sluice/config/config.h"
+#include "sluice/config/flags.h"
 
 namespace sluice::config {
 
@@ -30,6 +31,7 @@ struct Bounds {
 struct Flag {
   std::string_view name;
   std::string_view value;  // how --help names it; empty: a switch
+  Scope scope;
   Field field;
   std::string_view help;
   Bounds bounds{};

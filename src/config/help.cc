@@ -40,6 +40,15 @@ void append_wrapped(std::string& out, std::string_view text, std::size_t indent)
 
 }  // namespace
 
+std::string_view to_string(Scope scope) {
+  switch (scope) {
+    case Scope::process: return "process";
+    case Scope::cluster: return "cluster";
+    case Scope::both: return "both";
+  }
+  return "";
+}
+
 std::string help_text() {
   std::string out =
       "sluice stands in front of the API servers of a Kubernetes cluster and gives every HTTP/2 "
@@ -49,7 +58,11 @@ std::string help_text() {
       "         --backend=ADDR:PORT [--backend=ADDR:PORT ...] --backend-ca-file=FILE [flags]\n\n"
       "Durations are written like 1m30s or 500ms, sizes like 65536 or 64KiB, lists with commas or "
       "by\n"
-      "repeating the flag.\n";
+      "repeating the flag. [process]: one value for all clusters. [cluster]: each cluster has its "
+      "own, and\n"
+      "never another's. [both]: what is set for the process counts for clusters without a value of "
+      "their\n"
+      "own.\n";
   const Config defaults;
   for (const Group& group : flag_table()) {
     fmt::format_to(std::back_inserter(out), "\n{}:\n", group.title);
@@ -60,7 +73,7 @@ std::string help_text() {
       if (!flag.value.empty() && !value.empty()) {
         fmt::format_to(std::back_inserter(out), "  (default {})", value);
       }
-      out += '\n';
+      fmt::format_to(std::back_inserter(out), "  [{}]\n", to_string(flag.scope));
       append_wrapped(out, flag.help, 6);
     }
   }
@@ -87,7 +100,7 @@ std::vector<FlagRow> flag_rows() {
   std::vector<FlagRow> rows;
   for (const Group& group : flag_table()) {
     for (const Flag& flag : group.flags) {
-      rows.push_back({flag.name, kinds[flag.field.index()], print_flag(defaults, flag),
+      rows.push_back({flag.name, flag.scope, kinds[flag.field.index()], print_flag(defaults, flag),
                       print_bound(flag, flag.bounds.low), print_bound(flag, flag.bounds.high)});
     }
   }

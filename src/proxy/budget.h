@@ -104,9 +104,9 @@ class Budget {
   // Of connections that are there for one request: they are among all connections' already, and
   // only charged here.
   BytesLease own_connections() { return BytesLease(own_connection_); }
-  // Of connections, outside of requests, as of now. Of the whole. What they cost by themselves takes
-  // half of everything at most: they are bounded in number, too, and as many as that allows must
-  // leave something for what they ask.
+  // Of connections, outside of requests, as of now. Of the whole. What they cost by themselves
+  // takes half of everything at most: they are bounded in number, too, and as many as that allows
+  // must leave something for what they ask.
   void set_connections(std::size_t held, std::size_t own) {
     connection_bytes_ = held + std::min(own, options_.bytes_max / 2);
   }

@@ -25,22 +25,59 @@
 
 namespace sluice::config {
 
-struct Config {
+// What all clusters share.
+struct ProcessConfig {
   // Clients.
   std::vector<std::string> listen = {"0.0.0.0:6443"};  // parsed by validate()
   std::vector<std::string> proxy_protocol_from;        // networks of balancers; likewise
   std::vector<std::string> exempt_clients;             // networks that nothing is counted for
+  std::uint32_t client_connections_max = 0;            // 0: as many as the descriptor limit allows
+  std::uint32_t connections_per_address = 10'000;      // 0: any number
+  std::uint32_t connections_per_identity = 10'000;     // at one address; 0: any number
+  Duration client_stall_timeout =
+      proxy::ProxyOptions{}.client_stall_timeout;  // bytes to send, none taken
+  Duration tls_handshake_timeout = net::TransportOptions{}.handshake_timeout;
+
+  // Backends.
+  Duration backend_connect_timeout = net::TransportOptions{}.connect_timeout;
+
+  // Balancing, deadlines, replay.
+  std::uint64_t replay_body_bytes_per_worker =
+      proxy::ResourcesOptions{}.replay_body_bytes_per_worker;
+
+  // Process.
+  std::uint32_t workers = 0;  // 0: one for each CPU that we may use
+  std::uint64_t receive_buffer_bytes = io::RingOptions{}.receive_buffer_bytes;
+  std::uint32_t receive_buffers = io::RingOptions{}.receive_buffers;  // per worker
+  std::uint64_t send_buffer_bytes = net::TransportOptions{}.send_buffer_bytes;
+  std::uint64_t body_bytes_per_worker =
+      proxy::ResourcesOptions{}.body_bytes_per_worker;  // bodies held at any moment
+  std::uint32_t anonymous_requests_per_address =
+      proxy::ProxyOptions{}.anonymous_requests_per_address;  // without an answer yet, in one worker
+  std::uint32_t unproven_requests_per_address =
+      proxy::ProxyOptions{}.unproven_requests_per_address;                      // the same
+  std::uint32_t tunnels_per_client = proxy::ProxyOptions{}.tunnels_per_client;  // the same; 0: any
+  std::uint64_t body_bytes_per_client = 0;  // of them, in one worker; 0: a quarter
+  Duration overload_wait = proxy::ResourcesOptions{}.overload_wait;  // 0: never overloaded
+  Duration overload_patience = proxy::ResourcesOptions{}.overload_patience;
+  Duration shutdown_delay_duration = std::chrono::seconds(5);
+  Duration drain_timeout = std::chrono::seconds(60);
+  std::string drain_timeout_tunnels;            // a duration; empty: as the drain's
+  std::string admin_listen = "127.0.0.1:9180";  // empty: none
+  log::Level log_level = log::Options{}.level;
+  std::string access_log;  // "-": standard output; empty: none
+
+  friend bool operator==(const ProcessConfig&, const ProcessConfig&) = default;
+};
+
+// What a cluster has: whom it is for and where it is, and how it is tuned.
+struct ClusterConfig {
+  // Clients.
   std::string tls_cert_file;
   std::string tls_private_key_file;
   std::string client_ca_file;  // empty: no client certificates, no identity of ours
   bool client_cert_strict = false;
-  std::uint32_t client_connections_max = 0;         // 0: as many as the descriptor limit allows
-  std::uint32_t connections_per_address = 10'000;   // 0: any number
-  std::uint32_t connections_per_identity = 10'000;  // at one address; 0: any number
   Duration client_idle_timeout = std::chrono::minutes(15);  // connection without streams
-  Duration client_stall_timeout =
-      proxy::ProxyOptions{}.client_stall_timeout;  // bytes to send, none taken
-  Duration tls_handshake_timeout = net::TransportOptions{}.handshake_timeout;
   Duration request_head_timeout = std::chrono::seconds(10);
   std::uint32_t request_head_fields_max = http2::SessionOptions{}.header_fields_max;
   std::uint64_t request_head_bytes_max = http2::SessionOptions{}.header_list_bytes_max;
@@ -56,7 +93,6 @@ struct Config {
   std::string backend_ca_file;
   std::string backend_server_name;  // empty: the address of each backend
   std::string backend_readiness_path = backend::ProbeOptions{}.readiness_path;
-  Duration backend_connect_timeout = net::TransportOptions{}.connect_timeout;
   Duration backend_idle_timeout = backend::PoolOptions{}.idle_timeout;
   Duration backend_ping_interval = backend::PoolOptions{}.ping_interval;
   Duration backend_ping_timeout = backend::PoolOptions{}.ping_timeout;
@@ -102,34 +138,15 @@ struct Config {
   Duration request_timeout =
       proxy::ProxyOptions{}.request_timeout;  // not for long-running requests
   std::uint64_t replay_body_bytes = proxy::ProxyOptions{}.replay_body_bytes;  // per stream
-  std::uint64_t replay_body_bytes_per_worker =
-      proxy::ResourcesOptions{}.replay_body_bytes_per_worker;
   std::uint32_t replay_budget_percent =
       proxy::ProxyOptions{}.replay_budget_percent;  // replays per 100 requests
   std::uint32_t replay_tries =
       proxy::ProxyOptions{}.tries_max - 1;  // replays of one request, after its first try
 
-  // Process.
-  std::uint32_t workers = 0;  // 0: one for each CPU that we may use
-  std::uint64_t receive_buffer_bytes = io::RingOptions{}.receive_buffer_bytes;
-  std::uint32_t receive_buffers = io::RingOptions{}.receive_buffers;  // per worker
-  std::uint64_t send_buffer_bytes = net::TransportOptions{}.send_buffer_bytes;
-  std::uint64_t body_bytes_per_worker =
-      proxy::ResourcesOptions{}.body_bytes_per_worker;  // bodies held at any moment
-  std::uint32_t anonymous_requests_per_address =
-      proxy::ProxyOptions{}.anonymous_requests_per_address;  // without an answer yet, in one worker
-  std::uint32_t unproven_requests_per_address =
-      proxy::ProxyOptions{}.unproven_requests_per_address;                      // the same
-  std::uint32_t tunnels_per_client = proxy::ProxyOptions{}.tunnels_per_client;  // the same; 0: any
-  std::uint64_t body_bytes_per_client = 0;  // of them, in one worker; 0: a quarter
-  Duration overload_wait = proxy::ResourcesOptions{}.overload_wait;  // 0: never overloaded
-  Duration overload_patience = proxy::ResourcesOptions{}.overload_patience;
-  Duration shutdown_delay_duration = std::chrono::seconds(5);
-  Duration drain_timeout = std::chrono::seconds(60);
-  std::string drain_timeout_tunnels;            // a duration; empty: as the drain's
-  std::string admin_listen = "127.0.0.1:9180";  // empty: none
-  log::Level log_level = log::Options{}.level;
-  std::string access_log;  // "-": standard output; empty: none
+  friend bool operator==(const ClusterConfig&, const ClusterConfig&) = default;
 };
+
+// All that counts for a cluster; and all that one source can say.
+struct Config : ProcessConfig, ClusterConfig {};
 
 }  // namespace sluice::config

@@ -31,10 +31,19 @@ CommandLine parse(std::span<const std::string_view> arguments);
 // What --help prints: grouped, with types and defaults, at most 100 columns.
 std::string help_text();
 
+// Whose value a flag sets.
+enum class Scope : std::uint8_t {
+  process,  // one value for all clusters
+  cluster,  // each cluster has its own, and never another's
+  both,  // tuning: what is set for the process counts for clusters that have no value of their own
+};
+std::string_view to_string(Scope scope);
+
 // A row of the table, for whoever walks all flags: bounds are empty where the type has none.
 struct FlagRow {
   enum class Kind : std::uint8_t { toggle, text, list, choice, duration, count, size };
   std::string_view name;
+  Scope scope;
   Kind kind;
   std::string initial;  // as Config{} says
   std::string low, high;

@@ -228,6 +228,48 @@ TEST(FlagsTest, HelpFitsATerminalAndShowsDefaults) {
   EXPECT_THAT(help, HasSubstr("--balance POLICY  (default power-of-two)"));
 }
 
+TEST(FlagsTest, HelpSaysWhoseValueAFlagSets) {
+  const std::string help = help_text();
+  EXPECT_THAT(help, HasSubstr("--workers N  (default 0)  [process]\n"));
+  EXPECT_THAT(help, HasSubstr("--tls-cert-file FILE  [cluster]\n"));
+  EXPECT_THAT(help, HasSubstr("--client-cert-strict  [cluster]\n"));
+  EXPECT_THAT(help, HasSubstr("--balance POLICY  (default power-of-two)  [both]\n"));
+}
+
+// A value that the flag does not have.
+std::string another(const FlagRow& row) {
+  switch (row.kind) {
+    case FlagRow::Kind::toggle: return row.initial == "true" ? "false" : "true";
+    case FlagRow::Kind::choice: return row.name == "balance" ? "random" : "debug";
+    case FlagRow::Kind::duration:
+    case FlagRow::Kind::count:
+    case FlagRow::Kind::size: return row.initial == row.low ? row.high : row.low;
+    case FlagRow::Kind::list:
+    case FlagRow::Kind::text: break;
+  }
+  return "other";
+}
+
+TEST(FlagsTest, AFlagOfTheProcessSetsNothingOfAClusterAndTheOthersNothingElse) {
+  for (const FlagRow& row : flag_rows()) {
+    const std::string argument = "--" + std::string(row.name) + "=" + another(row);
+    const CommandLine set = line({argument});
+    ASSERT_THAT(set.mistakes, IsEmpty());
+    const ProcessConfig& process = set.config;
+    const ClusterConfig& cluster = set.config;
+    EXPECT_EQ(process == ProcessConfig{}, row.scope != Scope::process) << row.name;
+    EXPECT_EQ(cluster == ClusterConfig{}, row.scope == Scope::process) << row.name;
+  }
+}
+
+TEST(FlagsTest, OnlyTuningIsBothTheProcessAndTheClusters) {
+  for (const FlagRow& row : flag_rows()) {
+    const bool names_something =
+        row.name.ends_with("-file") || row.name == "backend" || row.name == "backend-server-name";
+    EXPECT_TRUE(!names_something || row.scope == Scope::cluster) << row.name;
+  }
+}
+
 // Each default lies within its flag's own bounds and can be written on a command line.
 TEST(FlagsTest, EveryDefaultIsValid) {
   for (const std::string& one : describe(Config{})) EXPECT_THAT(mistakes({one}), IsEmpty()) << one;
