@@ -6,12 +6,15 @@
 
 #include <algorithm>
 
+#include "sluice/base/check.h"
 #include "sluice/tls/context.h"
 
 namespace sluice {
 namespace {
 
+using config::CheckedCluster;
 using config::Config;
+using config::ProcessConfig;
 using config::Validation;
 
 constexpr std::uint64_t window_bytes_max = 0x7fffffff;  // RFC 9113 section 6.9.1
@@ -32,14 +35,14 @@ std::vector<int> worker_cpus(std::uint32_t workers) {
   return cpus;
 }
 
-io::RingOptions ring_options(const Config& config) {
+io::RingOptions ring_options(const ProcessConfig& config) {
   io::RingOptions ring;
   ring.receive_buffers = config.receive_buffers;
   ring.receive_buffer_bytes = static_cast<std::uint32_t>(config.receive_buffer_bytes);
   return ring;
 }
 
-net::TransportOptions transport_options(const Config& config) {
+net::TransportOptions transport_options(const ProcessConfig& config) {
   net::TransportOptions transport;
   transport.send_buffer_bytes = config.send_buffer_bytes;
   transport.handshake_timeout = config.tls_handshake_timeout;
@@ -48,7 +51,7 @@ net::TransportOptions transport_options(const Config& config) {
   return transport;
 }
 
-tls::ServerOptions serving_options(const Validation& valid) {
+tls::ServerOptions serving_options(const CheckedCluster& valid) {
   tls::ServerOptions tls;
   tls.certificate_chain_pem = valid.files.tls_cert_pem;
   tls.private_key_pem = valid.files.tls_private_key_pem;
@@ -59,7 +62,7 @@ tls::ServerOptions serving_options(const Validation& valid) {
 }
 
 server::ClientOptions client_options(const Validation& valid) {
-  const Config& config = valid.config;
+  const ProcessConfig& config = valid.config;
   server::ClientOptions client;
   http2::SessionOptions& session = client.session;
   session.server = true;
@@ -83,7 +86,7 @@ server::ClientOptions client_options(const Validation& valid) {
   return client;
 }
 
-std::vector<backend::Endpoint> backends(const Validation& valid) {
+std::vector<backend::Endpoint> backends(const CheckedCluster& valid) {
   std::vector<backend::Endpoint> backends;
   for (std::size_t i = 0; i < valid.backends.size(); ++i) {
     backends.push_back(
@@ -92,7 +95,7 @@ std::vector<backend::Endpoint> backends(const Validation& valid) {
   return backends;
 }
 
-backend::BackendTls backend_tls(const Validation& valid) {
+backend::BackendTls backend_tls(const CheckedCluster& valid) {
   backend::BackendTls tls;
   tls.plain.ca_pem = valid.files.backend_ca_pem;
   if (valid.vouches_for_identity) {
@@ -104,7 +107,7 @@ backend::BackendTls backend_tls(const Validation& valid) {
 }
 
 // Every connection to a backend must end before the front-proxy certificate does.
-Duration connection_age_max(const Validation& valid) {
+Duration connection_age_max(const CheckedCluster& valid) {
   const Duration normal = valid.config.backend_connection_age_max;
   if (valid.files.proxy_client_cert_pem.empty()) return normal;
   const auto summary = tls::read_certificates(valid.files.proxy_client_cert_pem);
@@ -125,7 +128,7 @@ http2::SessionOptions backend_session_options(const Config& config, http2::Sessi
   return session;
 }
 
-backend::BackendSetOptions backend_set_options(const Validation& valid) {
+backend::BackendSetOptions backend_set_options(const CheckedCluster& valid) {
   const Config& config = valid.config;
   backend::BackendSetOptions set;
   set.suspect_streams_per_connection = config.suspect_streams_per_connection;
@@ -157,7 +160,7 @@ backend::ProbeOptions probe_options(const Config& config) {
   return probe;
 }
 
-proxy::ResourcesOptions resources_options(const Config& config) {
+proxy::ResourcesOptions resources_options(const ProcessConfig& config) {
   proxy::ResourcesOptions resources;
   resources.replay_body_bytes_per_worker = config.replay_body_bytes_per_worker;
   resources.body_bytes_per_worker = config.body_bytes_per_worker;
@@ -166,7 +169,7 @@ proxy::ResourcesOptions resources_options(const Config& config) {
   return resources;
 }
 
-proxy::ProxyOptions proxy_options(const Validation& valid) {
+proxy::ProxyOptions proxy_options(const CheckedCluster& valid) {
   const Config& config = valid.config;
   proxy::ProxyOptions proxy;
   proxy.request_timeout = config.request_timeout;
@@ -212,7 +215,7 @@ std::vector<server::NamedCertificate> certificates(const config::Files& files) {
   return certificates;
 }
 
-server::ClusterOptions cluster_options(const Validation& valid) {
+server::ClusterOptions cluster_options(const CheckedCluster& valid) {
   server::ClusterOptions cluster;
   cluster.others = server::OtherClients::all;
   cluster.tls = serving_options(valid);
@@ -229,7 +232,8 @@ server::ClusterOptions cluster_options(const Validation& valid) {
 }  // namespace
 
 Composed compose(const Validation& valid, std::string version) {
-  const Config& config = valid.config;
+  CHECK(valid.clusters.size() == 1);
+  const ProcessConfig& config = valid.config;
   Composed composed;
   composed.log.level = config.log_level;
   server::ServerOptions& options = composed.server;
@@ -242,7 +246,7 @@ Composed compose(const Validation& valid, std::string version) {
   options.thread.worker = {.transport = transport_options(config),
                            .client = client_options(valid),
                            .resources = resources_options(config)};
-  options.clusters.push_back(cluster_options(valid));
+  options.clusters.push_back(cluster_options(valid.clusters.front()));
   options.stop = {.delay = config.shutdown_delay_duration,
                   .drain_window = config.drain_timeout,
                   .tunnel_window = valid.drain_timeout_tunnels};

@@ -67,7 +67,7 @@ int check_client_certificate(const CommandLine& line) {
 // `valid` is emptied of the files and the private keys in them.
 int serve(Validation& valid) {
   sluice::Composed composed = sluice::compose(valid, SLUICE_VERSION);
-  valid.files = {};
+  for (sluice::config::CheckedCluster& cluster : valid.clusters) cluster.files = {};
   sluice::io::reserve_descriptors();
   sluice::log::start(composed.log);
   for (const std::string& warning : valid.warnings) sluice::log::warning(warning);
@@ -84,7 +84,8 @@ int serve(Validation& valid) {
 }
 
 int check_or_serve(const CommandLine& line) {
-  Validation valid = sluice::config::validate(line.config, sluice::config::system_environment());
+  Validation valid =
+      sluice::config::validate(sluice::config::load(line), sluice::config::system_environment());
   valid.mistakes.insert(valid.mistakes.begin(), line.mistakes.begin(), line.mistakes.end());
   if (line.action == CommandLine::Action::check) {
     std::fputs(valid.report().c_str(), stdout);

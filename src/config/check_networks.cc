@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Checks of networks: whose PROXY headers are believed, whose clients are not counted.
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <string>
 #include <string_view>
@@ -19,19 +17,20 @@ struct NetworksFlag {
   std::vector<io::Network>& networks;
 };
 
-void read_networks(const NetworksFlag& flag, Validation& result) {
-  for (const std::string& text : flag.texts) {
-    const auto network = io::Network::parse(text);
+void read_networks(const NetworksFlag& flag, Reporter& report) {
+  for (std::size_t i = 0; i < flag.texts.size(); ++i) {
+    const About about(flag.name, i);
+    const auto network = io::Network::parse(flag.texts[i]);
     if (!network) {
-      result.mistakes.push_back(fmt::format("--{}: {}.", flag.name, network.error().context));
+      report.mistake(about, "--{}: {}.", flag.name, network.error().context);
       continue;
     }
     if (std::ranges::find(flag.networks, *network) != flag.networks.end()) {
-      result.mistakes.push_back(fmt::format("--{}={} is given twice: keep one of them.", flag.name,
-                                            network->to_string()));
+      report.mistake(about, "--{}={} is given twice: keep one of them.", flag.name,
+                     network->to_string());
     }
     if (network->prefix_bits() == 0) {
-      result.warnings.push_back(fmt::format("--{}={}: {}", flag.name, text, flag.if_all));
+      report.warning(about, "--{}={}: {}", flag.name, flag.texts[i], flag.if_all);
     }
     flag.networks.push_back(*network);
   }
@@ -39,18 +38,18 @@ void read_networks(const NetworksFlag& flag, Validation& result) {
 
 }  // namespace
 
-void check_networks(Validation& result) {
-  const Config& config = result.config;
+void check_networks(Reporter& report, Validation& process) {
+  const ProcessConfig& config = process.config;
   read_networks({"proxy-protocol-from",
                  "whoever can connect may claim to be any client; name the networks of your "
                  "balancers, and of nobody else.",
-                 config.proxy_protocol_from, result.proxy_protocol_from},
-                result);
+                 config.proxy_protocol_from, process.proxy_protocol_from},
+                report);
   read_networks({"exempt-clients",
                  "nobody of that kind of address is counted, and one of them can take what all "
                  "need; name the networks that you trust.",
-                 config.exempt_clients, result.exempt_clients},
-                result);
+                 config.exempt_clients, process.exempt_clients},
+                report);
 }
 
 }  // namespace sluice::config

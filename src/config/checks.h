@@ -1,19 +1,73 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The checks by subject. Each adds its sentences to the result and fills in what it has found out;
-// none stops at another's mistake.
+// The checks by subject. Each says what it has found and fills in what it has made of it; none
+// stops at another's mistake.
 #pragma once
+
+#include <fmt/format.h>
+
+#include <string>
+#include <string_view>
+#include <utility>
 
 #include "sluice/config/validate.h"
 
 namespace sluice::config {
 
-void check_listeners(const Environment& environment, Validation& result);
-void check_networks(Validation& result);
-void check_backends(Validation& result);
-void check_limits(const Environment& environment, Validation& result);
-void check_timeouts(Validation& result);
-void check_identity_headers(Validation& result);
-// Needs what check_backends found.
-void check_files(const Environment& environment, Validation& result);
+// What a sentence is about: a flag, the element of its list, and the flag that it disagrees with.
+struct About {
+  // NOLINTBEGIN(google-explicit-constructor): a sentence is about a name as it is written
+  About(std::string_view name) : flag(name) {}
+  About(const char* name) : flag(name) {}
+  // NOLINTEND(google-explicit-constructor)
+  About(std::string_view name, std::size_t which) : flag(name), element(which) {}
+  About(std::string_view name, std::string_view against) : flag(name), other(against) {}
+
+  std::string_view flag;
+  std::size_t element = 0;
+  std::string_view other;
+};
+
+// Takes down what is found about a process or a cluster.
+class Reporter {
+ public:
+  // `file`: where everything is that has no place of its own; empty: nowhere.
+  Reporter(const Places& places, std::string_view file, Findings& findings)
+      : places_(places), file_(file), findings_(findings) {}
+
+  template <class... Values>
+  void mistake(const About& about, fmt::format_string<Values...> form, Values&&... values) {
+    findings_.mistakes.push_back(place(about) + fmt::format(form, std::forward<Values>(values)...));
+  }
+  template <class... Values>
+  void warning(const About& about, fmt::format_string<Values...> form, Values&&... values) {
+    findings_.warnings.push_back(place(about) + fmt::format(form, std::forward<Values>(values)...));
+  }
+  template <class... Values>
+  void note(const About& about, fmt::format_string<Values...> form, Values&&... values) {
+    findings_.notes.push_back(place(about) + fmt::format(form, std::forward<Values>(values)...));
+  }
+
+ private:
+  const Place* find(const About& about) const;
+  // "clusters/a.conf:7: ", or as much of it as there is.
+  std::string place(const About& about) const;
+
+  const Places& places_;
+  std::string_view file_;
+  Findings& findings_;
+};
+
+// Of the process.
+void check_listeners(Reporter& report, Validation& process);
+void check_networks(Reporter& report, Validation& process);
+void check_resources(const Environment& environment, Reporter& report, Validation& process);
+void check_drain(Reporter& report, Validation& process);
+void check_access_log(const Environment& environment, Reporter& report,
+                      const ProcessConfig& config);
+// Of what the process and its clusters may both say, as it counts together.
+void check_tuning(Reporter& report, const Config& config);
+// Of a cluster.
+void check_backends(const Validation& process, Reporter& report, CheckedCluster& cluster);
+void check_files(const Environment& environment, Reporter& report, CheckedCluster& cluster);
 
 }  // namespace sluice::config

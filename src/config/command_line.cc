@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <optional>
-#include <set>
 
 #include "flag.h"
 #include "sluice/base/quote.h"
@@ -112,12 +111,11 @@ class Parser {
   }
 
   void set(const Flag& flag, std::string_view value) {
-    const bool first = seen_.insert(flag.name).second;
-    if (!first && !flag.is_list()) {
+    if (!flag.is_list() && result_.places.contains(flag.name)) {
       return mistake(fmt::format("--{} is given twice, the second time as {}: keep one of them.",
                                  flag.name, quote(value)));
     }
-    const auto done = set_flag(result_.config, flag, value, first);
+    const auto done = set_flag(result_, flag, value, Place{});
     if (!done) mistake(fmt::format("--{}={}: {}.", flag.name, quote(value), done.error().context));
   }
 
@@ -125,7 +123,6 @@ class Parser {
 
   std::span<const std::string_view> arguments_;
   std::size_t next_ = 0;
-  std::set<std::string_view> seen_;
   CommandLine result_;
 };
 

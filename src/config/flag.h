@@ -53,8 +53,8 @@ const Flag* find_flag(std::string_view name);
 std::string nearest_flag(std::string_view name);
 
 // Puts a written value into the flag's field; the error is the remedy. A list takes the place of
-// what was there when it is the `first` of its source, and is added to it otherwise.
-Result<void> set_flag(Config& config, const Flag& flag, std::string_view text, bool first);
+// the default when it is the first of its layer, and is added to what was said otherwise.
+Result<void> set_flag(Layer& layer, const Flag& flag, std::string_view text, const Place& place);
 // As set_flag takes it.
 std::string print_flag(const Config& config, const Flag& flag);
 

@@ -20,6 +20,7 @@ using std::chrono::seconds;
 constexpr std::uint64_t KiB = 1024;
 constexpr std::uint64_t MiB = 1024 * KiB;
 constexpr std::uint64_t GiB = 1024 * MiB;
+constexpr std::uint64_t TiB = 1024 * GiB;
 constexpr Bounds any_timeout = between(milliseconds(1), hours(24));
 constexpr Bounds any_window = between(16 * KiB, 0x7fffffff);  // RFC 9113 section 6.9.1
 
@@ -62,7 +63,7 @@ const std::vector<Group>& flag_table() {
             "Of these, with client certificates of the same user; more are told to go after their "
             "handshakes. 0: any number.",
             between(0, 16'000'000)},
-           {"client-idle-timeout", "DURATION", Scope::both, &ClusterConfig::client_idle_timeout,
+           {"client-idle-timeout", "DURATION", Scope::process, &ProcessConfig::client_idle_timeout,
             "Close a client connection that has had no stream for this long.", any_timeout},
            {"client-stall-timeout", "DURATION", Scope::process,
             &ProcessConfig::client_stall_timeout,
@@ -75,35 +76,39 @@ const std::vector<Group>& flag_table() {
             "From accepting (or connecting) to the end of the TLS handshake, without the time that "
             "it waits here for its turn; clients and backends.",
             any_timeout},
-           {"request-head-timeout", "DURATION", Scope::both, &ClusterConfig::request_head_timeout,
+           {"request-head-timeout", "DURATION", Scope::process,
+            &ProcessConfig::request_head_timeout,
             "From the first to the last byte of a request's head.", any_timeout},
-           {"request-head-fields-max", "N", Scope::both, &ClusterConfig::request_head_fields_max,
+           {"request-head-fields-max", "N", Scope::process, &ProcessConfig::request_head_fields_max,
             "Fields in a request's head; more are answered with 431.", between(16, 65536)},
-           {"request-head-bytes-max", "SIZE", Scope::both, &ClusterConfig::request_head_bytes_max,
+           {"request-head-bytes-max", "SIZE", Scope::process,
+            &ProcessConfig::request_head_bytes_max,
             "Size of a request's head, as HTTP/2 counts it; more is answered with 431, as is a "
             "single field of more than 256KiB. The API servers' own limit is 1MiB.",
             between(4 * KiB, MiB - 1)},
-           {"response-head-fields-max", "N", Scope::both, &ClusterConfig::response_head_fields_max,
+           {"response-head-fields-max", "N", Scope::process,
+            &ProcessConfig::response_head_fields_max,
             "Fields in the head of a backend's answer; more become a 502.", between(16, 65536)},
-           {"response-head-bytes-max", "SIZE", Scope::both, &ClusterConfig::response_head_bytes_max,
+           {"response-head-bytes-max", "SIZE", Scope::process,
+            &ProcessConfig::response_head_bytes_max,
             "Size of the head of a backend's answer, as HTTP/2 counts it; more becomes a 502, as "
             "does a single field of more than 256KiB.",
             between(4 * KiB, 8 * MiB)},
-           {"http2-max-streams-per-connection", "N", Scope::both,
-            &ClusterConfig::http2_max_streams_per_connection,
+           {"http2-max-streams-per-connection", "N", Scope::process,
+            &ProcessConfig::http2_max_streams_per_connection,
             "Requests that a client may have open on one connection.", between(1, 100'000)},
-           {"http2-stream-window-bytes", "SIZE", Scope::both,
-            &ClusterConfig::http2_stream_window_bytes,
+           {"http2-stream-window-bytes", "SIZE", Scope::process,
+            &ProcessConfig::http2_stream_window_bytes,
             "Flow-control window of one stream at first, that is what a sender may be ahead of the "
             "receiver.",
             any_window},
-           {"http2-stream-window-bytes-max", "SIZE", Scope::both,
-            &ClusterConfig::http2_stream_window_bytes_max,
+           {"http2-stream-window-bytes-max", "SIZE", Scope::process,
+            &ProcessConfig::http2_stream_window_bytes_max,
             "What a stream's window may grow to while its receiver is quick and half of "
             "--body-bytes-per-worker is free.",
             any_window},
-           {"http2-connection-window-bytes", "SIZE", Scope::both,
-            &ClusterConfig::http2_connection_window_bytes,
+           {"http2-connection-window-bytes", "SIZE", Scope::process,
+            &ProcessConfig::http2_connection_window_bytes,
             "Flow-control window of a connection; not below the largest of a stream.", any_window},
        }},
       {"Backends",
@@ -234,32 +239,26 @@ const std::vector<Group>& flag_table() {
            {"send-buffer-bytes", "SIZE", Scope::process, &ProcessConfig::send_buffer_bytes,
             "What one send carries at most; a connection that sends holds one.",
             between(36 * KiB, 4 * MiB)},
-           {"body-bytes-per-worker",
-            "SIZE",
-            Scope::process,
-            &ProcessConfig::body_bytes_per_worker,
+           {"body-bytes-per-worker", "SIZE", Scope::process, &ProcessConfig::body_bytes_per_worker,
             "Bytes that clients make a worker hold: bodies on their way, grown windows, requests "
             "and connections; above it no request is admitted.",
-            {MiB, std::uint64_t{1} << 44}},
-           {"body-bytes-per-client",
-            "SIZE",
-            Scope::process,
-            &ProcessConfig::body_bytes_per_client,
+            between(MiB, 16 * TiB)},
+           {"body-bytes-per-client", "SIZE", Scope::both, &ClusterConfig::body_bytes_per_client,
             "The same of one client in one worker, by token or certificate and address, without a "
             "proven one by connection; above it this client's requests get 429. 0: a quarter of "
             "--body-bytes-per-worker.",
-            {0, std::uint64_t{1} << 44}},
-           {"anonymous-requests-per-address", "N", Scope::process,
-            &ProcessConfig::anonymous_requests_per_address,
+            between(0, 16 * TiB)},
+           {"anonymous-requests-per-address", "N", Scope::both,
+            &ClusterConfig::anonymous_requests_per_address,
             "Requests without any credential that have no answer yet, of one address (IPv6: the "
             "first 64 bits) in one worker; further ones get 429 at once. /livez, /readyz and "
             "/healthz are not counted.",
             between(1, 1 << 20)},
-           {"unproven-requests-per-address", "N", Scope::process,
-            &ProcessConfig::unproven_requests_per_address,
+           {"unproven-requests-per-address", "N", Scope::both,
+            &ClusterConfig::unproven_requests_per_address,
             "The same with bearer tokens that have not been taken by an API server here yet.",
             between(1, 1 << 20)},
-           {"tunnels-per-client", "N", Scope::process, &ProcessConfig::tunnels_per_client,
+           {"tunnels-per-client", "N", Scope::both, &ClusterConfig::tunnels_per_client,
             "Tunnels (exec, attach, port-forward) of one client in one worker; further ones get "
             "429. 0: any number.",
             between(0, 1 << 20)},

@@ -2,6 +2,7 @@
 // Values of flags as text, by the type of their field.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "flag.h"
@@ -150,8 +151,15 @@ struct Printer {
 
 }  // namespace
 
-Result<void> set_flag(Config& config, const Flag& flag, std::string_view text, bool first) {
-  return std::visit(Setter(config, flag, text, first), flag.field);
+Result<void> set_flag(Layer& layer, const Flag& flag, std::string_view text, const Place& place) {
+  const auto [said, first] = layer.places.try_emplace(flag.name);
+  auto done = std::visit(Setter(layer.config, flag, text, first), flag.field);
+  std::size_t elements = 1;
+  if (const auto* list = std::get_if<std::vector<std::string> Config::*>(&flag.field)) {
+    elements = std::max(elements, (layer.config.**list).size());
+  }
+  said->second.resize(elements, place);
+  return done;
 }
 
 std::string print_flag(const Config& config, const Flag& flag) {

@@ -11,7 +11,7 @@
 #include <cstring>
 #include <string>
 
-#include "sluice/config/validate.h"
+#include "sluice/config/environment.h"
 
 namespace sluice::config {
 

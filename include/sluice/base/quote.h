@@ -10,6 +10,15 @@
 
 namespace sluice {
 
+// Whole and without quotation marks, for what comes from where the user is at home: names of files.
+inline std::string printable(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) {
+    if (ascii::is_control(c)) c = '?';
+  }
+  return out;
+}
+
 inline std::string quote(std::string_view text) {
   constexpr std::size_t shown_max = 100;
   std::string out = "\"";

@@ -35,8 +35,18 @@ struct ProcessConfig {
   std::uint32_t connections_per_address = 10'000;      // 0: any number
   std::uint32_t connections_per_identity = 10'000;     // at one address; 0: any number
   Duration client_stall_timeout =
-      proxy::ProxyOptions{}.client_stall_timeout;  // bytes to send, none taken
+      proxy::ProxyOptions{}.client_stall_timeout;           // bytes to send, none taken
+  Duration client_idle_timeout = std::chrono::minutes(15);  // connection without streams
   Duration tls_handshake_timeout = net::TransportOptions{}.handshake_timeout;
+  Duration request_head_timeout = std::chrono::seconds(10);
+  std::uint32_t request_head_fields_max = http2::SessionOptions{}.header_fields_max;
+  std::uint64_t request_head_bytes_max = http2::SessionOptions{}.header_list_bytes_max;
+  std::uint32_t response_head_fields_max = http2::SessionOptions{}.sent_fields_max;
+  std::uint64_t response_head_bytes_max = http2::SessionOptions{}.sent_list_bytes_max;
+  std::uint32_t http2_max_streams_per_connection = http2::SessionOptions{}.max_concurrent_streams;
+  std::uint64_t http2_stream_window_bytes = http2::SessionOptions{}.stream_window_bytes;
+  std::uint64_t http2_stream_window_bytes_max = proxy::ProxyOptions{}.stream_window_bytes_max;
+  std::uint64_t http2_connection_window_bytes = http2::SessionOptions{}.connection_window_bytes;
 
   // Backends.
   Duration backend_connect_timeout = net::TransportOptions{}.connect_timeout;
@@ -51,13 +61,7 @@ struct ProcessConfig {
   std::uint32_t receive_buffers = io::RingOptions{}.receive_buffers;  // per worker
   std::uint64_t send_buffer_bytes = net::TransportOptions{}.send_buffer_bytes;
   std::uint64_t body_bytes_per_worker =
-      proxy::ResourcesOptions{}.body_bytes_per_worker;  // bodies held at any moment
-  std::uint32_t anonymous_requests_per_address =
-      proxy::ProxyOptions{}.anonymous_requests_per_address;  // without an answer yet, in one worker
-  std::uint32_t unproven_requests_per_address =
-      proxy::ProxyOptions{}.unproven_requests_per_address;                      // the same
-  std::uint32_t tunnels_per_client = proxy::ProxyOptions{}.tunnels_per_client;  // the same; 0: any
-  std::uint64_t body_bytes_per_client = 0;  // of them, in one worker; 0: a quarter
+      proxy::ResourcesOptions{}.body_bytes_per_worker;               // bodies held at any moment
   Duration overload_wait = proxy::ResourcesOptions{}.overload_wait;  // 0: never overloaded
   Duration overload_patience = proxy::ResourcesOptions{}.overload_patience;
   Duration shutdown_delay_duration = std::chrono::seconds(5);
@@ -77,16 +81,6 @@ struct ClusterConfig {
   std::string tls_private_key_file;
   std::string client_ca_file;  // empty: no client certificates, no identity of ours
   bool client_cert_strict = false;
-  Duration client_idle_timeout = std::chrono::minutes(15);  // connection without streams
-  Duration request_head_timeout = std::chrono::seconds(10);
-  std::uint32_t request_head_fields_max = http2::SessionOptions{}.header_fields_max;
-  std::uint64_t request_head_bytes_max = http2::SessionOptions{}.header_list_bytes_max;
-  std::uint32_t response_head_fields_max = http2::SessionOptions{}.sent_fields_max;
-  std::uint64_t response_head_bytes_max = http2::SessionOptions{}.sent_list_bytes_max;
-  std::uint32_t http2_max_streams_per_connection = http2::SessionOptions{}.max_concurrent_streams;
-  std::uint64_t http2_stream_window_bytes = http2::SessionOptions{}.stream_window_bytes;
-  std::uint64_t http2_stream_window_bytes_max = proxy::ProxyOptions{}.stream_window_bytes_max;
-  std::uint64_t http2_connection_window_bytes = http2::SessionOptions{}.connection_window_bytes;
 
   // Backends.
   std::vector<std::string> backends;
@@ -142,6 +136,14 @@ struct ClusterConfig {
       proxy::ProxyOptions{}.replay_budget_percent;  // replays per 100 requests
   std::uint32_t replay_tries =
       proxy::ProxyOptions{}.tries_max - 1;  // replays of one request, after its first try
+
+  // Clients' shares.
+  std::uint32_t anonymous_requests_per_address =
+      proxy::ProxyOptions{}.anonymous_requests_per_address;  // without an answer yet, in one worker
+  std::uint32_t unproven_requests_per_address =
+      proxy::ProxyOptions{}.unproven_requests_per_address;                      // the same
+  std::uint32_t tunnels_per_client = proxy::ProxyOptions{}.tunnels_per_client;  // the same; 0: any
+  std::uint64_t body_bytes_per_client = 0;  // of them, in one worker; 0: a quarter
 
   friend bool operator==(const ClusterConfig&, const ClusterConfig&) = default;
 };

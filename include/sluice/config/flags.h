@@ -12,15 +12,14 @@
 
 #include "sluice/base/error.h"
 #include "sluice/base/time.h"
-#include "sluice/config/config.h"
+#include "sluice/config/layer.h"
 
 namespace sluice::config {
 
-struct CommandLine {
+struct CommandLine : Layer {
   enum class Action : std::uint8_t { run, check, help, version };
   Action action = Action::run;
-  std::string client_certificate;  // with `check`: only who it would be is asked
-  Config config;
+  std::string client_certificate;     // with `check`: only who it would be is asked
   std::vector<std::string> mistakes;  // one sentence each: flag, value, remedy
 };
 

@@ -1,34 +1,21 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // All cross-checks, files included: every mistake in one go, each a sentence that names flag, value
-// and remedy. What was read is handed on, so that the process serves exactly what was checked.
+// and remedy, behind the place of the value if that is in a file. What was read is handed on, so
+// that the process serves exactly what was checked.
 #pragma once
 
-#include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
-#include "sluice/base/error.h"
 #include "sluice/base/time.h"
 #include "sluice/config/config.h"
+#include "sluice/config/environment.h"
+#include "sluice/config/load.h"
 #include "sluice/io/address.h"
 #include "sluice/io/network.h"
 #include "sluice/tls/secret.h"
 
 namespace sluice::config {
-
-// What the checks need to know of the world; tests bring their own.
-struct Environment {
-  WallTime now{};
-  std::uint32_t cpus = 1;                // that we may use
-  std::uint64_t descriptors_max = 1024;  // RLIMIT_NOFILE, the soft limit
-  std::function<Result<std::string>(const std::string& path)> read_file;
-  // Whether lines can be appended to this file (it need not exist).
-  std::function<Result<void>(const std::string& path)> may_append;
-  // Whether a file may be read by everybody.
-  std::function<bool(const std::string& path)> others_may_read;
-};
-Environment system_environment();
 
 // Whoever has made TLS contexts of them ends them, for the sake of the keys.
 struct Files {
@@ -40,30 +27,43 @@ struct Files {
   tls::Secret proxy_client_key_pem;
 };
 
-struct Validation {
-  std::vector<std::string> mistakes;  // any: do not start, exit code 2
-  std::vector<std::string> warnings;  // it starts, and logs them
+struct Findings {
+  std::vector<std::string> mistakes;
+  std::vector<std::string> warnings;  // it works, and the log has them
   std::vector<std::string> notes;     // what the configuration means: "runs as a plain balancer"
+};
 
-  // The rest is complete only without mistakes.
+// One cluster. With a mistake it is not served; what is below is complete only without.
+struct CheckedCluster : Findings {
+  std::string name;  // empty: the one cluster of the process's own flags
   WallTime checked_at{};
-  Config config;  // with 0 = "find out" replaced: workers, client_connections_max
+  Config config;  // all that counts for it, what it shares with the others included
   Files files;
+  std::vector<io::Address> backends;
+  std::vector<std::string> backend_server_names;  // one per backend
+  bool vouches_for_identity = false;              // client CA and front-proxy pair are both there
+};
+
+// The process. With a mistake of its own (the one cluster's are) it does not start: exit code 2.
+struct Validation : Findings {
+  // The rest is complete only without mistakes.
+  ProcessConfig config;  // with 0 = "find out" replaced: workers, client_connections_max
   std::vector<io::Address> listen;
   std::vector<io::Network> proxy_protocol_from;
   std::vector<io::Network> exempt_clients;
-  std::vector<io::Address> backends;
-  std::vector<std::string> backend_server_names;  // one per backend
-  std::vector<io::Address> admin_listen;          // none or one
+  std::vector<io::Address> admin_listen;  // none or one
   Duration drain_timeout_tunnels{};
-  bool vouches_for_identity = false;  // client CA and front-proxy pair are both there
+  std::vector<CheckedCluster> clusters;
 
-  bool valid() const { return mistakes.empty(); }
+  // Without a mistake anywhere.
+  bool valid() const;
   // Everything above in lines, the last one "configuration is valid" or the number of mistakes.
   std::string report() const;
 };
 
 // tls::initialize() must have succeeded.
+Validation validate(const Loaded& loaded, const Environment& environment);
+// A process with one cluster, of values that stand nowhere.
 Validation validate(const Config& config, const Environment& environment);
 
 }  // namespace sluice::config

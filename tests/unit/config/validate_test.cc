@@ -81,22 +81,23 @@ TEST_F(ValidateTest, TakesAGoodConfiguration) {
   EXPECT_THAT(result.mistakes, IsEmpty());
   EXPECT_THAT(result.warnings, IsEmpty());
   EXPECT_THAT(result.notes, IsEmpty());
-  EXPECT_TRUE(result.vouches_for_identity);
+  EXPECT_TRUE(result.clusters[0].vouches_for_identity);
   EXPECT_EQ(result.config.workers, 8u);
   EXPECT_EQ(result.config.client_connections_max, 65536u - 6553u);
   EXPECT_THAT(result.listen, SizeIs(1));
-  ASSERT_THAT(result.backends, SizeIs(3));
-  EXPECT_EQ(result.backends[2].to_string(), "[fd00::3]:6443");
-  EXPECT_THAT(result.backend_server_names, ElementsAre("10.0.0.1", "10.0.0.2", "fd00::3"));
-  EXPECT_EQ(result.files.tls_cert_pem, files_["tls.crt"]);
-  EXPECT_EQ(result.files.proxy_client_key_pem, files_["proxy.key"]);
+  ASSERT_THAT(result.clusters[0].backends, SizeIs(3));
+  EXPECT_EQ(result.clusters[0].backends[2].to_string(), "[fd00::3]:6443");
+  EXPECT_THAT(result.clusters[0].backend_server_names,
+              ElementsAre("10.0.0.1", "10.0.0.2", "fd00::3"));
+  EXPECT_EQ(result.clusters[0].files.tls_cert_pem, files_["tls.crt"]);
+  EXPECT_EQ(result.clusters[0].files.proxy_client_key_pem, files_["proxy.key"]);
   EXPECT_EQ(result.report(), "configuration is valid\n");
 }
 
 TEST_F(ValidateTest, UsesOneServerNameForAllBackends) {
   config_.backend_server_name = "kubernetes.default.svc";
   EXPECT_THAT(
-      check().backend_server_names,
+      check().clusters[0].backend_server_names,
       ElementsAre("kubernetes.default.svc", "kubernetes.default.svc", "kubernetes.default.svc"));
 }
 
@@ -242,14 +243,14 @@ TEST_F(ValidateTest, SaysThatItRunsAsAPlainBalancer) {
   config_.client_ca_file.clear();
   EXPECT_THAT(check().notes,
               ElementsAre(HasSubstr("--client-ca-file is not given: it runs as a plain balancer")));
-  EXPECT_FALSE(check().vouches_for_identity);
+  EXPECT_FALSE(check().clusters[0].vouches_for_identity);
   SetUp();
   config_.proxy_client_cert_file.clear();
   config_.proxy_client_key_file.clear();
   EXPECT_THAT(check().notes,
               ElementsAre(HasSubstr("--proxy-client-cert-file is not given: it runs as a plain")));
   EXPECT_TRUE(check().valid());
-  EXPECT_FALSE(check().vouches_for_identity);
+  EXPECT_FALSE(check().clusters[0].vouches_for_identity);
 }
 
 TEST_F(ValidateTest, RefusesHalfAPair) {

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What has to be known of the world; tests bring their own.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "sluice/base/error.h"
+#include "sluice/base/time.h"
+
+namespace sluice::config {
+
+struct Environment {
+  WallTime now{};
+  std::uint32_t cpus = 1;                // that we may use
+  std::uint64_t descriptors_max = 1024;  // RLIMIT_NOFILE, the soft limit
+  std::function<Result<std::string>(const std::string& path)> read_file;
+  // Whether lines can be appended to this file (it need not exist).
+  std::function<Result<void>(const std::string& path)> may_append;
+  // Whether a file may be read by everybody.
+  std::function<bool(const std::string& path)> others_may_read;
+};
+Environment system_environment();
+
+}  // namespace sluice::config

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Checks of addresses: where we listen, and where the API servers are.
+#include <algorithm>
+#include <string_view>
+
+#include "checks.h"
+#include "sluice/base/ascii.h"
+#include "sluice/base/quote.h"
+
+namespace sluice::config {
+
+namespace {
+
+// Everything before the last colon that is not an IPv6 address and has a letter in it.
+bool looks_like_name(std::string_view text) {
+  const std::string_view host = text.substr(0, text.rfind(':'));
+  if (host.find(':') != std::string_view::npos || host.starts_with('[')) return false;
+  return std::ranges::any_of(host, ascii::is_letter);
+}
+
+void wrong_address(Reporter& report, const About& about, const std::string& text,
+                   const Error& error) {
+  if (!looks_like_name(text)) return report.mistake(about, "--{}: {}.", about.flag, error.context);
+  report.mistake(about, "--{}={}: names are not resolved yet; write an address like 10.0.0.1:6443.",
+                 about.flag, quote(text));
+}
+
+bool any_address(const io::Address& address) {
+  return address.host() == "0.0.0.0" || address.host() == "::";
+}
+
+bool overlap(const io::Address& a, const io::Address& b) {
+  if (a.port() != b.port() || a.port() == 0) return false;
+  if (a == b) return true;
+  return a.family() == b.family() && (any_address(a) || any_address(b));
+}
+
+bool loopback(const io::Address& address) {
+  return address.host().starts_with("127.") || address.host() == "::1";
+}
+
+// As far as can be told without asking which addresses are ours.
+bool reaches(const io::Address& target, const io::Address& listener) {
+  if (any_address(target)) return false;  // a mistake of its own
+  const bool takes_both = listener.host() == "::" && target.port() == listener.port();
+  return target == listener || (loopback(target) && (takes_both || overlap(target, listener)));
+}
+
+void check_listener(const std::string& text, std::size_t element, Reporter& report,
+                    Validation& process) {
+  const About about("listen", element);
+  const auto address = io::Address::parse(text);
+  if (!address) return wrong_address(report, about, text, address.error());
+  for (const io::Address& other : process.listen) {
+    if (!overlap(*address, other)) continue;
+    report.mistake(about, "--listen={} overlaps with --listen={}: keep one of them.", quote(text),
+                   quote(other.to_string()));
+  }
+  process.listen.push_back(*address);
+  if (address->port() == 0) report.note(about, "--listen={}: the system chooses the port.", text);
+}
+
+void check_admin(const std::string& text, Reporter& report, Validation& process) {
+  if (text.empty()) {
+    return report.note("admin-listen",
+                       "--admin-listen is empty: no metrics, no readiness, no status.");
+  }
+  const auto admin = io::Address::parse(text);
+  if (!admin) return wrong_address(report, "admin-listen", text, admin.error());
+  for (const io::Address& address : process.listen) {
+    if (!overlap(*admin, address)) continue;
+    report.mistake("admin-listen",
+                   "--admin-listen={} overlaps with --listen={}: give it a port of its own.",
+                   quote(text), quote(address.to_string()));
+  }
+  process.admin_listen.push_back(*admin);
+  if (loopback(*admin)) return;
+  report.warning("admin-listen",
+                 "--admin-listen={} can be reached from outside, without TLS: it shows users' "
+                 "request counts and backend addresses.",
+                 text);
+}
+
+void check_backend(const std::string& text, std::size_t element, const Validation& process,
+                   Reporter& report, CheckedCluster& cluster) {
+  const About about("backend", element);
+  const auto address = io::Address::parse(text);
+  if (!address) return wrong_address(report, about, text, address.error());
+  if (address->port() == 0 || any_address(*address)) {
+    report.mistake(about,
+                   "--backend={}: nothing can be reached there; write an API server's own address "
+                   "and port.",
+                   quote(text));
+  }
+  if (std::ranges::find(cluster.backends, *address) != cluster.backends.end()) {
+    report.mistake(about, "--backend={} is given twice: keep one of them.", quote(text));
+  }
+  for (const io::Address& ours : process.listen) {
+    if (!reaches(*address, ours)) continue;
+    report.mistake(about,
+                   "--backend={} is our own --listen address: requests would run in a circle; "
+                   "write an API server's address.",
+                   quote(text));
+  }
+  const std::string& name = cluster.config.backend_server_name;
+  cluster.backends.push_back(*address);
+  cluster.backend_server_names.push_back(name.empty() ? address->host() : name);
+}
+
+void check_backend_server_name(const std::string& name, Reporter& report) {
+  const bool good =
+      name.size() <= 253 && std::ranges::all_of(name, [](char c) {
+        return ascii::is_alphanumeric(c) || c == '-' || c == '.' || c == ':' || c == '_';
+      });
+  if (good && !name.starts_with('.') && !name.contains("..")) return;
+  report.mistake("backend-server-name",
+                 "--backend-server-name={} is no host name or IP address: write what the API "
+                 "servers' certificates carry, like kubernetes.default.svc.",
+                 quote(name));
+}
+
+}  // namespace
+
+void check_listeners(Reporter& report, Validation& process) {
+  const ProcessConfig& config = process.config;
+  if (config.listen.empty()) {
+    report.mistake("listen", "--listen is empty: write at least one address like 0.0.0.0:6443.");
+  }
+  for (std::size_t i = 0; i < config.listen.size(); ++i) {
+    check_listener(config.listen[i], i, report, process);
+  }
+  check_admin(config.admin_listen, report, process);
+}
+
+void check_backends(const Validation& process, Reporter& report, CheckedCluster& cluster) {
+  const std::vector<std::string>& texts = cluster.config.backends;
+  if (texts.empty()) {
+    report.mistake("backend",
+                   "--backend is missing: write --backend=ADDR:PORT for each API server.");
+  }
+  if (texts.size() > balance::backends_max) {
+    report.mistake({"backend", balance::backends_max},
+                   "--backend is given {} times: at most {} are possible.", texts.size(),
+                   balance::backends_max);
+  }
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    check_backend(texts[i], i, process, report, cluster);
+  }
+  if (cluster.backends.size() == 1) {
+    report.note("backend",
+                "There is one backend only: nothing to balance, and nowhere to go when it is "
+                "lost.");
+  }
+  check_backend_server_name(cluster.config.backend_server_name, report);
+}
+
+}  // namespace sluice::config
