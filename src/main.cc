@@ -15,6 +15,7 @@
 #include "compose.h"
 #include "sluice/config/check_client_certificate.h"
 #include "sluice/config/flags.h"
+#include "sluice/config/load.h"
 #include "sluice/config/validate.h"
 #include "sluice/http1/parser.h"
 #include "sluice/http2/session.h"
@@ -52,14 +53,17 @@ std::string version_text() {
 }
 
 using sluice::config::CommandLine;
+using sluice::config::Environment;
+using sluice::config::Loaded;
 using sluice::config::Validation;
 
 // Whom a client certificate would name, and nothing else.
-int check_client_certificate(const CommandLine& line) {
-  for (const std::string& mistake : line.mistakes) std::printf("%s\n", mistake.c_str());
-  if (!line.mistakes.empty()) return exit_configuration;
+int check_client_certificate(const CommandLine& line, const Environment& environment) {
+  const Loaded loaded = sluice::config::load(line, environment);
+  for (const std::string& mistake : loaded.mistakes) std::printf("%s\n", mistake.c_str());
+  if (!loaded.mistakes.empty()) return exit_configuration;
   const auto report = sluice::config::check_client_certificate(
-      line.config, line.client_certificate, sluice::config::system_environment());
+      loaded.process.config, line.client_certificate, environment);
   std::fputs(report.text.c_str(), stdout);
   return report.identity ? 0 : exit_configuration;
 }
@@ -83,10 +87,8 @@ int serve(Validation& valid) {
   return code;
 }
 
-int check_or_serve(const CommandLine& line) {
-  Validation valid =
-      sluice::config::validate(sluice::config::load(line), sluice::config::system_environment());
-  valid.mistakes.insert(valid.mistakes.begin(), line.mistakes.begin(), line.mistakes.end());
+int check_or_serve(const CommandLine& line, const Environment& environment) {
+  Validation valid = sluice::config::validate(sluice::config::load(line, environment), environment);
   if (line.action == CommandLine::Action::check) {
     std::fputs(valid.report().c_str(), stdout);
     return valid.valid() ? 0 : exit_configuration;
@@ -113,7 +115,8 @@ int run(std::span<const char* const> arguments) {
   }
   const bool asks_who =
       line.action == CommandLine::Action::check && !line.client_certificate.empty();
-  return asks_who ? check_client_certificate(line) : check_or_serve(line);
+  const Environment environment = sluice::config::system_environment();
+  return asks_who ? check_client_certificate(line, environment) : check_or_serve(line, environment);
 }
 
 }  // namespace

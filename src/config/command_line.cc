@@ -34,7 +34,11 @@ class Parser {
     const std::string_view name = text.substr(0, equals);
     std::optional<std::string_view> value;
     if (equals != std::string_view::npos) value = text.substr(equals + 1);
-    if (name == "check-client-cert-file") return client_certificate(value);
+    if (name == "config") return file(name, value, result_.config_file);
+    if (name == "check-client-cert-file") {
+      file(name, value, result_.client_certificate);
+      return act(CommandLine::Action::check);
+    }
     if (action(name, value)) return;
     const Flag* flag = find_flag(name);
     if (flag == nullptr) return unknown(name, value.has_value());
@@ -64,19 +68,16 @@ class Parser {
     return true;
   }
 
-  void client_certificate(std::optional<std::string_view> value) {
+  // A file that is no value of the configuration.
+  void file(std::string_view name, std::optional<std::string_view> value, std::string& path) {
     if (!value && next_ < arguments_.size() && !arguments_[next_].starts_with("--")) {
       value = arguments_[next_++];
     }
     if (!value || value->empty()) {
-      return mistake(
-          "--check-client-cert-file needs a value: write --check-client-cert-file=FILE.");
+      return mistake(fmt::format("--{} needs a value: write --{}=FILE.", name, name));
     }
-    if (!result_.client_certificate.empty()) {
-      return mistake("--check-client-cert-file is given twice: keep one of them.");
-    }
-    result_.client_certificate = *value;
-    act(CommandLine::Action::check);
+    if (!path.empty()) return mistake(fmt::format("--{} is given twice: keep one of them.", name));
+    path = *value;
   }
 
   // Help wins over version, version over check.

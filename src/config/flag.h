@@ -36,6 +36,7 @@ struct Flag {
   std::string_view help;
   Bounds bounds{};
 
+  bool is_path() const { return value == "FILE" || value == "DIR"; }
   bool is_list() const { return std::holds_alternative<std::vector<std::string> Config::*>(field); }
 };
 
@@ -55,6 +56,8 @@ std::string nearest_flag(std::string_view name);
 // Puts a written value into the flag's field; the error is the remedy. A list takes the place of
 // the default when it is the first of its layer, and is added to what was said otherwise.
 Result<void> set_flag(Layer& layer, const Flag& flag, std::string_view text, const Place& place);
+// What `over` says takes the place of what `under` says; of its flags that `counts` takes.
+void overlay(Layer& under, const Layer& over, bool (*counts)(const Flag& flag));
 // As set_flag takes it.
 std::string print_flag(const Config& config, const Flag& flag);
 

@@ -162,6 +162,16 @@ Result<void> set_flag(Layer& layer, const Flag& flag, std::string_view text, con
   return done;
 }
 
+void overlay(Layer& under, const Layer& over, bool (*counts)(const Flag& flag)) {
+  for (const auto& [name, places] : over.places) {
+    const Flag* flag = find_flag(name);
+    CHECK(flag != nullptr);
+    if (!counts(*flag)) continue;
+    std::visit([&](auto field) { under.config.*field = over.config.*field; }, flag->field);
+    under.places[name] = places;
+  }
+}
+
 std::string print_flag(const Config& config, const Flag& flag) {
   return std::visit(Printer{config}, flag.field);
 }

@@ -78,6 +78,10 @@ std::string help_text() {
     }
   }
   out +=
+      "\nFiles:\n"
+      "  --config FILE\n      Flags from a file, one NAME=VALUE a line, without dashes; # begins a "
+      "comment. Paths in it are\n      relative to it. What the command line says takes the place "
+      "of what the file says.\n"
       "\nWhat to do:\n"
       "  --check\n      Check everything, files included, say what is wrong, and end: 0 when it is "
       "valid, else 2.\n"

@@ -74,6 +74,7 @@ std::string Validation::report() const {
 
 Validation validate(const Loaded& loaded, const Environment& environment) {
   Validation process;
+  process.mistakes = loaded.mistakes;
   process.config = loaded.process.config;
   Reporter report(loaded.process.places, "", process);
   check_process(environment, report, process);

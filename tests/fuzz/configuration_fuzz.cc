@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // A command line and the files that it names: lines are arguments up to an empty one, and what
-// follows is every file's content. Beyond not crashing: mistakes are sentences, and what was
-// understood is written and read back as the same.
+// follows is every file's content, that of --config included. Beyond not crashing: mistakes are
+// sentences, and what was understood is written and read back as the same, on a command line and in
+// a file.
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
@@ -12,7 +13,9 @@
 
 #include "sluice/base/bytes.h"
 #include "sluice/base/check.h"
+#include "sluice/config/configuration_file.h"
 #include "sluice/config/flags.h"
+#include "sluice/config/load.h"
 #include "sluice/config/validate.h"
 #include "sluice/tls/context.h"
 
@@ -43,6 +46,34 @@ void check_sentences(const std::vector<std::string>& sentences) {
   }
 }
 
+std::vector<std::string> read_back(const config::Config& config) {
+  const std::vector<std::string> written = config::describe(config);
+  const std::vector<std::string_view> arguments(written.begin(), written.end());
+  const config::CommandLine line = config::parse(arguments);
+  CHECK(line.mistakes.empty());
+  CHECK(config::describe(line.config) == written);
+  return written;
+}
+
+// In a folder of its own paths would be taken for relative ones twice.
+void check_file(std::string_view text) {
+  const config::ConfigurationFile file =
+      config::read_configuration(text, "f", config::FileOf::process);
+  check_sentences(file.mistakes);
+  CHECK(file.mistakes.size() <= config::file_mistakes_max + 1);
+  check_sentences(config::read_configuration(text, "f", config::FileOf::cluster).mistakes);
+  if (!file.mistakes.empty()) return;
+  std::string lines;
+  for (const std::string& flag : read_back(file.layer.config)) {
+    if (flag.size() > config::line_bytes_max) return;
+    lines += flag.substr(2) + "\r\n";
+  }
+  const config::ConfigurationFile again =
+      config::read_configuration(lines, "f", config::FileOf::process);
+  CHECK(again.mistakes.empty());
+  CHECK(config::describe(again.layer.config) == config::describe(file.layer.config));
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -57,15 +88,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (line.empty()) break;
     arguments.push_back(line);
   }
+  check_file(rest);
   const config::CommandLine parsed = config::parse(arguments);
   check_sentences(parsed.mistakes);
   if (!parsed.mistakes.empty()) return 0;
-  const std::vector<std::string> written = config::describe(parsed.config);
-  const std::vector<std::string_view> again(written.begin(), written.end());
-  const config::CommandLine reread = config::parse(again);
-  CHECK(reread.mistakes.empty());
-  CHECK(config::describe(reread.config) == written);
-  const config::Validation checked = config::validate(parsed.config, environment(rest));
+  read_back(parsed.config);
+  const config::Environment world = environment(rest);
+  const config::Validation checked = config::validate(config::load(parsed, world), world);
   check_sentences(checked.mistakes);
   check_sentences(checked.warnings);
   check_sentences(checked.notes);

@@ -20,6 +20,7 @@ struct CommandLine : Layer {
   enum class Action : std::uint8_t { run, check, help, version };
   Action action = Action::run;
   std::string client_certificate;     // with `check`: only who it would be is asked
+  std::string config_file;            // not read yet; empty: none
   std::vector<std::string> mistakes;  // one sentence each: flag, value, remedy
 };
 

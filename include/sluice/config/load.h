@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "sluice/config/environment.h"
+#include "sluice/config/flags.h"
 #include "sluice/config/layer.h"
 
 namespace sluice::config {
@@ -18,8 +20,12 @@ struct LoadedCluster {
 struct Loaded {
   Layer process;
   std::vector<LoadedCluster> clusters;
+  std::vector<std::string> mistakes;  // of the command line and the process's file
 };
 
+// Reads the files that the command line names. What it says takes the place of what the file of
+// --config says.
+Loaded load(const CommandLine& line, const Environment& environment);
 // A process with the one cluster that its flags describe.
 Loaded load(const Layer& flags);
 
