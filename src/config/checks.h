@@ -5,9 +5,11 @@
 
 #include <fmt/format.h>
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "sluice/config/validate.h"
 
@@ -47,14 +49,34 @@ class Reporter {
     findings_.notes.push_back(place(about) + fmt::format(form, std::forward<Values>(values)...));
   }
 
+  // "clusters/a.conf:7", or as much of it as there is.
+  std::string where(const About& about) const;
+
  private:
   const Place* find(const About& about) const;
-  // "clusters/a.conf:7: ", or as much of it as there is.
-  std::string place(const About& about) const;
+  std::string place(const About& about) const;  // and what is between it and a sentence
 
   const Places& places_;
   std::string_view file_;
   Findings& findings_;
+};
+
+struct Claim {
+  std::size_t cluster;  // which of the process's
+  std::string where;
+};
+
+// What all clusters claim to be called.
+class Claims {
+ public:
+  void add_name(const std::string& name, Claim claim) { names_[name].push_back(std::move(claim)); }
+  void add_default(Claim claim) { default_.push_back(std::move(claim)); }
+  // Gives each name to its only holder, once all clusters have been checked.
+  void settle(Validation& process) const;
+
+ private:
+  std::map<std::string, std::vector<Claim>> names_;
+  std::vector<Claim> default_;
 };
 
 // Of the process.
@@ -67,6 +89,7 @@ void check_access_log(const Environment& environment, Reporter& report,
 // Of what the process and its clusters may both say, as it counts together.
 void check_tuning(Reporter& report, const Config& config);
 // Of a cluster.
+void check_names(Reporter& report, std::size_t number, CheckedCluster& cluster, Claims& claims);
 void check_backends(const Validation& process, Reporter& report, CheckedCluster& cluster);
 void check_files(const Environment& environment, Reporter& report, CheckedCluster& cluster);
 

@@ -41,6 +41,15 @@ const std::vector<Group>& flag_table() {
             "A network whose clients are not counted: neither their connections, nor their "
             "requests before a credential is proven, nor the work that they cause. Repeatable. "
             "Bytes are counted for everybody."},
+           {"server-names", "NAMES", Scope::cluster, &ClusterConfig::server_names,
+            "Names by which clients call the cluster (SNI): exact ones, and *.NAME for all with "
+            "one "
+            "label more. An exact name goes before a wildcard; a name is one cluster's alone. "
+            "Without names, a process's only cluster takes everybody."},
+           {"default", "WHOM", Scope::cluster, &ClusterConfig::default_for,
+            "true: the cluster takes clients that send no name, as those that dial an address do; "
+            "unknown: those, and those with a name that is no cluster's; false: neither. One "
+            "cluster at most."},
            {"tls-cert-file", "FILE", Scope::cluster, &ClusterConfig::tls_cert_file,
             "PEM certificate that clients see, intermediates after it. Required."},
            {"tls-private-key-file", "FILE", Scope::cluster, &ClusterConfig::tls_private_key_file,

@@ -53,6 +53,15 @@ std::string print_duration(std::uint64_t value) {
   return format_duration(Duration(static_cast<Duration::rep>(value)));
 }
 
+std::string_view print_default(DefaultFor value) {
+  switch (value) {
+    case DefaultFor::nobody: return "false";
+    case DefaultFor::unnamed: return "true";
+    case DefaultFor::unknown: return "unknown";
+  }
+  return "";
+}
+
 // Puts a flag's value into the configuration; the error is the remedy.
 class Setter {
  public:
@@ -114,6 +123,14 @@ class Setter {
     config_.*field = *level;
     return {};
   }
+  Result<void> operator()(DefaultFor Config::* field) const {
+    for (const DefaultFor value : {DefaultFor::nobody, DefaultFor::unnamed, DefaultFor::unknown}) {
+      if (text_ != print_default(value)) continue;
+      config_.*field = value;
+      return {};
+    }
+    return fail(ErrorKind::invalid_argument, "write true, unknown or false");
+  }
 
  private:
   Config& config_;
@@ -146,6 +163,9 @@ struct Printer {
   }
   std::string operator()(log::Level Config::* field) const {
     return std::string(log::to_string(config.*field));
+  }
+  std::string operator()(DefaultFor Config::* field) const {
+    return std::string(print_default(config.*field));
   }
 };
 

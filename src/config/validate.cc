@@ -41,24 +41,30 @@ const Place* Reporter::find(const About& about) const {
   return here(second) && !here(first) ? second : first;
 }
 
-std::string Reporter::place(const About& about) const {
+std::string Reporter::where(const About& about) const {
   const Place* place = find(about);
   if (place != nullptr && !place->file.empty()) {
-    return fmt::format("{}:{}: ", printable(place->file), place->line);
+    return fmt::format("{}:{}", printable(place->file), place->line);
   }
-  return file_.empty() ? std::string() : printable(file_) + ": ";
+  return printable(file_);
+}
+
+std::string Reporter::place(const About& about) const {
+  const std::string where_it_is = where(about);
+  return where_it_is.empty() ? where_it_is : where_it_is + ": ";
 }
 
 bool Validation::valid() const {
-  return mistakes.empty() && std::ranges::all_of(clusters, [](const CheckedCluster& cluster) {
-           return cluster.mistakes.empty();
-         });
+  return mistakes.empty() && conflicts.empty() &&
+         std::ranges::all_of(
+             clusters, [](const CheckedCluster& cluster) { return cluster.mistakes.empty(); });
 }
 
 std::string Validation::report() const {
   std::string out;
   append(out, *this);
-  std::size_t count = mistakes.size();
+  for (const std::string& conflict : conflicts) out += "mistake: " + conflict + '\n';
+  std::size_t count = mistakes.size() + conflicts.size();
   for (const CheckedCluster& cluster : clusters) {
     append(out, cluster);
     count += cluster.mistakes.size();
@@ -78,20 +84,24 @@ Validation validate(const Loaded& loaded, const Environment& environment) {
   process.config = loaded.process.config;
   Reporter report(loaded.process.places, "", process);
   check_process(environment, report, process);
+  Claims claims;
   for (const LoadedCluster& one : loaded.clusters) {
     CheckedCluster cluster;
     cluster.name = one.name;
+    cluster.file = one.file;
     cluster.checked_at = environment.now;
     cluster.config = one.layer.config;
     static_cast<ProcessConfig&>(cluster.config) = process.config;
     // What is wrong with the only cluster is wrong with the process.
     Findings& findings = one.file.empty() ? static_cast<Findings&>(process) : cluster;
     Reporter of_cluster(one.layer.places, one.file, findings);
+    check_names(of_cluster, process.clusters.size(), cluster, claims);
     check_tuning(of_cluster, cluster.config);
     check_backends(process, of_cluster, cluster);
     check_files(environment, of_cluster, cluster);
     process.clusters.push_back(std::move(cluster));
   }
+  claims.settle(process);
   return process;
 }
 

@@ -74,9 +74,18 @@ struct ProcessConfig {
   friend bool operator==(const ProcessConfig&, const ProcessConfig&) = default;
 };
 
+// Which clients a cluster takes beside those that call it by one of its names.
+enum class DefaultFor : std::uint8_t {
+  nobody,
+  unnamed,  // those that send no name, as who dials an address
+  unknown,  // those, and those with a name that is no cluster's
+};
+
 // What a cluster has: whom it is for and where it is, and how it is tuned.
 struct ClusterConfig {
   // Clients.
+  std::vector<std::string> server_names;  // parsed by validate()
+  DefaultFor default_for = DefaultFor::nobody;
   std::string tls_cert_file;
   std::string tls_private_key_file;
   std::string client_ca_file;  // empty: no client certificates, no identity of ours

@@ -4,6 +4,7 @@
 // that the process serves exactly what was checked.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,9 +37,13 @@ struct Findings {
 // One cluster. With a mistake it is not served; what is below is complete only without.
 struct CheckedCluster : Findings {
   std::string name;  // empty: the one cluster of the process's own flags
+  std::string file;  // empty likewise
   WallTime checked_at{};
   Config config;  // all that counts for it, what it shares with the others included
   Files files;
+  // In the form of parse_server_name(), in order; not those that another cluster claims, too.
+  std::vector<std::string> server_names;
+  bool names_known = true;  // false: there may be others, and a claim to be the default
   std::vector<io::Address> backends;
   std::vector<std::string> backend_server_names;  // one per backend
   bool vouches_for_identity = false;              // client CA and front-proxy pair are both there
@@ -54,6 +59,12 @@ struct Validation : Findings {
   std::vector<io::Address> admin_listen;  // none or one
   Duration drain_timeout_tunnels{};
   std::vector<CheckedCluster> clusters;
+  // What clusters are called. Names that several claim are nobody's: it starts all the same.
+  std::vector<std::string> conflicts;
+  // Not to be answered by any cluster, the default one included: claimed by several, or by a
+  // cluster with a mistake.
+  std::vector<std::string> reserved_names;
+  std::optional<std::size_t> default_cluster;  // see its config.default_for
 
   // Without a mistake anywhere.
   bool valid() const;

@@ -90,6 +90,15 @@ TEST(FlagsTest, ASwitchTakesTrueAndFalse) {
       ElementsAre("--client-cert-strict=\"yes\": it is a switch: write true, false or nothing."));
 }
 
+TEST(FlagsTest, TheDefaultClusterIsForThoseWithoutANameOrForAllStrangers) {
+  EXPECT_EQ(line({}).config.default_for, DefaultFor::nobody);
+  EXPECT_EQ(line({"--default=true"}).config.default_for, DefaultFor::unnamed);
+  EXPECT_EQ(line({"--default=unknown"}).config.default_for, DefaultFor::unknown);
+  EXPECT_EQ(line({"--default=false"}).config.default_for, DefaultFor::nobody);
+  EXPECT_THAT(mistakes({"--default=yes"}),
+              ElementsAre("--default=\"yes\": write true, unknown or false."));
+}
+
 TEST(FlagsTest, KnowsWhatToDo) {
   EXPECT_EQ(line({"--check"}).action, CommandLine::Action::check);
   EXPECT_EQ(line({"--version"}).action, CommandLine::Action::version);
@@ -240,7 +249,9 @@ TEST(FlagsTest, HelpSaysWhoseValueAFlagSets) {
 std::string another(const FlagRow& row) {
   switch (row.kind) {
     case FlagRow::Kind::toggle: return row.initial == "true" ? "false" : "true";
-    case FlagRow::Kind::choice: return row.name == "balance" ? "random" : "debug";
+    case FlagRow::Kind::choice:
+      if (row.name == "default") return "unknown";
+      return row.name == "balance" ? "random" : "debug";
     case FlagRow::Kind::duration:
     case FlagRow::Kind::count:
     case FlagRow::Kind::size: return row.initial == row.low ? row.high : row.low;
@@ -264,8 +275,9 @@ TEST(FlagsTest, AFlagOfTheProcessSetsNothingOfAClusterAndTheOthersNothingElse) {
 
 TEST(FlagsTest, OnlyTuningIsBothTheProcessAndTheClusters) {
   for (const FlagRow& row : flag_rows()) {
-    const bool names_something =
-        row.name.ends_with("-file") || row.name == "backend" || row.name == "backend-server-name";
+    const bool names_something = row.name.ends_with("-file") || row.name == "backend" ||
+                                 row.name == "backend-server-name" || row.name == "server-names" ||
+                                 row.name == "default";
     EXPECT_TRUE(!names_something || row.scope == Scope::cluster) << row.name;
   }
 }

@@ -101,6 +101,32 @@ TEST_F(ValidateTest, UsesOneServerNameForAllBackends) {
       ElementsAre("kubernetes.default.svc", "kubernetes.default.svc", "kubernetes.default.svc"));
 }
 
+TEST_F(ValidateTest, WithoutNamesTheOnlyClusterTakesEverybody) {
+  const Validation result = check();
+  EXPECT_EQ(result.default_cluster, 0u);
+  EXPECT_EQ(result.clusters[0].config.default_for, DefaultFor::unknown);
+  EXPECT_THAT(result.clusters[0].server_names, IsEmpty());
+  EXPECT_THAT(result.reserved_names, IsEmpty());
+}
+
+TEST_F(ValidateTest, WithNamesTheOnlyClusterTakesWhomItSays) {
+  config_.server_names = {"B.example", "*.a.example."};
+  EXPECT_EQ(check().default_cluster, std::nullopt);
+  EXPECT_THAT(check().clusters[0].server_names, ElementsAre("*.a.example", "b.example"));
+  config_.default_for = DefaultFor::unnamed;
+  EXPECT_EQ(check().default_cluster, 0u);
+  EXPECT_EQ(check().clusters[0].config.default_for, DefaultFor::unnamed);
+  EXPECT_TRUE(check().valid());
+}
+
+TEST_F(ValidateTest, RefusesNamesThatNoClientSends) {
+  config_.server_names = {"a b", "10.0.0.1", "c.example", "C.example."};
+  EXPECT_THAT(mistakes(),
+              ElementsAre(HasSubstr("--server-names=\"a b\": write a host name like"),
+                          HasSubstr("--server-names=\"10.0.0.1\": clients that dial an address"),
+                          "--server-names=\"C.example.\" is given twice: keep one of them."));
+}
+
 TEST_F(ValidateTest, NamesWhatIsMissing) {
   config_ = Config{};
   EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--backend is missing"),
