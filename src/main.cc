@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #ifdef SLUICE_MIMALLOC
 #include <mimalloc.h>
@@ -68,14 +69,29 @@ int check_client_certificate(const CommandLine& line, const Environment& environ
   return report.identity ? 0 : exit_configuration;
 }
 
+void tell(const sluice::config::Findings& findings) {
+  for (const std::string& warning : findings.warnings) sluice::log::warning(warning);
+  for (const std::string& note : findings.notes) sluice::log::info(note);
+}
+
+// The server takes one cluster so far.
+bool can_serve(const Validation& valid) {
+  if (valid.clusters.size() == 1 && valid.valid()) return true;
+  std::fprintf(stderr,
+               "sluice: --clusters=%s holds %zu clusters: exactly one, without a mistake, can be "
+               "served so far.\n",
+               valid.config.clusters.c_str(), valid.clusters.size());
+  return false;
+}
+
 // `valid` is emptied of the files and the private keys in them.
 int serve(Validation& valid) {
   sluice::Composed composed = sluice::compose(valid, SLUICE_VERSION);
   for (sluice::config::CheckedCluster& cluster : valid.clusters) cluster.files = {};
   sluice::io::reserve_descriptors();
   sluice::log::start(composed.log);
-  for (const std::string& warning : valid.warnings) sluice::log::warning(warning);
-  for (const std::string& note : valid.notes) sluice::log::info(note);
+  tell(valid);
+  for (const sluice::config::CheckedCluster& cluster : valid.clusters) tell(cluster);
   auto server = sluice::server::Server::create(std::move(composed.server));
   int code = exit_failure;
   if (server) {
@@ -87,16 +103,20 @@ int serve(Validation& valid) {
   return code;
 }
 
+void print(const std::vector<std::string>& mistakes) {
+  for (const std::string& mistake : mistakes) std::fprintf(stderr, "sluice: %s\n", mistake.c_str());
+}
+
 int check_or_serve(const CommandLine& line, const Environment& environment) {
   Validation valid = sluice::config::validate(sluice::config::load(line, environment), environment);
   if (line.action == CommandLine::Action::check) {
     std::fputs(valid.report().c_str(), stdout);
     return valid.valid() ? 0 : exit_configuration;
   }
-  for (const std::string& mistake : valid.mistakes) {
-    std::fprintf(stderr, "sluice: %s\n", mistake.c_str());
-  }
-  return valid.valid() ? serve(valid) : exit_configuration;
+  print(valid.mistakes);
+  print(valid.conflicts);
+  for (const sluice::config::CheckedCluster& cluster : valid.clusters) print(cluster.mistakes);
+  return valid.mistakes.empty() && can_serve(valid) ? serve(valid) : exit_configuration;
 }
 
 int run(std::span<const char* const> arguments) {

@@ -38,14 +38,17 @@ class Reporter {
 
   template <class... Values>
   void mistake(const About& about, fmt::format_string<Values...> form, Values&&... values) {
+    if (said_about_the_process(about)) return;
     findings_.mistakes.push_back(place(about) + fmt::format(form, std::forward<Values>(values)...));
   }
   template <class... Values>
   void warning(const About& about, fmt::format_string<Values...> form, Values&&... values) {
+    if (said_about_the_process(about)) return;
     findings_.warnings.push_back(place(about) + fmt::format(form, std::forward<Values>(values)...));
   }
   template <class... Values>
   void note(const About& about, fmt::format_string<Values...> form, Values&&... values) {
+    if (said_about_the_process(about)) return;
     findings_.notes.push_back(place(about) + fmt::format(form, std::forward<Values>(values)...));
   }
 
@@ -53,6 +56,8 @@ class Reporter {
   std::string where(const About& about) const;
 
  private:
+  // Of what a cluster has taken over from the process.
+  bool said_about_the_process(const About& about) const;
   const Place* find(const About& about) const;
   std::string place(const About& about) const;  // and what is between it and a sentence
 

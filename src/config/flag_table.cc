@@ -239,6 +239,11 @@ const std::vector<Group>& flag_table() {
        }},
       {"Process",
        {
+           {"clusters", "DIR", Scope::process, &ProcessConfig::clusters,
+            "A folder with a file NAME.conf for each cluster, in the form of --config; NAME has "
+            "letters, digits, dashes, dots and underscores. Such a file takes what is [cluster] "
+            "and [both]. Empty: there is one cluster, of the flags that are [cluster]; beside a "
+            "folder these are refused."},
            {"workers", "N", Scope::process, &ProcessConfig::workers,
             "Threads that serve. 0: one for each CPU that we may use.", between(0, 1024)},
            {"receive-buffer-bytes", "SIZE", Scope::process, &ProcessConfig::receive_buffer_bytes,

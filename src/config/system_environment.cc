@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The world as the running system shows it.
+#include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/resource.h>
@@ -59,6 +60,18 @@ Result<std::string> read_file(const std::string& path) {
   return result;
 }
 
+Result<std::vector<std::string>> list_folder(const std::string& path) {
+  DIR* folder = ::opendir(path.c_str());
+  if (folder == nullptr) return failed(errno);
+  std::vector<std::string> names;
+  errno = 0;
+  while (const dirent* entry = ::readdir(folder)) names.emplace_back(entry->d_name);
+  const int error_number = errno;
+  ::closedir(folder);
+  if (error_number != 0) return failed(error_number);
+  return names;
+}
+
 // Asked without creating the file: a check leaves no traces.
 Result<void> may_append(const std::string& path) {
   struct stat status{};
@@ -100,6 +113,7 @@ Environment system_environment() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) environment.descriptors_max = limit.rlim_cur;
   environment.read_file = read_file;
+  environment.list_folder = list_folder;
   environment.may_append = may_append;
   environment.others_may_read = others_may_read;
   return environment;

@@ -20,6 +20,27 @@ void check_process(const Environment& environment, Reporter& report, Validation&
   check_access_log(environment, report, process.config);
 }
 
+CheckedCluster check_cluster(const LoadedCluster& loaded, std::size_t number,
+                             const Environment& environment, Validation& process, Claims& claims) {
+  CheckedCluster cluster;
+  cluster.name = loaded.name;
+  cluster.file = loaded.file;
+  cluster.names_known = loaded.names_known;
+  cluster.checked_at = environment.now;
+  cluster.config = loaded.layer.config;
+  static_cast<ProcessConfig&>(cluster.config) = process.config;
+  // What is wrong with the only cluster is wrong with the process.
+  Findings& findings = loaded.file.empty() ? static_cast<Findings&>(process) : cluster;
+  findings.mistakes.insert(findings.mistakes.end(), loaded.mistakes.begin(), loaded.mistakes.end());
+  if (!loaded.readable) return cluster;
+  Reporter report(loaded.layer.places, loaded.file, findings);
+  check_names(report, number, cluster, claims);
+  check_tuning(report, cluster.config);
+  check_backends(process, report, cluster);
+  check_files(environment, report, cluster);
+  return cluster;
+}
+
 void append(std::string& out, const Findings& findings) {
   for (const std::string& note : findings.notes) out += "note: " + note + '\n';
   for (const std::string& warning : findings.warnings) out += "warning: " + warning + '\n';
@@ -39,6 +60,11 @@ const Place* Reporter::find(const About& about) const {
   // Of two values that disagree the one is shown that can be mended in this file.
   const auto here = [&](const Place* place) { return place != nullptr && place->file == file_; };
   return here(second) && !here(first) ? second : first;
+}
+
+bool Reporter::said_about_the_process(const About& about) const {
+  const Place* place = find(about);
+  return !file_.empty() && place != nullptr && place->file != file_;
 }
 
 std::string Reporter::where(const About& about) const {
@@ -84,22 +110,11 @@ Validation validate(const Loaded& loaded, const Environment& environment) {
   process.config = loaded.process.config;
   Reporter report(loaded.process.places, "", process);
   check_process(environment, report, process);
+  if (!process.config.clusters.empty()) check_tuning(report, loaded.process.config);
   Claims claims;
   for (const LoadedCluster& one : loaded.clusters) {
-    CheckedCluster cluster;
-    cluster.name = one.name;
-    cluster.file = one.file;
-    cluster.checked_at = environment.now;
-    cluster.config = one.layer.config;
-    static_cast<ProcessConfig&>(cluster.config) = process.config;
-    // What is wrong with the only cluster is wrong with the process.
-    Findings& findings = one.file.empty() ? static_cast<Findings&>(process) : cluster;
-    Reporter of_cluster(one.layer.places, one.file, findings);
-    check_names(of_cluster, process.clusters.size(), cluster, claims);
-    check_tuning(of_cluster, cluster.config);
-    check_backends(process, of_cluster, cluster);
-    check_files(environment, of_cluster, cluster);
-    process.clusters.push_back(std::move(cluster));
+    const std::size_t number = process.clusters.size();
+    process.clusters.push_back(check_cluster(one, number, environment, process, claims));
   }
   claims.settle(process);
   return process;

@@ -34,6 +34,9 @@ config::Environment environment(std::string_view content) {
     if (path.empty()) return fail(ErrorKind::invalid_argument, "no such file");
     return std::string(content);
   };
+  environment.list_folder = [](const std::string&) -> Result<std::vector<std::string>> {
+    return std::vector<std::string>{"a.conf", "..data", "b.conf", "c?.conf", "README"};
+  };
   environment.may_append = [](const std::string&) -> Result<void> { return {}; };
   environment.others_may_read = [](const std::string& path) { return path.ends_with("r"); };
   return environment;
@@ -74,6 +77,21 @@ void check_file(std::string_view text) {
   CHECK(config::describe(again.layer.config) == config::describe(file.layer.config));
 }
 
+// A name is one cluster's, and never that of one with a mistake.
+void check_clusters(const config::Validation& checked) {
+  std::vector<std::string> names = checked.reserved_names;
+  for (const config::CheckedCluster& cluster : checked.clusters) {
+    check_sentences(cluster.mistakes);
+    check_sentences(cluster.warnings);
+    check_sentences(cluster.notes);
+    CHECK(cluster.mistakes.empty() || cluster.server_names.empty());
+    names.insert(names.end(), cluster.server_names.begin(), cluster.server_names.end());
+  }
+  std::ranges::sort(names);
+  CHECK(std::ranges::adjacent_find(names) == names.end());
+  CHECK(!checked.default_cluster || checked.clusters[*checked.default_cluster].mistakes.empty());
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -98,6 +116,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_sentences(checked.mistakes);
   check_sentences(checked.warnings);
   check_sentences(checked.notes);
+  check_sentences(checked.conflicts);
+  check_clusters(checked);
   CHECK(checked.report().ends_with('\n'));
   return 0;
 }

@@ -404,24 +404,37 @@ std::vector<Apisim::Seen> Apisim::seen(std::string_view containing, std::size_t 
 
 // --- sluice ----------------------------------------------------------------------------------
 
-Sluice::Sluice(const std::vector<io::Address>& backends, Plan plan)
-    : address_(free_address()), admin_(free_address()) {
+namespace {
+
+Flags usual_process_flags(const io::Address& address, const io::Address& admin) {
+  return {"--listen=" + address.to_string(), "--admin-listen=" + admin.to_string(), "--workers=1",
+          "--shutdown-delay-duration=0s", "--drain-timeout=1s"};
+}
+
+Flags usual_cluster_flags(const std::vector<io::Address>& backends, bool identities) {
   const Credentials& credentials = Credentials::get();
-  Flags all = {"--listen=" + address_.to_string(),
-               "--admin-listen=" + admin_.to_string(),
-               "--tls-cert-file=" + credentials.file("gateway.crt"),
+  Flags all = {"--tls-cert-file=" + credentials.file("gateway.crt"),
                "--tls-private-key-file=" + credentials.file("gateway.key"),
                "--backend-ca-file=" + credentials.file("ca.crt"),
-               "--backend-server-name=kubernetes.default.svc.cluster.local",
-               "--workers=1",
-               "--shutdown-delay-duration=0s",
-               "--drain-timeout=1s"};
-  if (plan.identities) {
+               "--backend-server-name=kubernetes.default.svc.cluster.local"};
+  if (identities) {
     all.push_back("--client-ca-file=" + credentials.file("client-ca.crt"));
     all.push_back("--proxy-client-cert-file=" + credentials.file("front-proxy-client.crt"));
     all.push_back("--proxy-client-key-file=" + credentials.file("front-proxy-client.key"));
   }
   for (const io::Address& backend : backends) all.push_back("--backend=" + backend.to_string());
+  return all;
+}
+
+}  // namespace
+
+Sluice::Sluice(const std::vector<io::Address>& backends, Plan plan)
+    : address_(free_address()), admin_(free_address()) {
+  Flags all = usual_process_flags(address_, admin_);
+  if (plan.cluster_flags) {
+    const Flags more = usual_cluster_flags(backends, plan.identities);
+    all.insert(all.end(), more.begin(), more.end());
+  }
   for (const std::string& flag : plan.flags) {
     // The last word on a flag counts.
     std::erase_if(all, [&](const std::string& other) {

@@ -160,6 +160,7 @@ class Sluice {
   struct Plan {
     Flags flags = {};
     bool identities = true;
+    bool cluster_flags = true;  // false: what belongs to a cluster is in files that `flags` name
     std::uint64_t descriptors = 0;
     bool wait_ready = true;
   };

@@ -56,6 +56,7 @@ struct ProcessConfig {
       proxy::ResourcesOptions{}.replay_body_bytes_per_worker;
 
   // Process.
+  std::string clusters;       // a folder; empty: one cluster, of the process's own flags
   std::uint32_t workers = 0;  // 0: one for each CPU that we may use
   std::uint64_t receive_buffer_bytes = io::RingOptions{}.receive_buffer_bytes;
   std::uint32_t receive_buffers = io::RingOptions{}.receive_buffers;  // per worker

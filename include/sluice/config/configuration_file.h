@@ -21,6 +21,7 @@ constexpr std::size_t file_mistakes_max = 100;
 struct ConfigurationFile {
   Layer layer;
   std::vector<std::string> mistakes;  // sentences behind file and line
+  bool names_known = true;            // false: a line that cannot be read may be about names
 };
 
 // Of a cluster: what belongs to the process alone is a mistake there.

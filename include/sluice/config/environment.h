@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "sluice/base/error.h"
 #include "sluice/base/time.h"
@@ -16,6 +17,8 @@ struct Environment {
   std::uint32_t cpus = 1;                // that we may use
   std::uint64_t descriptors_max = 1024;  // RLIMIT_NOFILE, the soft limit
   std::function<Result<std::string>(const std::string& path)> read_file;
+  // The names of a folder's files, in any order.
+  std::function<Result<std::vector<std::string>>(const std::string& path)> list_folder;
   // Whether lines can be appended to this file (it need not exist).
   std::function<Result<void>(const std::string& path)> may_append;
   // Whether a file may be read by everybody.

@@ -61,8 +61,8 @@ struct Validation : Findings {
   std::vector<CheckedCluster> clusters;
   // What clusters are called. Names that several claim are nobody's: it starts all the same.
   std::vector<std::string> conflicts;
-  // Not to be answered by any cluster, the default one included: claimed by several, or by a
-  // cluster with a mistake.
+  // Not to be answered by any cluster, neither for a wildcard nor as the default: claimed by
+  // several, or by a cluster with a mistake.
   std::vector<std::string> reserved_names;
   std::optional<std::size_t> default_cluster;  // see its config.default_for
 

@@ -5,11 +5,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "certificates.h"
+#include "sluice/base/check.h"
+#include "sluice/config/configuration_file.h"
 #include "sluice/config/validate.h"
 #include "sluice/tls/context.h"
 
@@ -125,6 +129,296 @@ TEST_F(LoadTest, WhatIsWrongAboutAValueOfAFileIsSaidBehindItsPlace) {
   // What stands in no file has no place.
   EXPECT_THAT(result.mistakes, Contains(testing::StartsWith("--drain-timeout-tunnels=\"x\"")));
   EXPECT_THAT(result.mistakes, Contains(testing::StartsWith("--backend-ca-file is missing")));
+}
+
+// --- clusters ------------------------------------------------------------------------------------
+
+class ClustersTest : public LoadTest {
+ protected:
+  ClustersTest() {
+    environment_.now = test::at(1'800'000'000);
+    environment_.list_folder = [this](const std::string& path) -> Result<std::vector<std::string>> {
+      std::vector<std::string> names;
+      for (const auto& [file, text] : files_) {
+        if (file.starts_with(path + "/")) names.push_back(file.substr(path.size() + 1));
+      }
+      if (names.empty()) return fail(ErrorKind::system, "No such file or directory");
+      return names;
+    };
+    static const test::Certificate ca = test::make_ca("ca");
+    static const test::Certificate serving = test::issue_server(ca, {"gateway.example"});
+    files_["c/ca.crt"] = ca.pem();
+    files_["c/tls.crt"] = serving.pem();
+    files_["c/tls.key"] = serving.key_pem();
+  }
+
+  // A good cluster, and lines of its own from line 6 on.
+  void put(const std::string& name, const std::string& lines) {
+    files_["c/" + name + ".conf"] =
+        "tls-cert-file=tls.crt\n"
+        "tls-private-key-file=tls.key\n"
+        "backend-ca-file=ca.crt\n"
+        "backend=10.0.0.1:6443\n"
+        "backend=10.0.0.2:6443\n" +
+        lines;
+  }
+  Validation check(std::vector<std::string_view> arguments = {}) const {
+    arguments.push_back("--clusters=c");
+    return validate(load(arguments), environment_);
+  }
+  static const CheckedCluster& cluster(const Validation& result, std::string_view name) {
+    const auto found = std::ranges::find(result.clusters, name, &CheckedCluster::name);
+    CHECK(found != result.clusters.end());
+    return *found;
+  }
+};
+
+TEST_F(ClustersTest, AreTheFilesOfAFolderInOrder) {
+  put("b.1", "server-names=b.example\n");
+  put("a_x-2", "server-names=a.example\n");
+  files_["c/README"] = "no cluster\n";
+  files_["c/.hidden.conf"] = "no cluster\n";
+  files_["c/..data"] = "no cluster\n";
+  files_["c/conf"] = "no cluster\n";
+  const Validation result = check();
+  EXPECT_TRUE(result.valid()) << result.report();
+  ASSERT_THAT(result.clusters, SizeIs(2));
+  EXPECT_EQ(result.clusters[0].name, "a_x-2");
+  EXPECT_EQ(result.clusters[0].file, "c/a_x-2.conf");
+  EXPECT_THAT(result.clusters[0].server_names, ElementsAre("a.example"));
+  EXPECT_EQ(result.clusters[1].name, "b.1");
+  EXPECT_EQ(result.clusters[1].files.tls_cert_pem, files_["c/tls.crt"]);
+  EXPECT_EQ(result.default_cluster, std::nullopt);
+}
+
+TEST_F(ClustersTest, MayBeNone) {
+  files_["c/README"] = "none yet\n";
+  const Validation result = check();
+  EXPECT_TRUE(result.valid()) << result.report();
+  EXPECT_THAT(result.clusters, IsEmpty());
+}
+
+TEST_F(ClustersTest, AFolderThatCannotBeReadIsAMistakeOfTheProcess) {
+  EXPECT_THAT(mistakes({"--clusters=nowhere"}),
+              ElementsAre("--clusters=\"nowhere\" cannot be read (No such file or directory): "
+                          "write a folder that this user may read."));
+  files_["etc/f"] = "\nclusters=nowhere\n";
+  EXPECT_THAT(mistakes({"--config=etc/f"}),
+              ElementsAre(HasSubstr("etc/f:2: --clusters=\"etc/nowhere\" cannot be read")));
+}
+
+TEST_F(ClustersTest, TakeTuningFromTheProcessAndPutTheirOwnOverIt) {
+  files_["f"] = "request-timeout=2m\nprobe-interval=2s\nbalance=least\nworkers=3\nclusters=c\n";
+  put("a", "server-names=a.example\n");
+  put("b",
+      "server-names=b.example\nrequest-timeout=90s\nrequestheader-group-headers=X-B\n"
+      "balance=random\n");
+  const Validation result = validate(
+      load({"--config=f", "--balance=round-robin", "--requestheader-group-headers=X-G,X-H"}),
+      environment_);
+  EXPECT_TRUE(result.valid()) << result.report();
+  const Config& a = cluster(result, "a").config;
+  EXPECT_EQ(a.request_timeout, 2min);
+  EXPECT_EQ(a.probe_interval, 2s);
+  EXPECT_EQ(a.balance, balance::Policy::round_robin);
+  EXPECT_THAT(a.requestheader_group_headers, ElementsAre("X-G", "X-H"));
+  EXPECT_EQ(a.workers, 3u);
+  const Config& b = cluster(result, "b").config;
+  EXPECT_EQ(b.request_timeout, 90s);
+  EXPECT_EQ(b.probe_interval, 2s);
+  EXPECT_EQ(b.balance, balance::Policy::random);
+  EXPECT_THAT(b.requestheader_group_headers, ElementsAre("X-B"));
+}
+
+TEST_F(ClustersTest, TakeNothingElseFromAnybody) {
+  put("a", "server-names=a.example\nclient-ca-file=ca.crt\nclient-cert-strict=true\n");
+  files_["c/b.conf"] = "server-names=b.example\n";
+  const Validation result = check();
+  EXPECT_THAT(cluster(result, "a").mistakes, IsEmpty());
+  EXPECT_THAT(cluster(result, "b").mistakes,
+              ElementsAre(HasSubstr("c/b.conf: --backend is missing"),
+                          HasSubstr("c/b.conf: --tls-cert-file is missing"),
+                          HasSubstr("c/b.conf: --tls-private-key-file is missing"),
+                          HasSubstr("c/b.conf: --backend-ca-file is missing")));
+  EXPECT_FALSE(cluster(result, "b").config.client_cert_strict);
+  EXPECT_TRUE(cluster(result, "b").files.client_ca_pem.empty());
+  EXPECT_THAT(result.mistakes, IsEmpty());
+}
+
+TEST_F(ClustersTest, WhatIsAClustersIsRefusedBesideThem) {
+  put("a", "server-names=a.example\n");
+  for (const FlagRow& row : flag_rows()) {
+    if (row.scope != Scope::cluster) continue;
+    const std::string flag = "--" + std::string(row.name) + "=" + row.initial;
+    const std::string sentence = "--" + std::string(row.name) + " belongs to a cluster: ";
+    EXPECT_THAT(mistakes({"--clusters=c", flag}), ElementsAre(testing::StartsWith(sentence)));
+    files_["f"] = "\n" + flag.substr(2) + "\n";
+    EXPECT_THAT(mistakes({"--clusters=c", "--config=f"}),
+                ElementsAre(testing::StartsWith("f:2: " + sentence)));
+  }
+  // Not even then is it anybody's.
+  const Loaded loaded = load({"--clusters=c", "--client-ca-file=ca.crt"});
+  EXPECT_EQ(loaded.clusters.at(0).layer.config.client_ca_file, "");
+}
+
+TEST_F(ClustersTest, AMistakeCostsItsClusterAlone) {
+  put("a", "server-names=a.example\ndefault=true\n");
+  put("b", "server-names=b.example\nserver-names=*.b.example\nprobe-timeout=soon\nworkers=1\n");
+  put("c", "server-names=c.example\nbackend-ping-timeout=11s\ntls-cert-file=again.crt\n");
+  const Validation result = check();
+  EXPECT_FALSE(result.valid());
+  EXPECT_THAT(result.mistakes, IsEmpty());
+  EXPECT_THAT(result.conflicts, IsEmpty());
+  EXPECT_THAT(cluster(result, "a").mistakes, IsEmpty());
+  EXPECT_THAT(cluster(result, "b").mistakes,
+              ElementsAre(HasSubstr("c/b.conf:8: probe-timeout=\"soon\": "),
+                          HasSubstr("c/b.conf:9: workers is the process's")));
+  EXPECT_THAT(cluster(result, "c").mistakes,
+              ElementsAre(HasSubstr("c/c.conf:8: tls-cert-file is given twice, here and in line 1"),
+                          HasSubstr("c/c.conf:7: --backend-ping-timeout=11s is longer than")));
+  EXPECT_THAT(result.report(), HasSubstr("configuration is not valid: 4 mistakes\n"));
+}
+
+TEST_F(ClustersTest, WhatIsSurelyAboutSomethingElseLeavesNamesKnown) {
+  for (const std::string lines :
+       {"requst-timeout=75s\n", "probe-interval\n", "workers=3\n", "allowed-networks=::/0\n",
+        "backend-ca-file=twice.crt\n", "balance=best\n"}) {
+    put("a", "server-names=a.example\ndefault=true\n");
+    put("b", "server-names=b.example\n" + lines);
+    const Validation result = check();
+    EXPECT_FALSE(cluster(result, "b").mistakes.empty()) << lines;
+    EXPECT_TRUE(cluster(result, "b").names_known) << lines;
+    EXPECT_EQ(result.default_cluster, 0u) << lines;
+  }
+}
+
+TEST_F(ClustersTest, TheNamesOfABrokenOneStayReserved) {
+  put("a", "server-names=a.example\ndefault=unknown\n");
+  put("b", "server-names=b.example,*.b.example\nprobe-timeout=soon\n");
+  const Validation result = check();
+  EXPECT_THAT(result.reserved_names, ElementsAre("*.b.example", "b.example"));
+  EXPECT_THAT(cluster(result, "b").server_names, IsEmpty());
+  EXPECT_TRUE(cluster(result, "b").names_known);
+  EXPECT_EQ(result.default_cluster, 0u);
+}
+
+TEST_F(ClustersTest, WhereNamesCannotBeReadNobodyIsTheDefault) {
+  const std::vector<std::string> table = {
+      "",                                                   // none at all: perhaps cut short
+      "server-names=b.example,\n",                          // an empty element
+      "server-names=b.example\nserver-names=b example\n",   // no name
+      "server-names=b.example\nserver-name=d.example\n",    // another was meant
+      "server-names=b.example\nserver-names: d.example\n",  // likewise
+      "server-names=b.example\nNames=d.example\n",          // likewise
+      "server-names=b.example\ndefault=yes\n",              // perhaps it
+      "server-names=b.example\ndefault\n",                  // likewise
+      "server-names=b.example\ndefault=false\ndefault=true\n",
+      "server-names=b.example\n" + std::string(line_bytes_max + 1, 'x') + "\n",
+      std::string("server-names=b.example\nserver-names=c") + '\0' + "\n",
+      "server-names=b.example\rserver-names=c.example\n",
+  };
+  for (const std::string& lines : table) {
+    put("a", "server-names=a.example\ndefault=true\n");
+    put("b", lines);
+    const Validation result = check();
+    EXPECT_FALSE(cluster(result, "b").names_known) << lines;
+    EXPECT_FALSE(cluster(result, "b").mistakes.empty()) << lines;
+    EXPECT_EQ(result.default_cluster, std::nullopt) << lines;
+    EXPECT_THAT(result.warnings,
+                ElementsAre("c/b.conf: which names are its own is not known: until that is mended, "
+                            "c/a.conf:7, which has --default, takes nobody for it."));
+    // Everybody else is served by name.
+    EXPECT_THAT(cluster(result, "a").server_names, ElementsAre("a.example"));
+  }
+}
+
+TEST_F(ClustersTest, AFileThatCannotBeReadIsAClusterWithoutKnownNames) {
+  put("a", "server-names=a.example\ndefault=true\n");
+  put("b", "server-names=b.example\n");
+  const auto read = environment_.read_file;
+  environment_.read_file = [read](const std::string& path) -> Result<std::string> {
+    if (path == "c/b.conf") return fail(ErrorKind::system, "Permission denied");
+    return read(path);
+  };
+  const Validation result = check();
+  EXPECT_THAT(cluster(result, "b").mistakes,
+              ElementsAre("c/b.conf: cannot be read (Permission denied): it has to be a file that "
+                          "this user may read."));
+  EXPECT_EQ(result.default_cluster, std::nullopt);
+}
+
+TEST_F(ClustersTest, AFileWithAnotherNameThanAClusterMayHaveIsAMistake) {
+  put("a b", "server-names=a.example\n");
+  const Validation result = check();
+  EXPECT_THAT(cluster(result, "a?b").mistakes,
+              ElementsAre(HasSubstr("c/a b.conf: a cluster's name has letters, digits")));
+  EXPECT_THAT(result.reserved_names, ElementsAre("a.example"));
+}
+
+TEST_F(ClustersTest, ANameThatTwoClaimIsNobodysAndBothAreNamed) {
+  put("a", "server-names=a.example\nserver-names=X.example\n");
+  put("b", "\nserver-names=b.example,x.example.\n");
+  put("c", "server-names=*.example\n");
+  const Validation result = check();
+  EXPECT_FALSE(result.valid());
+  EXPECT_THAT(result.mistakes, IsEmpty());
+  EXPECT_THAT(result.conflicts,
+              ElementsAre("c/b.conf:7: --server-names=\"x.example\" is claimed in c/a.conf:7, too: "
+                          "neither cluster gets it; keep it in one of them."));
+  EXPECT_THAT(result.reserved_names, ElementsAre("x.example"));
+  EXPECT_THAT(cluster(result, "a").server_names, ElementsAre("a.example"));
+  EXPECT_THAT(cluster(result, "b").server_names, ElementsAre("b.example"));
+  EXPECT_THAT(cluster(result, "c").server_names, ElementsAre("*.example"));
+  EXPECT_THAT(cluster(result, "a").mistakes, IsEmpty());
+  EXPECT_THAT(result.report(), HasSubstr("configuration is not valid: 1 mistake\n"));
+}
+
+TEST_F(ClustersTest, ABrokenClaimIsAClaim) {
+  put("a", "server-names=x.example\ndefault=true\n");
+  put("b", "server-names=x.example\ndefault=true\nprobe-timeout=soon\n");
+  const Validation result = check();
+  EXPECT_THAT(result.conflicts, SizeIs(2));
+  EXPECT_THAT(result.reserved_names, ElementsAre("x.example"));
+  EXPECT_EQ(result.default_cluster, std::nullopt);
+}
+
+TEST_F(ClustersTest, TwoDefaultsAreNone) {
+  put("a", "default=true\n");
+  put("b", "server-names=b.example\ndefault=unknown\n");
+  const Validation result = check();
+  EXPECT_THAT(result.conflicts,
+              ElementsAre("c/b.conf:7: --default is claimed in c/a.conf:6, too: no cluster gets "
+                          "it; keep it in one of them."));
+  EXPECT_EQ(result.default_cluster, std::nullopt);
+}
+
+TEST_F(ClustersTest, ABrokenDefaultIsNone) {
+  put("a", "default=true\nprobe-timeout=soon\n");
+  put("b", "server-names=b.example\n");
+  EXPECT_EQ(check().default_cluster, std::nullopt);
+  put("a", "default=true\n");
+  EXPECT_EQ(check().default_cluster, 0u);
+}
+
+TEST_F(ClustersTest, SharedTuningIsJudgedOnce) {
+  put("a", "server-names=a.example\n");
+  put("b", "server-names=b.example\nprobe-timeout=31s\n");
+  const Validation result =
+      check({"--backend-ping-timeout=11s", "--request-timeout=60s", "--probe-interval=3s"});
+  EXPECT_THAT(result.mistakes, ElementsAre(HasSubstr("--backend-ping-timeout=11s is longer")));
+  EXPECT_THAT(result.warnings, ElementsAre(HasSubstr("--request-timeout=1m is not longer")));
+  EXPECT_THAT(cluster(result, "a").mistakes, IsEmpty());
+  EXPECT_THAT(cluster(result, "a").warnings, IsEmpty());
+  EXPECT_THAT(cluster(result, "b").mistakes,
+              ElementsAre(HasSubstr("c/b.conf:7: --probe-timeout=31s is longer than ten times")));
+}
+
+TEST_F(ClustersTest, AConflictWithASharedValueStandsInTheClustersFile) {
+  put("a", "server-names=a.example\nrequest-timeout=2s\n");
+  const Validation result = check({"--backend-connect-timeout=2s"});
+  EXPECT_THAT(result.mistakes, IsEmpty());
+  EXPECT_THAT(cluster(result, "a").mistakes,
+              ElementsAre(HasSubstr("c/a.conf:7: --backend-connect-timeout=2s is not shorter")));
 }
 
 }  // namespace

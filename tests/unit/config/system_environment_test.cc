@@ -52,6 +52,15 @@ TEST_F(SystemEnvironmentTest, SaysWhyAFileCannotBeRead) {
             "it is larger than 1 MiB");
 }
 
+TEST_F(SystemEnvironmentTest, ListsAFolder) {
+  make_file(1);
+  EXPECT_THAT(environment_.list_folder(folder_).value(),
+              testing::UnorderedElementsAre(".", "..", "file"));
+  EXPECT_EQ(environment_.list_folder(folder_ + "/none").error().context,
+            "No such file or directory");
+  EXPECT_EQ(environment_.list_folder(folder_ + "/file").error().context, "Not a directory");
+}
+
 TEST_F(SystemEnvironmentTest, ChecksALogFileWithoutMakingIt) {
   const std::string path = folder_ + "/file";
   EXPECT_TRUE(environment_.may_append(path).has_value());

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Configuration in files: a cluster is served from one as from flags, and what is wrong with any of
+// them is said with its place.
+#include <sstream>
+
+#include "harness.h"
+
+namespace sluice::test {
+namespace {
+
+class ClusterFilesTest : public IntegrationTest {
+ protected:
+  ClusterFilesTest() {
+    for (const std::string name : {"gateway.crt", "gateway.key", "ca.crt"}) {
+      write_file(folder.file(name), read_file(credentials.file(name)));
+    }
+  }
+
+  // What a cluster needs, in the words of a file; some of it beside the file, some elsewhere.
+  std::string lines() const {
+    std::string text =
+        "# what clients see\r\n"
+        "tls-cert-file = gateway.crt\r\n"
+        "tls-private-key-file = gateway.key\r\n"
+        "\r\n"
+        "backend-ca-file = ca.crt\r\n"
+        "backend-server-name = kubernetes.default.svc.cluster.local\r\n";
+    text += "client-ca-file=" + credentials.file("client-ca.crt") + "\n";
+    text += "proxy-client-cert-file=" + credentials.file("front-proxy-client.crt") + "\n";
+    text += "proxy-client-key-file=" + credentials.file("front-proxy-client.key") + "\n";
+    if (!apisim) return text + "backend=127.0.0.1:1\n";
+    for (const io::Address& backend : apisim->servers()) {
+      text += "backend=" + backend.to_string() + "\n";
+    }
+    return text;
+  }
+  void put(const std::string& name, const std::string& text) const {
+    write_file(folder.file(name + ".conf"), text);
+  }
+  std::string clusters() const { return "--clusters=" + folder.path(); }
+
+  void expect_identities_served() {
+    const auto client = connect(&credentials.alice);
+    ASSERT_TRUE(client->ready());
+    EXPECT_EQ(client->fetch({.path = std::string(object_path)}).status, 200);
+    const auto seen = apisim->seen(object_path);
+    ASSERT_FALSE(seen.empty());
+    EXPECT_EQ(seen.back().user, "alice");
+  }
+
+  const TemporaryDirectory folder;
+};
+
+TEST_F(ClusterFilesTest, ServesTheClusterOfAFolder) {
+  start_apisim();
+  put("one", lines() + "default=unknown\nserver-names=gateway.example\n");
+  write_file(folder.file(".hidden.conf"), "no configuration");
+  start_sluice({.flags = {clusters()}, .cluster_flags = false});
+  expect_identities_served();
+}
+
+TEST_F(ClusterFilesTest, ServesTheClusterOfTheProcessesFile) {
+  start_apisim();
+  put("sluice", lines() + "log-level=error\n");
+  start_sluice({.flags = {"--config=" + folder.file("sluice.conf"), "--log-level=info"},
+                .cluster_flags = false});
+  expect_identities_served();
+  EXPECT_TRUE(sluice->child().log().contains("level=info")) << sluice->child().log();
+}
+
+TEST_F(ClusterFilesTest, CheckSaysEveryMistakeOfEveryClusterWithItsPlace) {
+  put("good", lines() + "server-names=good.example\n");
+  put("odd", "# one\n# two\nprobe-interval=soon\n" + lines() + "server-names=odd.example\n");
+  put("poor", "server-names=poor.example\n");
+  put("twin", lines() + "server-names=good.example\nserver-names=twin.example\n");
+  const Finished bad = run_sluice({"--check", clusters()});
+  EXPECT_EQ(bad.code, 2);
+  for (const std::string& part :
+       {folder.file("odd.conf") + ":3: probe-interval=\"soon\": ",
+        folder.file("poor.conf") + ": --tls-cert-file is missing",
+        folder.file("poor.conf") + ": --backend is missing",
+        std::string("--server-names=\"good.example\" is claimed in ") + folder.file("good.conf")}) {
+    EXPECT_TRUE(bad.out.contains(part)) << part << "\n" << bad.out << bad.err;
+  }
+  EXPECT_FALSE(bad.out.contains("mistake: " + folder.file("good.conf"))) << bad.out;
+  put("odd", lines() + "server-names=odd.example\n");
+  put("poor", lines() + "server-names=poor.example\n");
+  put("twin", lines() + "server-names=twin.example\ndefault=true\n");
+  const Finished good = run_sluice({"--check", clusters()});
+  EXPECT_EQ(good.code, 0) << good.out << good.err;
+}
+
+TEST_F(ClusterFilesTest, WhatIsAClustersIsRefusedBesideThem) {
+  put("one", lines() + "default=true\n");
+  const Finished finished =
+      run_sluice({clusters(), "--client-ca-file=" + credentials.file("client-ca.crt")});
+  EXPECT_EQ(finished.code, 2);
+  EXPECT_TRUE(finished.err.contains("--client-ca-file belongs to a cluster")) << finished.err;
+}
+
+TEST_F(ClusterFilesTest, ACertificateIsAskedAboutWithTheAuthorityOfTheFile) {
+  put("sluice", lines());
+  const std::string config = "--config=" + folder.file("sluice.conf");
+  write_file(folder.file("alice.crt"), credentials.alice.pem());
+  const Finished alice =
+      run_sluice({config, "--check-client-cert-file=" + folder.file("alice.crt")});
+  EXPECT_EQ(alice.code, 0) << alice.out << alice.err;
+  EXPECT_TRUE(alice.out.contains("user: alice\n")) << alice.out;
+}
+
+// Certificates are what a reader of them has to bring.
+TEST_F(ClusterFilesTest, TheExamplesLackNothingButTheirFiles) {
+  const Finished finished =
+      run_sluice({"--check", "--config=" + std::string(SLUICE_EXAMPLES) + "/sluice.conf"});
+  std::istringstream lines(finished.out);
+  std::size_t missing = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("mistake: ")) continue;
+    EXPECT_TRUE(line.contains("cannot be read (No such file or directory)")) << line;
+    ++missing;
+  }
+  EXPECT_EQ(missing, 9U) << finished.out << finished.err;
+}
+
+TEST_F(ClusterFilesTest, AsLongAsOneClusterIsServedMoreAreRefused) {
+  put("one", lines() + "server-names=one.example\n");
+  put("two", lines() + "server-names=two.example\n");
+  const Finished finished = run_sluice({clusters()});
+  EXPECT_EQ(finished.code, 2);
+  EXPECT_TRUE(finished.err.contains("holds 2 clusters: exactly one")) << finished.err;
+}
+
+}  // namespace
+}  // namespace sluice::test
