@@ -6,7 +6,6 @@
 
 #include <algorithm>
 
-#include "sluice/base/check.h"
 #include "sluice/tls/context.h"
 
 namespace sluice {
@@ -215,9 +214,19 @@ std::vector<server::NamedCertificate> certificates(const config::Files& files) {
   return certificates;
 }
 
+server::OtherClients other_clients(config::DefaultFor whom) {
+  switch (whom) {
+    case config::DefaultFor::nobody: return server::OtherClients::none;
+    case config::DefaultFor::unnamed: return server::OtherClients::unnamed;
+    case config::DefaultFor::unknown: return server::OtherClients::all;
+  }
+  return server::OtherClients::none;
+}
+
 server::ClusterOptions cluster_options(const CheckedCluster& valid) {
   server::ClusterOptions cluster;
-  cluster.others = server::OtherClients::all;
+  cluster.name = valid.name;
+  cluster.server_names = valid.server_names;
   cluster.tls = serving_options(valid);
   cluster.backends = backends(valid);
   cluster.backend_set = backend_set_options(valid);
@@ -232,7 +241,6 @@ server::ClusterOptions cluster_options(const CheckedCluster& valid) {
 }  // namespace
 
 Composed compose(const Validation& valid, std::string version) {
-  CHECK(valid.clusters.size() == 1);
   const ProcessConfig& config = valid.config;
   Composed composed;
   composed.log.level = config.log_level;
@@ -246,7 +254,16 @@ Composed compose(const Validation& valid, std::string version) {
   options.thread.worker = {.transport = transport_options(config),
                            .client = client_options(valid),
                            .resources = resources_options(config)};
-  options.clusters.push_back(cluster_options(valid.clusters.front()));
+  for (std::size_t i = 0; i < valid.clusters.size(); ++i) {
+    const CheckedCluster& cluster = valid.clusters[i];
+    // With a mistake it is not served; its names are reserved.
+    if (!cluster.mistakes.empty()) continue;
+    options.clusters.push_back(cluster_options(cluster));
+    if (valid.default_cluster == i) {
+      options.clusters.back().others = other_clients(cluster.config.default_for);
+    }
+  }
+  options.reserved_names = valid.reserved_names;
   options.stop = {.delay = config.shutdown_delay_duration,
                   .drain_window = config.drain_timeout,
                   .tunnel_window = valid.drain_timeout_tunnels};

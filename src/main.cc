@@ -74,16 +74,6 @@ void tell(const sluice::config::Findings& findings) {
   for (const std::string& note : findings.notes) sluice::log::info(note);
 }
 
-// The server takes one cluster so far.
-bool can_serve(const Validation& valid) {
-  if (valid.clusters.size() == 1 && valid.valid()) return true;
-  std::fprintf(stderr,
-               "sluice: --clusters=%s holds %zu clusters: exactly one, without a mistake, can be "
-               "served so far.\n",
-               valid.config.clusters.c_str(), valid.clusters.size());
-  return false;
-}
-
 // `valid` is emptied of the files and the private keys in them.
 int serve(Validation& valid) {
   sluice::Composed composed = sluice::compose(valid, SLUICE_VERSION);
@@ -113,10 +103,11 @@ int check_or_serve(const CommandLine& line, const Environment& environment) {
     std::fputs(valid.report().c_str(), stdout);
     return valid.valid() ? 0 : exit_configuration;
   }
+  // Before there is a log, which would leave out some of many.
   print(valid.mistakes);
   print(valid.conflicts);
   for (const sluice::config::CheckedCluster& cluster : valid.clusters) print(cluster.mistakes);
-  return valid.mistakes.empty() && can_serve(valid) ? serve(valid) : exit_configuration;
+  return valid.mistakes.empty() ? serve(valid) : exit_configuration;
 }
 
 int run(std::span<const char* const> arguments) {

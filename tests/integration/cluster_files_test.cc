@@ -17,7 +17,7 @@ class ClusterFilesTest : public IntegrationTest {
   }
 
   // What a cluster needs, in the words of a file; some of it beside the file, some elsewhere.
-  std::string lines() const {
+  std::string without_backends() const {
     std::string text =
         "# what clients see\r\n"
         "tls-cert-file = gateway.crt\r\n"
@@ -28,12 +28,15 @@ class ClusterFilesTest : public IntegrationTest {
     text += "client-ca-file=" + credentials.file("client-ca.crt") + "\n";
     text += "proxy-client-cert-file=" + credentials.file("front-proxy-client.crt") + "\n";
     text += "proxy-client-key-file=" + credentials.file("front-proxy-client.key") + "\n";
-    if (!apisim) return text + "backend=127.0.0.1:1\n";
-    for (const io::Address& backend : apisim->servers()) {
-      text += "backend=" + backend.to_string() + "\n";
-    }
     return text;
   }
+  std::string backend(std::size_t server) const {
+    return "backend=" + apisim->servers().at(server).to_string() + "\n";
+  }
+  std::string backends() const {
+    return apisim ? backend(0) + backend(1) + backend(2) : "backend=127.0.0.1:1\n";
+  }
+  std::string lines() const { return without_backends() + backends(); }
   void put(const std::string& name, const std::string& text) const {
     write_file(folder.file(name + ".conf"), text);
   }
@@ -122,12 +125,40 @@ TEST_F(ClusterFilesTest, TheExamplesLackNothingButTheirFiles) {
   EXPECT_EQ(missing, 9U) << finished.out << finished.err;
 }
 
-TEST_F(ClusterFilesTest, AsLongAsOneClusterIsServedMoreAreRefused) {
-  put("one", lines() + "server-names=one.example\n");
-  put("two", lines() + "server-names=two.example\n");
-  const Finished finished = run_sluice({clusters()});
-  EXPECT_EQ(finished.code, 2);
-  EXPECT_TRUE(finished.err.contains("holds 2 clusters: exactly one")) << finished.err;
+// The tests' clients ask for this one.
+std::string asked_for() { return "server-names=" + std::string(api_server_name) + "\n"; }
+
+TEST_F(ClusterFilesTest, EachClusterIsFoundByItsNameAndHasBackendsOfItsOwn) {
+  start_apisim();
+  put("one", without_backends() + backend(0) + asked_for());
+  put("two", without_backends() + backend(1) + backend(2) + "server-names=*.two.example\n" +
+                 "default=unknown\n");
+  start_sluice({.flags = {clusters()}, .cluster_flags = false});
+  const auto client = connect(&credentials.alice);
+  ASSERT_TRUE(client->ready());
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(client->fetch({.path = std::string(object_path)}).status, 200);
+  }
+  const auto counts = apisim->counts({"requests", "configmaps", "get"});
+  EXPECT_EQ(counts, (std::vector<std::uint64_t>{20, 0, 0}));
+}
+
+TEST_F(ClusterFilesTest, ABrokenClustersNameIsAnsweredByNobodyElse) {
+  start_apisim();
+  put("good", lines() + "server-names=*.default.svc.cluster.local\ndefault=unknown\n");
+  put("odd", lines() + asked_for() + "probe-interval=soon\n");
+  start_sluice({.flags = {clusters()}, .cluster_flags = false, .wait_ready = false});
+  ASSERT_TRUE(sluice->wait_serving());
+  EXPECT_FALSE(connect(&credentials.alice)->ready());
+  EXPECT_EQ(apisim->total({"requests", "configmaps", "get"}), 0U);
+  EXPECT_TRUE(sluice->child().log().contains("odd.conf")) << sluice->child().log();
+}
+
+TEST_F(ClusterFilesTest, AGatewayMayWaitForItsFirstCluster) {
+  start_apisim();
+  start_sluice({.flags = {clusters()}, .cluster_flags = false, .wait_ready = false});
+  ASSERT_TRUE(sluice->wait_page("/readyz", 200));
+  EXPECT_FALSE(connect(&credentials.alice)->ready());
 }
 
 }  // namespace

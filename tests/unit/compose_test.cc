@@ -64,7 +64,8 @@ class ComposeTest : public testing::Test {
     flags_ = {{"tls-cert-file", "one-cert"},          {"tls-private-key-file", "one-key"},
               {"client-ca-file", "one-ca"},           {"backend", "10.0.0.1:6443"},
               {"backend-ca-file", "one-ca"},          {"backend-server-name", "kubernetes"},
-              {"proxy-client-cert-file", "one-cert"}, {"proxy-client-key-file", "one-key"}};
+              {"proxy-client-cert-file", "one-cert"}, {"proxy-client-key-file", "one-key"},
+              {"server-names", "gateway.example"}};
     environment_.cpus = 2;
     environment_.descriptors_max = 65536;
     environment_.read_file = [](const std::string& path) -> Result<std::string> {
@@ -120,8 +121,6 @@ TEST_F(ComposeTest, EveryFlagChangesTheComposedOptions) {
   const Composed usual = composed(flags_);
   EXPECT_EQ(composed(flags_), usual);
   for (const FlagRow& row : config::flag_rows()) {
-    // For whom a cluster is: as long as there is one, it is for everybody.
-    if (row.name == "server-names" || row.name == "default") continue;
     if (row.name == "clusters") continue;  // read before: tests/unit/config/load_test.cc
     auto flags = flags_;
     flags[std::string(row.name)] = another(row);
@@ -148,6 +147,29 @@ TEST_F(ComposeTest, DefaultsAreThoseOfTheLayers) {
   EXPECT_EQ(cluster.request_headers, kubernetes::RequestHeaderOptions{});
   EXPECT_EQ(usual.stop, server::StopOptions{});
   EXPECT_EQ(composed(flags_).log, log::Options{});
+}
+
+// What is wrong with one cluster keeps its names from all others, and the others serve.
+TEST_F(ComposeTest, ServesTheClustersWithoutAMistakeAndReservesTheNamesOfTheOthers) {
+  config::Validation valid;
+  valid.config.workers = 1;
+  for (const std::string name : {"a", "b", "c"}) {
+    valid.clusters.emplace_back().name = name;
+    valid.clusters.back().server_names = {name + ".example"};
+  }
+  valid.clusters[1].mistakes = {"It is broken."};
+  valid.clusters[1].server_names.clear();
+  valid.clusters[2].config.default_for = config::DefaultFor::unknown;
+  valid.reserved_names = {"b.example"};
+  valid.default_cluster = 2;
+  const server::ServerOptions options = compose(valid, "1").server;
+  ASSERT_EQ(options.clusters.size(), 2U);
+  EXPECT_EQ(options.clusters[0].name, "a");
+  EXPECT_EQ(options.clusters[0].server_names, std::vector<std::string>{"a.example"});
+  EXPECT_EQ(options.clusters[0].others, server::OtherClients::none);
+  EXPECT_EQ(options.clusters[1].name, "c");
+  EXPECT_EQ(options.clusters[1].others, server::OtherClients::all);
+  EXPECT_EQ(options.reserved_names, std::vector<std::string>{"b.example"});
 }
 
 // A connection must not outlive the certificate that it was opened with.
