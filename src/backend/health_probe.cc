@@ -3,6 +3,7 @@
 #include "sluice/backend/health_probe.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "probe_connection.h"
 #include "sluice/base/check.h"
@@ -52,12 +53,19 @@ class HealthProbe::Target {
     }
   }
 
+  void start(Duration within) {
+    if (within == Duration::zero()) return probe_readiness();
+    io::Reactor& reactor = transport_.reactor();
+    reactor.timers().set(timer_, reactor.now(), random_.between(Duration::zero(), within));
+  }
+
   void probe_readiness() {
     if (stopping_ || readiness_.busy()) return;
     ++counters_.probes;
     http::RequestHead head = request_head("GET", options_.readiness_path);
     if (identity_) claim_(user_, head.fields);
     late_ = 0;
+    if (quiet_) readiness_.close_after();
     transport_.reactor().timers().set(late_timer_, transport_.reactor().now(), options_.timeout);
     readiness_.request(std::move(head), {}, open_probe_max,
                        [this](Result<ProbeAnswer> answer) { readiness_answered(answer); });
@@ -67,6 +75,14 @@ class HealthProbe::Target {
     if (stopping_ || readiness_.busy()) return;
     timer_.cancel();
     probe_readiness();
+  }
+
+  void set_quiet(bool quiet) {
+    if (std::exchange(quiet_, quiet) == quiet || quiet) return;
+    // What would have been asked meanwhile.
+    next_identity_probe_ =
+        std::min(next_identity_probe_, identity_probed_ + options_.identity_interval);
+    probe_now();
   }
 
   void connections_silent() {
@@ -147,8 +163,15 @@ class HealthProbe::Target {
       good();
     }
     io::Reactor& reactor = transport_.reactor();
-    const Duration jitter = random_.between(Duration::zero(), options_.interval / 10 + Duration(1));
-    if (!stopping_) reactor.timers().set(timer_, reactor.now(), options_.interval + jitter);
+    const Duration interval = quiet_ && !in_doubt() ? options_.quiet_interval : options_.interval;
+    const Duration jitter = random_.between(Duration::zero(), interval / 10 + Duration(1));
+    if (!stopping_) reactor.timers().set(timer_, reactor.now(), interval + jitter);
+  }
+
+  // The next answers may change what is known.
+  bool in_doubt() const {
+    if (health() == Health::not_ready) return successes_ > 0;
+    return health() == Health::unknown || failures_ > 0;
   }
 
   Health health() const { return status_.health.load(std::memory_order_relaxed); }
@@ -198,7 +221,8 @@ class HealthProbe::Target {
   // First with a claim, which must be believed; then without, which must not be allowed.
   void probe_identity() {
     identity_probed_ = transport_.reactor().now();
-    next_identity_probe_ = identity_probed_ + options_.identity_interval;
+    next_identity_probe_ =
+        identity_probed_ + (quiet_ ? options_.quiet_identity_interval : options_.identity_interval);
     http::RequestHead head = request_head("POST", review_path);
     head.fields.add("content-type", "application/json");
     head.fields.add("content-length", std::to_string(review_body.size()));
@@ -295,6 +319,7 @@ class HealthProbe::Target {
   bool unclear_reported_ = false;
   bool warned_ = false;
   bool stopping_ = false;
+  bool quiet_ = false;
   Instant next_identity_probe_{};
   Instant identity_probed_{};  // when it last began
 };
@@ -317,8 +342,12 @@ HealthProbe::HealthProbe(net::Transport& transport, Cluster& cluster,
 
 HealthProbe::~HealthProbe() { CHECK(terminated()); }
 
-void HealthProbe::start() {
-  for (const auto& target : targets_) target->probe_readiness();
+void HealthProbe::start(Duration within) {
+  for (const auto& target : targets_) target->start(within);
+}
+
+void HealthProbe::set_quiet(bool quiet) {
+  for (const auto& target : targets_) target->set_quiet(quiet);
 }
 
 void HealthProbe::probe_now(std::size_t backend) { targets_[backend]->probe_now(); }

@@ -102,6 +102,14 @@ void Connection::read_hello() {
   if (context_ == nullptr) {
     return fail(tls_error("nobody has the server name " + server_name_), Phase::nobody);
   }
+  if (!held_back_) begin_handshake();
+}
+
+void Connection::go_on() {
+  if (std::exchange(held_back_, false) && state() == State::opening) begin_handshake();
+}
+
+void Connection::begin_handshake() {
   if (!transport_.may_wait(turns_)) {
     return fail({ErrorKind::unavailable, Side::self, Retry::not_executed,
                  "too many handshakes of this client wait already"});

@@ -32,6 +32,7 @@ namespace sluice::server {
 class ClientConnection final : public net::ConnectionHandler,
                                public SharedPlace,
                                public proxy::ConnectionHolding,
+                               public WaitingClient,
                                private ClientProtocolOwner {
  public:
   using OnClosed = std::function<void(ClientConnection&)>;
@@ -79,6 +80,9 @@ class ClientConnection final : public net::ConnectionHandler,
     return cluster_ == nullptr ? nullptr : &cluster_->proxy;
   }
   void end_for_room() override;
+
+  // WaitingClient
+  void cluster_known() override { connection_.go_on(); }
 
  private:
   enum class State : std::uint8_t { handshake, serving, leaving, closed };

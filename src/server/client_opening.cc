@@ -48,6 +48,10 @@ std::shared_ptr<const tls::ServerContext> ClientConnection::choose_cluster(
     let_go();
     if (!take_address_share()) connection_.terminate();
   }
+  if (cluster_->waiting != nullptr) {
+    connection_.hold_back();
+    cluster_->waiting->push_back(*this);
+  }
   return cluster_->tls;
 }
 

@@ -53,6 +53,12 @@ class Cluster {
   // For logs: the backend's own name, behind that of the cluster if it has one.
   std::string backend_name(std::size_t backend) const;
 
+  // Whether each backend has been asked once how it is. Before that nobody's request is sent to
+  // one: whether it takes what we say of a client for what it is must be known. Said by the control
+  // thread.
+  bool known() const { return known_.load(std::memory_order_acquire); }
+  void set_known() { known_.store(true, std::memory_order_release); }
+
   // Any thread; made when they are first asked for.
   ClusterMetrics& metrics();
   // Null when that was never.
@@ -66,6 +72,7 @@ class Cluster {
   Cluster(const ClusterOptions& options, std::size_t workers, kubernetes::IdentityFields names);
 
   const ClusterOptions& options_;
+  std::atomic<bool> known_{false};
   std::mutex making_;
   std::unique_ptr<ClusterMetrics> metrics_;
   std::atomic<ClusterMetrics*> used_{nullptr};

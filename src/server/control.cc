@@ -78,7 +78,8 @@ Result<void> Control::prepare_probe(std::size_t number) {
   Cluster& cluster = *shared_.clusters[number];
   const auto contexts = cluster.options().backend_tls.make_contexts();
   if (!contexts) return std::unexpected(contexts.error());
-  probes_.push_back(std::make_unique<backend::HealthProbe>(
+  Probed& probed = probed_.emplace_back();
+  probed.probe = std::make_unique<backend::HealthProbe>(
       transport_, cluster.status, *contexts, cluster.options().probe,
       [&names = cluster.identity_fields](std::string_view user, http::Fields& fields) {
         claim_identity(names, user, fields);
@@ -87,7 +88,9 @@ Result<void> Control::prepare_probe(std::size_t number) {
       [this, number](std::size_t backend, const std::string& why) {
         backend_changed({number, backend}, why);
       },
-      [this, number](std::size_t backend) { backend_unanswered({number, backend}); }));
+      [this, number](std::size_t backend) { backend_unanswered({number, backend}); });
+  // The only one is used from the start.
+  probed.probe->set_quiet(!shared_.only_one());
   return {};
 }
 
@@ -107,17 +110,21 @@ Result<void> Control::prepare_admin() {
 // --- from start to stop
 
 void Control::start() {
-  CHECK_EQ(probes_.size(), shared_.clusters.size());
+  CHECK_EQ(probed_.size(), shared_.clusters.size());
   CHECK(workers_.empty());
-  for (const auto& probe : probes_) probe->start();
+  for (std::size_t i = 0; i < probed_.size(); ++i) {
+    // Hundreds of clusters are not asked all at once, but as soon as they are used.
+    const Duration within = shared_.clusters[i]->options().probe.quiet_interval;
+    probed_[i].probe->start(shared_.only_one() ? Duration::zero() : within);
+  }
   open_at_latest_ = reactor_.now() + first_probes_max;
   reactor_.timers().set(timer_, reactor_.now(), tick_interval);
 }
 
 bool Control::may_open() const {
-  const bool all_asked =
-      std::ranges::all_of(probes_, [](const auto& probe) { return probe->first_round_done(); });
-  return all_asked || reactor_.now() >= open_at_latest_ || !stop_.may_start();
+  // Where there are several, clients wait for their own alone.
+  return !shared_.only_one() || probed_[0].probe->first_round_done() ||
+         reactor_.now() >= open_at_latest_ || !stop_.may_start();
 }
 
 void Control::workers_started(std::vector<WorkerPort*> workers, Result<void> result) {
@@ -182,13 +189,13 @@ void Control::stop() {
   stop_.workers_gone();
   timer_.cancel();
   debug_.stop();
-  for (const auto& probe : probes_) probe->terminate();
+  for (const Probed& probed : probed_) probed.probe->terminate();
   if (admin_) admin_->stop();
 }
 
 bool Control::stopped() const {
   const bool probes_gone =
-      std::ranges::all_of(probes_, [](const auto& probe) { return probe->terminated(); });
+      std::ranges::all_of(probed_, [](const Probed& probed) { return probed.probe->terminated(); });
   return probes_gone && (!admin_ || admin_->stopped()) && transport_.connections() == 0;
 }
 
@@ -196,6 +203,9 @@ bool Control::stopped() const {
 void Control::tick() {
   reactor_.timers().set(timer_, reactor_.now(), tick_interval);
   carry_out(stop_.time_passed(reactor_.now()));
+  for (std::size_t i = 0; i < probed_.size(); ++i) {
+    if (!probed_[i].waiting.empty()) tell_if_known(i);
+  }
   watch_workers();
   feed_watchdog();
 }
@@ -248,9 +258,11 @@ void Control::backend_changed(BackendId backend, const std::string& why) {
               {"trusts_identity", trusts},
               {"why", why}},
              log::Place::current());
+  tell_if_known(backend.cluster);
 }
 
 void Control::backend_unanswered(BackendId backend) {
+  tell_if_known(backend.cluster);
   if (!shared_.clusters.at(backend.cluster)->status.any_answers()) return;
   tell_workers([backend](Worker& worker) { worker.check_backend(backend); });
 }
@@ -261,16 +273,39 @@ void Control::post(std::move_only_function<void()> message) {
   });
 }
 
+void Control::cluster_used(std::size_t worker, std::size_t cluster, bool used) {
+  post([this, worker, cluster, used] {
+    Probed& probed = probed_.at(cluster);
+    used ? ++probed.workers : --probed.workers;
+    if (shared_.only_one()) return;
+    probed.probe->set_quiet(probed.workers == 0);
+    if (!used) return;
+    if (probed.waiting.empty()) probed.known_at_latest = reactor_.now() + first_probes_max;
+    probed.waiting.push_back(worker);
+    tell_if_known(cluster);
+  });
+}
+
+// Clients wait for it; a backend that does not answer in time is not waited for.
+void Control::tell_if_known(std::size_t cluster) {
+  Probed& probed = probed_.at(cluster);
+  if (probed.probe->first_round_done()) shared_.clusters[cluster]->set_known();
+  if (!shared_.clusters[cluster]->known() && reactor_.now() < probed.known_at_latest) return;
+  for (const std::size_t worker : std::exchange(probed.waiting, {})) {
+    workers_.at(worker)->post([cluster](Worker& told) { told.cluster_known(cluster); });
+  }
+}
+
 void Control::probe_soon(BackendId backend) {
-  post([this, backend] { probes_.at(backend.cluster)->probe_now(backend.backend); });
+  post([this, backend] { probed_.at(backend.cluster).probe->probe_now(backend.backend); });
 }
 
 void Control::backend_silent(BackendId backend) {
-  post([this, backend] { probes_.at(backend.cluster)->connections_silent(backend.backend); });
+  post([this, backend] { probed_.at(backend.cluster).probe->connections_silent(backend.backend); });
 }
 
 void Control::identity_refused(BackendId backend) {
-  post([this, backend] { probes_.at(backend.cluster)->check_identity_now(backend.backend); });
+  post([this, backend] { probed_.at(backend.cluster).probe->check_identity_now(backend.backend); });
 }
 
 // So that a client's next connection, which may be another worker's, is known there.

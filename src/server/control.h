@@ -52,6 +52,7 @@ class Control final : public WorkerEvents, private ProcessState {
   bool stopped() const;
 
   // WorkerEvents: any thread.
+  void cluster_used(std::size_t worker, std::size_t cluster, bool used) override;
   void probe_soon(BackendId backend) override;
   void backend_silent(BackendId backend) override;
   void identity_refused(BackendId backend) override;
@@ -62,7 +63,16 @@ class Control final : public WorkerEvents, private ProcessState {
   Control(io::Reactor& reactor, Environment& environment, Shared& shared,
           const ServerOptions& options);
   Result<void> prepare();
+  // What this thread has of a cluster.
+  struct Probed {
+    std::unique_ptr<backend::HealthProbe> probe;
+    std::size_t workers = 0;           // that use it
+    std::vector<std::size_t> waiting;  // of them, those who are to be told when it is known
+    Instant known_at_latest{};
+  };
+
   Result<void> prepare_probe(std::size_t cluster);
+  void tell_if_known(std::size_t cluster);
   Result<void> prepare_admin();
   void post(std::move_only_function<void()> message);
 
@@ -92,7 +102,7 @@ class Control final : public WorkerEvents, private ProcessState {
   AdminPages pages_;
   DebugPage debug_;
   net::Transport transport_;
-  std::vector<std::unique_ptr<backend::HealthProbe>> probes_;  // of each cluster
+  std::vector<Probed> probed_;  // by cluster
   std::unique_ptr<Admin> admin_;
   std::vector<WorkerPort*> workers_;
   std::vector<bool> stuck_;  // as was last said of each

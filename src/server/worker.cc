@@ -80,6 +80,7 @@ Result<WorkerCluster*> Worker::make_cluster(std::size_t number) {
                             random_.next());
   if (!made) return std::unexpected(made.error());
   clusters_[number] = std::move(*made);
+  parts_.events.cluster_used(number_, number, true);
   if (watches_end_) clusters_[number]->proxy().end_watches(*watches_end_);
   return clusters_[number].get();
 }
@@ -96,8 +97,16 @@ void Worker::let_go_of_unused_clusters() {
   for (auto& cluster : clusters_) {
     if (cluster == nullptr || !cluster->unused()) continue;
     cluster->terminate();
-    if (cluster->terminated()) cluster.reset();
+    if (!cluster->terminated()) continue;
+    const std::size_t number = cluster->served().number;
+    cluster.reset();
+    parts_.events.cluster_used(number_, number, false);
   }
+}
+
+void Worker::cluster_known(std::size_t cluster) {
+  CHECK_LT(cluster, clusters_.size());
+  if (clusters_[cluster] != nullptr) clusters_[cluster]->known();
 }
 
 void Worker::learn(std::size_t cluster, const proxy::TokenChange& change) {

@@ -56,6 +56,8 @@ class Worker final : private proxy::ResourcesEvents {
   void stop();
   bool stopped() const { return state_ == State::stopping && all_gone(); }
 
+  // The control thread has asked its backends how they are.
+  void cluster_known(std::size_t cluster);
   // Another worker has learned it.
   void learn(std::size_t cluster, const proxy::TokenChange& change);
   std::size_t number() const { return number_; }

@@ -42,7 +42,12 @@ WorkerCluster::WorkerCluster(const WorkerClusterParts& parts,
               parts.worker, parts.cluster.identity_fields, cells_, metrics_.proxy, parts.access_log,
               *this, Random(seed).next(), proxy::key_of_cluster(parts.key, parts.cluster.name())},
              parts.cluster.options().proxy),
-      served_{std::move(server_context), proxy_, parts.names, parts.number} {}
+      served_{std::move(server_context),
+              proxy_,
+              parts.names,
+              parts.number,
+              0,
+              parts.cluster.known() || parts.names == nullptr ? nullptr : &waiting_} {}
 
 // Header tables of all connections of a worker come from one pool.
 backend::BackendSetOptions WorkerCluster::set_options(const WorkerClusterParts& parts) {
@@ -74,6 +79,11 @@ void WorkerCluster::on_drain_answer(std::size_t backend) {
   CHECK_LT(backend, backends_.size());
   // The answer can be forged behind a proxy subresource, so it only asks for a look.
   parts_.events.probe_soon(id(backend));
+}
+
+void WorkerCluster::known() {
+  served_.waiting = nullptr;
+  while (WaitingClient* client = waiting_.pop_front()) client->cluster_known();
 }
 
 bool WorkerCluster::unused() {

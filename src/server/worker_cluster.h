@@ -16,6 +16,7 @@
 #include "cluster_names.h"
 #include "outline.h"
 #include "sluice/backend/backend_set.h"
+#include "sluice/base/list.h"
 #include "sluice/http2/codec_memory.h"
 #include "sluice/net/transport.h"
 #include "sluice/proxy/proxy.h"
@@ -27,12 +28,23 @@ namespace sluice::server {
 class WorkerEvents {
  public:
   virtual ~WorkerEvents() = default;
+  // A worker has a first client of it, or lets go of it. Cluster::known() is told, now or later, to
+  // who begins to use it.
+  virtual void cluster_used(std::size_t worker, std::size_t cluster, bool used) = 0;
   virtual void probe_soon(BackendId backend) = 0;
   virtual void backend_silent(BackendId backend) = 0;  // it answers no PING
   virtual void identity_refused(BackendId backend) = 0;
   // What one worker has learned of a token of this cluster, for the others.
   virtual void token_changed(std::size_t worker, std::size_t cluster,
                              const proxy::TokenChange& change) = 0;
+};
+
+struct WaitingTag;
+// One whose ClientHello has come.
+class WaitingClient : public ListNode<WaitingTag> {
+ public:
+  virtual ~WaitingClient() = default;
+  virtual void cluster_known() = 0;
 };
 
 // What a client's connection sees of its cluster.
@@ -42,6 +54,8 @@ struct ServedCluster {
   const ClusterNames* names = nullptr;  // null: there is no other cluster
   std::size_t number = 0;
   std::size_t clients = 0;  // that are its own
+  // Of them, those whose handshakes wait until it is known how its backends are; null: none has to.
+  List<WaitingClient, WaitingTag>* waiting = nullptr;
 };
 
 // All outlive the object.
@@ -67,6 +81,9 @@ class WorkerCluster final : private proxy::ProxyEvents {
   ServedCluster& served() { return served_; }
   proxy::Proxy& proxy() { return proxy_; }
   backend::BackendSet& backends() { return backends_; }
+
+  // Its backends have been asked: clients that wait go on.
+  void known();
 
   // Writes the counters that layers keep for themselves to the cells.
   void publish();
@@ -100,6 +117,7 @@ class WorkerCluster final : private proxy::ProxyEvents {
   metrics::Cells cells_;
   backend::BackendSet backends_;
   proxy::Proxy proxy_;
+  List<WaitingClient, WaitingTag> waiting_;
   ServedCluster served_;
   std::optional<Instant> unused_since_;
 };

@@ -12,6 +12,8 @@
 // until it is answered or fails, and only long silence counts as death. Meanwhile those who know
 // the backend's connections are told to see whether they live.
 //
+// Of a cluster that nobody uses each backend is asked now and then only, and no connection is kept.
+//
 // Identity: a SelfSubjectReview through a connection with the front-proxy certificate must name
 // exactly the user that we claim, and one without X-Remote-User must not be allowed.
 #pragma once
@@ -33,6 +35,8 @@ struct ProbeOptions {
   Duration interval = std::chrono::seconds(1);
   Duration timeout = std::chrono::seconds(1);  // from here on an answer is late
   Duration identity_interval = std::chrono::seconds(60);
+  Duration quiet_interval = std::chrono::seconds(30);  // while nobody uses the cluster
+  Duration quiet_identity_interval = std::chrono::hours(1);
   std::uint32_t failures = 2;
   std::uint32_t successes = 2;
 
@@ -55,14 +59,17 @@ class HealthProbe {
               OnChange on_change, OnUnanswered on_unanswered);
   ~HealthProbe();
 
-  void start();
+  // The first question to each backend comes at once, or at any moment within so much time.
+  void start(Duration within = Duration::zero());
+  // Whether nobody uses the cluster. From when somebody does, each backend is asked at once.
+  void set_quiet(bool quiet);
   // A worker saw something: probe this backend now.
   void probe_now(std::size_t backend);
   // The backend's open connections give no sign of life. If its probe waits, too, it is out of use.
   void connections_silent(std::size_t backend);
   // A request showed that this backend refuses our identity: check the trust now.
   void check_identity_now(std::size_t backend);
-  // Whether each backend has been asked at least once.
+  // Whether each backend has been asked at least once, and has answered or had its time.
   bool first_round_done() const;
 
   void terminate();

@@ -87,6 +87,10 @@ class Connection final : public ListNode<HandshakeTag>,
   // PROXY header (proxy_protocol.h), and is believed; from anybody else it is no TLS.
   void accept(int descriptor, const ContextSelector& select,
               std::span<const io::Network> balancers = {});
+  // From within the choice of a context: its handshake begins when go_on() is called. Its deadline
+  // runs on.
+  void hold_back() { held_back_ = true; }
+  void go_on();
   // In whose turns its handshake is served, from the next piece on, and input that was left for
   // later.
   void take_turns_of(const balance::FairShare& share) { turns_ = share; }
@@ -204,6 +208,7 @@ class Connection final : public ListNode<HandshakeTag>,
   void read_proxy_header();
   void name_caller();
   void read_hello();
+  void begin_handshake();
   bool is_strangers() const {
     return select_ && turns_.lane == static_cast<std::size_t>(TurnLane::strangers);
   }
@@ -239,6 +244,7 @@ class Connection final : public ListNode<HandshakeTag>,
   // Received, not yet given to the engine: a handshake's next flight, or what came during a pause.
   std::vector<std::uint8_t> held_;
   std::size_t held_at_ = 0;  // what lies before it was handed over
+  bool held_back_ = false;   // a ClientHello is there, and nothing is done with it yet
   bool turn_asked_for_ = false;
   bool never_put_off_ = false;
   WorkMeter::Work work_;  // that its input has caused

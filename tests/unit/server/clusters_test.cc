@@ -98,7 +98,12 @@ class ClustersTest : public testing::Test {
 
   void asked(std::size_t cluster, test::ScriptedBackend::Request& request) {
     const std::string user = request.field("x-remote-user");
-    if (request.head.path == "/readyz") return request.answer(readiness_[cluster], "ok");
+    if (request.head.path == "/readyz") {
+      ++probes_[cluster];
+      last_probe_[cluster] = request.connection;
+      if (readiness_[cluster] != 0) request.answer(readiness_[cluster], "ok");
+      return;
+    }
     if (request.head.path == review_path) {
       if (user.empty()) return request.answer(401);
       return request.answer(
@@ -171,7 +176,9 @@ class ClustersTest : public testing::Test {
 
   test::Simulation simulation_;
   ServerOptions options_;
-  std::array<int, 2> readiness_ = {200, 200};
+  std::array<int, 2> readiness_ = {200, 200};  // 0: no answer
+  std::array<int, 2> probes_{};
+  std::array<test::ScriptedBackend::Connection*, 2> last_probe_{};
   std::array<std::vector<std::string>, 2> seen_;  // users, or credentials
   std::vector<std::unique_ptr<test::ScriptedBackend>> backends_;
   std::unique_ptr<WholeServer> server_;
@@ -291,6 +298,8 @@ TEST_F(ClustersTest, AnUploadThatIsMisdirectedIsAnsweredBeforeItsEnd) {
 
 TEST_F(ClustersTest, OnesBackendsAreDownAndTheOthersClientsNoticeNothing) {
   start();
+  connect("one.example");
+  connect("two.example");
   readiness_[two] = 500;
   simulation_.advance(3s);
   const Shared::Clusters& clusters = server_->shared().clusters;
@@ -299,6 +308,70 @@ TEST_F(ClustersTest, OnesBackendsAreDownAndTheOthersClientsNoticeNothing) {
   SmallClient& client = connect("one.example", &Keys::get()[one].alice);
   ask(client);
   EXPECT_THAT(client.statuses, ElementsAre(200));
+}
+
+TEST_F(ClustersTest, ABackendOfAClusterThatNobodyUsesIsAskedNowAndThenOnNoLastingConnection) {
+  start();
+  simulation_.advance(5min);
+  EXPECT_GE(probes_[two], 8);
+  EXPECT_LE(probes_[two], 12);
+  EXPECT_TRUE(last_probe_[two]->ended());
+  EXPECT_TRUE(server_->shared().clusters[two]->status.any_usable());
+  const int before = probes_[two];
+  SmallClient& client = connect("two.example");
+  EXPECT_EQ(probes_[two], before + 1);  // at once
+  simulation_.advance(1min);
+  EXPECT_GE(probes_[two], before + 50);
+  EXPECT_FALSE(last_probe_[two]->ended());
+  EXPECT_LE(probes_[one], 16);
+  client.connection.close();
+  simulation_.advance(10min);
+  const int used = probes_[two];
+  simulation_.advance(5min);
+  EXPECT_LE(probes_[two], used + 12);
+  EXPECT_TRUE(last_probe_[two]->ended());
+}
+
+// What is said of a client must not reach a server that would not take it for what it is.
+TEST_F(ClustersTest, TheFirstClientWaitsUntilItsBackendsHaveBeenAsked) {
+  readiness_[one] = 0;
+  start();
+  SmallClient& client = connect("one.example", &Keys::get()[one].alice);
+  SmallClient& other = connect("two.example", &Keys::get()[two].alice);
+  EXPECT_TRUE(other.connection.established());
+  EXPECT_FALSE(client.connection.established());
+  EXPECT_FALSE(client.closed);
+  simulation_.advance(500ms);
+  EXPECT_FALSE(client.connection.established());
+  readiness_[one] = 200;
+  for (test::ScriptedBackend::Request* request : backends_[one]->requests()) {
+    if (!request->closed) request->answer(200, "ok");
+  }
+  simulation_.settle();
+  EXPECT_TRUE(client.connection.established());
+  ask(client);
+  EXPECT_THAT(client.statuses, ElementsAre(200));
+}
+
+TEST_F(ClustersTest, ABackendThatDoesNotAnswerIsNotWaitedForLong) {
+  readiness_[one] = 0;
+  start();
+  SmallClient& client = connect("one.example", &Keys::get()[one].alice);
+  simulation_.advance(4s);
+  EXPECT_TRUE(client.connection.established());
+  ask(client);
+  EXPECT_THAT(client.statuses, ElementsAre(503));
+  EXPECT_THAT(seen_[one], IsEmpty());
+}
+
+TEST_F(ClustersTest, WhoLeavesWhileItWaitsLeavesNothing) {
+  readiness_[one] = 0;
+  start();
+  for (int i = 0; i < 3; ++i) connect("one.example");
+  clients_[1]->connection.terminate();
+  server_->worker(0).stop();
+  simulation_.advance(4s);
+  for (const auto& client : clients_) EXPECT_TRUE(client->closed);
 }
 
 TEST_F(ClustersTest, SeriesAreTheClustersAndAbsentUntilItIsUsed) {

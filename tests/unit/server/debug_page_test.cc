@@ -63,6 +63,7 @@ class DebugPageTest : public testing::Test, public WorkerEvents {
   }
   void two_workers() { page_.set_workers({&ports_[0], &ports_[1]}); }
 
+  void cluster_used(std::size_t, std::size_t, bool) override {}
   void probe_soon(BackendId) override {}
   void backend_silent(BackendId) override {}
   void identity_refused(BackendId) override {}

@@ -96,6 +96,7 @@ class WorkerTest : public testing::Test, private WorkerEvents {
   void settle() { simulation_.settle(); }
   void advance(Duration duration) { simulation_.advance(duration); }
 
+  void cluster_used(std::size_t, std::size_t, bool) override {}
   void probe_soon(BackendId backend) override { probes_.push_back(backend); }
   void backend_silent(BackendId) override {}
   void identity_refused(BackendId) override {}
