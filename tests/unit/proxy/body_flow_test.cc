@@ -232,14 +232,14 @@ TEST_F(BudgetTest, NothingGoesForWhatIsKeptUnlessSomebodyHoldsMoreThanThat) {
   Budget other(of_cluster, &whole_);
   BytesLease held = one.bodies();
   held.set(100);
-  whole_.set_connections(800);  // and 250 are kept
+  whole_.set_connections(800, 0);  // and 250 are kept
   EXPECT_FALSE(whole_.wants_room());
   EXPECT_TRUE(admitted(one));
   held.set(130);
   EXPECT_EQ(whole_.missing_room(), 5U);
   EXPECT_FALSE(admitted(one));
   EXPECT_TRUE(admitted(other));
-  whole_.set_connections(950);
+  whole_.set_connections(950, 0);
   EXPECT_EQ(whole_.missing_room(), 130U + 950 - (1000 - 1000 / 16));
 }
 
