@@ -21,7 +21,7 @@ std::string_view to_string(Health health) {
 }
 
 Cluster::Cluster(const std::vector<Endpoint>& endpoints) {
-  CHECK(!endpoints.empty() && endpoints.size() <= 64);
+  CHECK_LE(endpoints.size(), std::size_t{64});
   for (const Endpoint& endpoint : endpoints) {
     backends.push_back(std::make_unique<BackendStatus>(endpoint));
   }
@@ -40,16 +40,30 @@ bool Cluster::any_answers() const {
   });
 }
 
+namespace {
+
+Result<void> make(tls::ClientOptions options, const char* protocol,
+                  std::shared_ptr<const tls::ClientContext>& context) {
+  options.alpn = {protocol};
+  auto created = tls::ClientContext::create(options);
+  if (!created) return std::unexpected(created.error());
+  context = std::move(*created);
+  return {};
+}
+
+}  // namespace
+
+// It asks on connections with the front-proxy certificate, if there is one.
+Result<BackendContexts> BackendTls::make_probe_contexts() const {
+  BackendContexts contexts;
+  const auto made =
+      identity ? make(*identity, "h2", contexts.identity) : make(plain, "h2", contexts.plain);
+  if (!made) return std::unexpected(made.error());
+  return contexts;
+}
+
 Result<BackendContexts> BackendTls::make_contexts() const {
   BackendContexts contexts;
-  const auto make = [](tls::ClientOptions options, const char* protocol,
-                       std::shared_ptr<const tls::ClientContext>& context) -> Result<void> {
-    options.alpn = {protocol};
-    auto created = tls::ClientContext::create(options);
-    if (!created) return std::unexpected(created.error());
-    context = std::move(*created);
-    return {};
-  };
   Result<void> made = make(plain, "h2", contexts.plain);
   if (made) made = make(plain, "http/1.1", contexts.upgrades.plain);
   if (made && identity) made = make(*identity, "h2", contexts.identity);

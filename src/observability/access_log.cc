@@ -219,6 +219,7 @@ void append_json(std::string& line, const AccessRecord& record) {
   json.key("time") += '"';
   append_time(line, record.time);
   line += '"';
+  json.text_if_any("cluster", record.cluster);
   json.text("client", record.client);
   json.text_if_any("protocol", record.protocol);
   json.text_if_any("user", record.user);

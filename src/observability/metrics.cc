@@ -178,7 +178,6 @@ CounterTable Registry::counters(std::string_view name, std::string_view help,
   std::size_t cells = 1;
   CounterTable table;
   for (const Dimension& dimension : dimensions) {
-    CHECK(!dimension.values.empty());
     cells *= dimension.values.size();
     table.sizes_.push_back(dimension.values.size());
   }

@@ -123,6 +123,12 @@ void Exchange::arm_deadline() {
 
 Outcome Exchange::send_to_a_backend() {
   CHECK(!begun());
+  if (shared_.parts.backends.size() == 0) {
+    const auto retry_after = static_cast<int>(5 + shared_.random.below(10));
+    reply(ReplyReason::hibernates,
+          make_local_reply(503, "the cluster has no API servers for now", retry_after));
+    return Outcome::answered;
+  }
   if (dispatch_.send(plan_, upload_.may_have_body())) return Outcome::travels;
   unanswered(dispatch_.attempts().last_failure(), Retry::not_executed,
              "no backend can take the request");
@@ -308,7 +314,8 @@ void Exchange::finish() {
 }
 
 ExchangeView Exchange::view() const {
-  return {.record = record_,
+  return {.cluster = shared_.parts.cluster,
+          .record = record_,
           .head = head_,
           .plan = plan_,
           .attempts = dispatch_.attempts(),

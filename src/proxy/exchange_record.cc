@@ -9,10 +9,11 @@
 namespace sluice::proxy {
 
 observability::AccessRecord access_record(const ExchangeView& exchange) {
-  const auto& [record, head, plan, attempts, backend, answer, bytes_out, now] = exchange;
+  const auto& [cluster, record, head, plan, attempts, backend, answer, bytes_out, now] = exchange;
   const kubernetes::RequestInfo& info = plan.info;
   return {
       .time = record.wall_started,
+      .cluster = cluster,
       .client = record.client,
       .protocol = record.protocol,
       .user = record.user,

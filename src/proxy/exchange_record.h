@@ -32,6 +32,7 @@ struct ExchangeRecord {
 
 // One exchange as it is now.
 struct ExchangeView {
+  std::string_view cluster;  // its name, if it has one
   const ExchangeRecord& record;
   const http::RequestHead& head;
   const RequestPlan& plan;

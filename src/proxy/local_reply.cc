@@ -17,6 +17,7 @@ std::string_view to_string(ReplyReason reason) {
     case ReplyReason::unauthenticated: return "unauthenticated";
     case ReplyReason::certificate_refused: return "certificate_refused";
     case ReplyReason::misdirected: return "misdirected";
+    case ReplyReason::hibernates: return "hibernates";
     case ReplyReason::no_backend: return "no_backend";
     case ReplyReason::no_place: return "no_place";
     case ReplyReason::backend_refused: return "backend_refused";

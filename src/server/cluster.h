@@ -50,6 +50,8 @@ class Cluster {
 
   const ClusterOptions& options() const { return options_; }
   std::string_view name() const { return options_.name; }
+  // There are no API servers for now, and that is no failure.
+  bool hibernates() const { return options_.backends.empty(); }
   // For logs: the backend's own name, behind that of the cluster if it has one.
   std::string backend_name(std::size_t backend) const;
 

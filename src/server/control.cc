@@ -76,7 +76,8 @@ Result<void> Control::prepare() {
 
 Result<void> Control::prepare_probe(std::size_t number) {
   Cluster& cluster = *shared_.clusters[number];
-  const auto contexts = cluster.options().backend_tls.make_contexts();
+  Result<backend::BackendContexts> contexts;
+  if (!cluster.hibernates()) contexts = cluster.options().backend_tls.make_probe_contexts();
   if (!contexts) return std::unexpected(contexts.error());
   Probed& probed = probed_.emplace_back();
   probed.probe = std::make_unique<backend::HealthProbe>(

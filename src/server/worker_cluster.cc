@@ -24,7 +24,8 @@ Result<std::unique_ptr<WorkerCluster>> WorkerCluster::create(const WorkerCluster
   const ClusterOptions& options = parts.cluster.options();
   auto server = tls::ServerContext::create(options.tls);
   if (!server) return std::unexpected(server.error());
-  auto backends = options.backend_tls.make_contexts();
+  Result<backend::BackendContexts> backends;
+  if (!parts.cluster.hibernates()) backends = options.backend_tls.make_contexts();
   if (!backends) return std::unexpected(backends.error());
   return std::unique_ptr<WorkerCluster>(
       new WorkerCluster(parts, std::move(*server), *backends, seed));
@@ -39,8 +40,9 @@ WorkerCluster::WorkerCluster(const WorkerClusterParts& parts,
       backends_(parts.transport, parts.cluster.status, backend_contexts, set_options(parts), seed,
                 std::bind_front(&WorkerCluster::pool_event, this)),
       proxy_({parts.transport.reactor(), parts.resources, backends_, parts.cluster.board,
-              parts.worker, parts.cluster.identity_fields, cells_, metrics_.proxy, parts.access_log,
-              *this, Random(seed).next(), proxy::key_of_cluster(parts.key, parts.cluster.name())},
+              parts.worker, parts.cluster.identity_fields, cells_, metrics_.proxy,
+              parts.cluster.name(), parts.access_log, *this, Random(seed).next(),
+              proxy::key_of_cluster(parts.key, parts.cluster.name())},
              parts.cluster.options().proxy),
       served_{std::move(server_context),
               proxy_,

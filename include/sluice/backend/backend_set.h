@@ -36,7 +36,7 @@ struct BackendStatus {
 };
 
 struct Cluster {
-  explicit Cluster(const std::vector<Endpoint>& endpoints);
+  explicit Cluster(const std::vector<Endpoint>& endpoints);  // none: it hibernates
   std::vector<std::unique_ptr<BackendStatus>> backends;
   bool any_usable() const;  // ready, or at least alive
   // False when no probe is answered: then it is rather us, or the network.
@@ -74,8 +74,9 @@ struct BackendTls {
   tls::ClientOptions plain;
   std::optional<tls::ClientOptions> identity;
 
-  // For the calling thread.
+  // For the calling thread: all, or those that a HealthProbe needs.
   Result<BackendContexts> make_contexts() const;
+  Result<BackendContexts> make_probe_contexts() const;
 
   friend bool operator==(const BackendTls&, const BackendTls&) = default;
 };

@@ -29,6 +29,7 @@ std::string_view to_string(EndedBy ended_by);
 // All views are only read during the call.
 struct AccessRecord {
   std::chrono::system_clock::time_point time{};  // when the request head was complete
+  std::string_view cluster = {};                 // its name, where clusters have names
   std::string_view client = {};                  // address and port
   std::string_view protocol = {};                // which HTTP it speaks
   std::string_view user = {};                    // as we vouch for it; empty: the backend decides

@@ -95,7 +95,8 @@ class Registry {
   GaugeId gauge(std::string_view name, std::string_view help, Labels labels = {});
   HistogramId histogram(std::string_view name, std::string_view help, HistogramLayout layout,
                         Labels labels = {});
-  // Combinations that stayed 0 are not exposed when `sparse`.
+  // Combinations that stayed 0 are not exposed when `sparse`. A dimension without values makes
+  // none.
   CounterTable counters(std::string_view name, std::string_view help,
                         const std::vector<Dimension>& dimensions, bool sparse = false);
   template <class Enum>

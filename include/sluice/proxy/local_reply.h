@@ -30,6 +30,7 @@ enum class ReplyReason : std::uint8_t {
   unauthenticated,
   certificate_refused,  // a server would see a user in it that we do not carry
   misdirected,
+  hibernates,        // the cluster has no backends
   no_backend,        // no backend could be reached: nothing was sent
   no_place,          // the connections to the backend were full for too long: nothing was sent
   backend_refused,   // the backend took the stream on no connection: not executed

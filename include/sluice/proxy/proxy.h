@@ -108,6 +108,7 @@ struct ProxyParts {
   const kubernetes::IdentityFields& identity_fields;
   metrics::Cells& cells;
   const ProxyMetrics& metrics;
+  std::string_view cluster;              // its name, for the access log
   observability::AccessLog* access_log;  // may be null
   ProxyEvents& events;
   std::uint64_t seed;

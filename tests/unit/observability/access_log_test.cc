@@ -56,6 +56,12 @@ TEST(AccessLogTest, WritesARecordAsOneLine) {
       "\n");
 }
 
+TEST(AccessLogTest, NamesTheClusterWhereItHasAName) {
+  AccessRecord record = example();
+  record.cluster = "one";
+  EXPECT_THAT(json(record), HasSubstr(R"(Z","cluster":"one","client":"10.0.0.9:51234",)"));
+}
+
 TEST(AccessLogTest, NamesTheReasonOfALocalReply) {
   AccessRecord record = example();
   record.ended_by = EndedBy::local_reply;

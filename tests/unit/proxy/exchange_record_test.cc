@@ -21,7 +21,7 @@ class ExchangeRecordTest : public testing::Test {
     record.bytes_in = 7;
   }
   ExchangeView view(const http::ResponseHead* answer = nullptr) const {
-    return {record, head, plan, attempts, "api-0", answer, 42, Instant(12s)};
+    return {"one", record, head, plan, attempts, "api-0", answer, 42, Instant(12s)};
   }
 
   http::RequestHead head;
@@ -34,6 +34,7 @@ TEST_F(ExchangeRecordTest, WithoutAnAnswerThereIsNoStatus) {
   const observability::AccessRecord line = access_record(view());
   EXPECT_EQ(line.status, 0);
   EXPECT_EQ(line.audit_id, "");
+  EXPECT_EQ(line.cluster, "one");
   EXPECT_EQ(line.user_agent, "kubectl");
   EXPECT_EQ(line.resource, "pods");
   EXPECT_EQ(line.duration, 2s);

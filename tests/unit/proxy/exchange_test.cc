@@ -179,6 +179,7 @@ class ExchangeTest : public testing::Test, private ProxyEvents, private Resource
                               identity_fields_,
                               *cells_,
                               *metrics_,
+                              {},
                               nullptr,
                               *this,
                               1,

@@ -123,6 +123,7 @@ class TunnelTest : public testing::Test, private ProxyEvents, private ResourcesE
                               identity_fields_,
                               *cells_,
                               *metrics_,
+                              {},
                               nullptr,
                               *this,
                               1,

@@ -374,6 +374,24 @@ TEST_F(ClustersTest, WhoLeavesWhileItWaitsLeavesNothing) {
   for (const auto& client : clients_) EXPECT_TRUE(client->closed);
 }
 
+TEST_F(ClustersTest, AClusterWithoutBackendsHibernates) {
+  options_.clusters[two].backends.clear();
+  start();
+  SmallClient& client = connect("two.example", &Keys::get()[two].alice);
+  client.ask("/api/v1/namespaces/a/pods/b");
+  client.ask("/api/v1/pods?watch=1");
+  simulation_.settle();
+  EXPECT_THAT(client.statuses, ElementsAre(503, 503));
+  SmallClient& stranger = connect("two.example");
+  ask(stranger);
+  EXPECT_THAT(stranger.statuses, ElementsAre(503));
+  EXPECT_THAT(metrics(), HasSubstr("sluice_local_replies_total{cluster=\"two\",reason="
+                                   "\"hibernates\"} 3\n"));
+  SmallClient& other = connect("one.example", &Keys::get()[one].alice);
+  ask(other);
+  EXPECT_THAT(other.statuses, ElementsAre(200));
+}
+
 TEST_F(ClustersTest, SeriesAreTheClustersAndAbsentUntilItIsUsed) {
   start();
   EXPECT_THAT(metrics(), Not(HasSubstr("cluster=\"")));
