@@ -132,11 +132,12 @@ class Budget {
   // Of connections that are there for one request: they are among all connections' already, and
   // only charged here.
   BytesLease own_connections() { return BytesLease(own_connection_); }
-  // Of connections, outside of requests, as of now. Of the whole. What they cost by themselves
-  // takes half of everything at most: they are bounded in number, too, and as many as that allows
-  // must leave something for what they ask.
+  // Of connections, outside of requests, as of now. Of the whole. What they cost by themselves is a
+  // reason to make room, up to half of everything, and none to refuse anybody: they are bounded in
+  // number, too, and those who ask are not to pay for those who rest.
   void set_connections(std::size_t held, std::size_t own) {
-    connection_bytes_ = held + std::min(own, options_.bytes_max / 2);
+    connection_bytes_ = held;
+    own_bytes_ = std::min(own, options_.bytes_max / 2);
   }
 
   // For whoever is proven and holds next to nothing, a twentieth later: or a few who fill
@@ -154,7 +155,9 @@ class Budget {
   std::size_t missing_room() const {
     const std::size_t enough = bytes_max() - bytes_max() / 16;
     const auto above = [enough](std::size_t bytes) { return bytes > enough ? bytes - enough : 0; };
-    return std::max(above(all().committed()), std::min(above(all().reserved()), all().beyond_));
+    const std::size_t own = all().own_bytes_;
+    return std::max(above(all().committed() + own),
+                    std::min(above(all().reserved() + own), all().beyond_));
   }
   // Even for what must be served as long as anything is: that has a tenth more.
   bool exhausted() const { return spoken_for() > bytes_max() + bytes_max() / 10; }
@@ -214,6 +217,7 @@ class Budget {
   BytesAccount replay_;   // of request bodies that could be sent again
   BytesAccount own_connection_;
   std::size_t connection_bytes_ = 0;
+  std::size_t own_bytes_ = 0;   // of connections themselves
   std::vector<Budget*> parts_;  // as the whole
   std::size_t beyond_ = 0;      // what they hold beyond what is guaranteed to each
 };

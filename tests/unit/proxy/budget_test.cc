@@ -117,21 +117,19 @@ TEST_F(BudgetTest, CopiesForReplaysAreLimitedOverAllClusters) {
   EXPECT_TRUE(other.replays_used_up());
 }
 
-TEST_F(BudgetTest, ConnectionsThemselvesAreCountedUpToHalfOfIt) {
+TEST_F(BudgetTest, ConnectionsThemselvesAreAReasonToMakeRoomAndNoneToRefuse) {
   Budget budget({.bytes_max = 1000, .client_bytes_max = 1000});
   const ClientAccount nobody;
   BytesLease bodies = budget.bodies();
   bodies.set(600);
-  EXPECT_FALSE(budget.used_up_for(nobody));
+  EXPECT_FALSE(budget.wants_room());
   budget.set_connections(0, 400);
+  EXPECT_EQ(budget.missing_room(), 1000U - (1000 - 1000 / 16));
   EXPECT_FALSE(budget.used_up_for(nobody));
-  EXPECT_TRUE(budget.wants_room());
-  budget.set_connections(0, 401);
-  EXPECT_TRUE(budget.used_up_for(nobody));
-  bodies.set(500);
   budget.set_connections(0, 1'000'000);
+  EXPECT_EQ(budget.missing_room(), 1100U - (1000 - 1000 / 16));  // half of all counts at most
   EXPECT_FALSE(budget.used_up_for(nobody));
-  budget.set_connections(1, 1'000'000);
+  budget.set_connections(401, 0);
   EXPECT_TRUE(budget.used_up_for(nobody));
   budget.set_connections(0, 0);
   EXPECT_FALSE(budget.wants_room());
