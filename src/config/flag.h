@@ -28,6 +28,10 @@ struct Bounds {
   std::uint64_t high = std::numeric_limits<std::uint64_t>::max();
 };
 
+constexpr std::uint64_t nanoseconds(Duration duration) {
+  return static_cast<std::uint64_t>(duration.count());
+}
+
 struct Flag {
   std::string_view name;
   std::string_view value;  // how --help names it; empty: a switch

@@ -6,11 +6,10 @@ namespace sluice::config {
 
 namespace {
 
-constexpr std::uint64_t count(Duration duration) {
-  return static_cast<std::uint64_t>(duration.count());
-}
 constexpr Bounds between(std::uint64_t low, std::uint64_t high) { return {low, high}; }
-constexpr Bounds between(Duration low, Duration high) { return {count(low), count(high)}; }
+constexpr Bounds between(Duration low, Duration high) {
+  return {nanoseconds(low), nanoseconds(high)};
+}
 
 using std::chrono::hours;
 using std::chrono::milliseconds;
@@ -254,8 +253,8 @@ const std::vector<Group>& flag_table() {
             "What one send carries at most; a connection that sends holds one.",
             between(36 * KiB, 4 * MiB)},
            {"body-bytes-per-worker", "SIZE", Scope::process, &ProcessConfig::body_bytes_per_worker,
-            "Bytes that clients make a worker hold: bodies on their way, grown windows, requests "
-            "and connections; above it no request is admitted.",
+            "Bytes that clients make a worker hold: bodies on their way, grown windows, requests, "
+            "and what their connections hold; above it no request is admitted.",
             between(MiB, 16 * TiB)},
            {"body-bytes-per-client", "SIZE", Scope::both, &ClusterConfig::body_bytes_per_client,
             "The same of one client in one worker, by token or certificate and address, without a "

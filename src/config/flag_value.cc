@@ -13,10 +13,6 @@ namespace sluice::config {
 
 namespace {
 
-constexpr std::uint64_t count(Duration duration) {
-  return static_cast<std::uint64_t>(duration.count());
-}
-
 // Commas separate, as in kube-apiserver's lists.
 Result<std::vector<std::string>> parse_list(std::string_view text) {
   std::vector<std::string> list;
@@ -94,7 +90,7 @@ class Setter {
     const auto duration = parse_duration(text_);
     if (!duration) return std::unexpected(duration.error());
     config_.*field = *duration;
-    return check_bounds(count(*duration), flag_.bounds, print_duration);
+    return check_bounds(nanoseconds(*duration), flag_.bounds, print_duration);
   }
   Result<void> operator()(std::uint32_t Config::* field) const {
     const auto number = parse_count(text_);

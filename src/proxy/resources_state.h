@@ -36,7 +36,6 @@ class Resources::State {
       : parts(p),
         blocks(4096),
         budget({.bytes_max = o.body_bytes_per_worker,
-                .client_bytes_max = o.body_bytes_per_worker,
                 .replay_bytes_max = o.replay_body_bytes_per_worker}),
         governor({.wait_max = o.overload_wait, .patience = o.overload_patience}) {}
 

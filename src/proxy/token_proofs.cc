@@ -7,8 +7,8 @@
 #include "keyed_hash.h"
 
 namespace sluice::proxy {
-TokenProofs::TokenProofs(std::size_t max, std::array<std::uint64_t, 2> key)
-    : max_(max), key_(key) {}
+
+TokenProofs::TokenProofs(std::size_t max, HashKey key) : max_(max), key_(key) {}
 
 TokenHash TokenProofs::hash(std::string_view token) const { return keyed_hash(key_, token); }
 

@@ -13,39 +13,35 @@ std::vector<metrics::Dimension> backend_and_pool(const backend::Cluster& cluster
   return {backends, metrics::dimension_of<backend::PoolKind>("pool")};
 }
 
+metrics::CounterTable count(metrics::Registry& registry, const backend::Cluster& cluster,
+                            std::string_view name, std::string_view help) {
+  return registry.counters(name, help, backend_and_pool(cluster));
+}
+
 }  // namespace
 
 BackendMetrics::BackendMetrics(metrics::Registry& r, const backend::Cluster& cluster)
-    : connects(r.counters("sluice_backend_connects_total", "Connections opened to backends.",
-                          backend_and_pool(cluster))),
-      connect_failures(r.counters("sluice_backend_connect_failures_total",
-                                  "Connections to backends that could not be opened.",
-                                  backend_and_pool(cluster))),
-      connections_lost(r.counters("sluice_backend_connections_lost_total",
-                                  "Backend connections that ended with requests on them.",
-                                  backend_and_pool(cluster))),
-      goaways(r.counters("sluice_backend_goaways_total", "GOAWAY frames from backends.",
-                         backend_and_pool(cluster))),
-      streams_refused(r.counters("sluice_backend_streams_refused_total",
-                                 "Streams that a backend refused without executing them.",
-                                 backend_and_pool(cluster))),
-      ping_timeouts(r.counters("sluice_backend_ping_timeouts_total",
-                               "Backend connections ended because a PING got no answer.",
-                               backend_and_pool(cluster))),
-      retired(r.counters("sluice_backend_connections_retired_total",
-                         "Draining backend connections whose watches were moved.",
-                         backend_and_pool(cluster))),
+    : connects(
+          count(r, cluster, "sluice_backend_connects_total", "Connections opened to backends.")),
+      connect_failures(count(r, cluster, "sluice_backend_connect_failures_total",
+                             "Connections to backends that could not be opened.")),
+      connections_lost(count(r, cluster, "sluice_backend_connections_lost_total",
+                             "Backend connections that ended with requests on them.")),
+      goaways(count(r, cluster, "sluice_backend_goaways_total", "GOAWAY frames from backends.")),
+      streams_refused(count(r, cluster, "sluice_backend_streams_refused_total",
+                            "Streams that a backend refused without executing them.")),
+      ping_timeouts(count(r, cluster, "sluice_backend_ping_timeouts_total",
+                          "Backend connections ended because a PING got no answer.")),
+      retired(count(r, cluster, "sluice_backend_connections_retired_total",
+                    "Draining backend connections whose watches were moved.")),
       upgrade_connects(
-          r.counters("sluice_upgrade_connects_total",
-                     "Connections opened to backends for requests that switch protocols: exec, "
-                     "attach, port-forward.",
-                     backend_and_pool(cluster))),
-      upgrade_connect_failures(r.counters("sluice_upgrade_connect_failures_total",
-                                          "Such connections that could not be opened.",
-                                          backend_and_pool(cluster))),
-      upgrade_connections_lost(r.counters("sluice_upgrade_connections_lost_total",
-                                          "Such connections that ended before their time.",
-                                          backend_and_pool(cluster))) {
+          count(r, cluster, "sluice_upgrade_connects_total",
+                "Connections opened to backends for requests that switch protocols: exec, "
+                "attach, port-forward.")),
+      upgrade_connect_failures(count(r, cluster, "sluice_upgrade_connect_failures_total",
+                                     "Such connections that could not be opened.")),
+      upgrade_connections_lost(count(r, cluster, "sluice_upgrade_connections_lost_total",
+                                     "Such connections that ended before their time.")) {
   for (const auto& backend : cluster.backends) {
     for (std::size_t k = 0; k < backend::pool_kinds; ++k) {
       const metrics::Labels labels{

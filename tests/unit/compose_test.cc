@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "another_value.h"
 #include "certificates.h"
 #include "sluice/config/flags.h"
 #include "sluice/config/validate.h"
@@ -86,17 +87,7 @@ class ComposeTest : public testing::Test {
 
   // A value that the flag does not have yet.
   static std::string another(const FlagRow& row) {
-    switch (row.kind) {
-      case FlagRow::Kind::toggle: return row.initial == "true" ? "false" : "true";
-      case FlagRow::Kind::choice:
-        if (row.name == "default") return "unknown";
-        return row.name == "balance" ? "random" : "debug";
-      case FlagRow::Kind::duration:
-      case FlagRow::Kind::count:
-      case FlagRow::Kind::size: return row.initial == row.low ? row.high : row.low;
-      case FlagRow::Kind::list:
-      case FlagRow::Kind::text: break;
-    }
+    if (const auto value = test::another_value(row)) return *value;
     if (row.name.ends_with("key-file")) return "other-key";
     if (row.name.ends_with("cert-file")) return "other-cert";
     if (row.name.ends_with("ca-file")) return "other-ca";

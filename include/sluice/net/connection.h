@@ -112,8 +112,8 @@ class Connection final : public ListNode<HandshakeTag>,
   // connections only.
   void ask_for_turn();
   // What the peer makes it hold: received, and kept because of a pause or until its handshake's
-  // turn; what is being sent; and what its owner holds for the peer, as far as it says
-  // so.
+  // turn; the send buffer, while it is being sent; and what its owner holds for the peer, as far as
+  // it says so.
   std::size_t held_bytes() const {
     return input_bytes_.part() + tcp_.sending_bytes() + above_.part();
   }

@@ -121,7 +121,7 @@ class TcpConnection : public ListNode<FlushTag>, public ListNode<ReapTag> {
   State state() const { return state_; }
   // True while bytes wait for the peer to take them.
   bool send_in_flight() const { return send_.in_flight(); }
-  // Given to be sent, and not taken by the peer's window or the socket's buffer yet.
+  // Of the send buffer, as a whole, until the peer's window or the socket's buffer has taken it.
   std::size_t sending_bytes() const { return sending_bytes_.part(); }
   const io::Address& peer() const { return peer_; }
   int descriptor() const { return descriptor_; }  // -1: none

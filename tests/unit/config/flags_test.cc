@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "another_value.h"
 #include "sluice/base/random.h"
 
 namespace sluice::config {
@@ -245,25 +246,10 @@ TEST(FlagsTest, HelpSaysWhoseValueAFlagSets) {
   EXPECT_THAT(help, HasSubstr("--balance POLICY  (default power-of-two)  [both]\n"));
 }
 
-// A value that the flag does not have.
-std::string another(const FlagRow& row) {
-  switch (row.kind) {
-    case FlagRow::Kind::toggle: return row.initial == "true" ? "false" : "true";
-    case FlagRow::Kind::choice:
-      if (row.name == "default") return "unknown";
-      return row.name == "balance" ? "random" : "debug";
-    case FlagRow::Kind::duration:
-    case FlagRow::Kind::count:
-    case FlagRow::Kind::size: return row.initial == row.low ? row.high : row.low;
-    case FlagRow::Kind::list:
-    case FlagRow::Kind::text: break;
-  }
-  return "other";
-}
-
 TEST(FlagsTest, AFlagOfTheProcessSetsNothingOfAClusterAndTheOthersNothingElse) {
   for (const FlagRow& row : flag_rows()) {
-    const std::string argument = "--" + std::string(row.name) + "=" + another(row);
+    const std::string argument =
+        "--" + std::string(row.name) + "=" + test::another_value(row).value_or("other");
     const CommandLine set = line({argument});
     ASSERT_THAT(set.mistakes, IsEmpty());
     const ProcessConfig& process = set.config;
