@@ -44,6 +44,7 @@ ClientConnection::~ClientConnection() { CHECK(state_ == State::closed); }
 // By its certificate, or a token.
 void ClientConnection::proven() {
   facts_.proven = true;
+  connection_.waive_own_bytes();
   if (address_share_) address_share_.prove(now());
   shares_.prove(*this);
 }
@@ -317,7 +318,7 @@ bool ClientConnection::is_idle() const {
 }
 
 std::size_t ClientConnection::resting_bytes() const {
-  return is_idle() && !facts_.proven ? connection_.own_bytes() : 0;
+  return is_idle() ? connection_.own_bytes() : 0;
 }
 
 // Who has nothing under way learns of it in order, and asks the next connection.

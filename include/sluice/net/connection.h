@@ -118,8 +118,10 @@ class Connection final : public ListNode<HandshakeTag>,
     return input_bytes_.part() + tcp_.sending_bytes() + above_.part();
   }
   void count_above(std::size_t bytes) { above_.set(bytes); }
-  // What a client's costs by itself, TLS and a protocol included.
+  // What a client's costs by itself, TLS and a protocol included, until its owner says that it is
+  // welcome: such connections are bounded in number alone.
   std::size_t own_bytes() const { return own_bytes_.part(); }
+  void waive_own_bytes() { own_bytes_.set(0); }
 
   // There is something to collect; flushed at the end of this turn (or when the send in flight
   // ends). Cheap to call often.

@@ -499,6 +499,23 @@ TEST_F(ClientConnectionTest, AStrangerThatRestsHoldsItsConnectionUntilItIsProven
   EXPECT_EQ(newest_->resting_bytes(), 0U);
 }
 
+// Or whoever holds most would go for those who cannot.
+TEST_F(ClientConnectionTest, ConnectionsThatAreProvenAreNoReasonToMakeRoom) {
+  constexpr std::size_t count = 10;
+  const std::size_t before = simulation_.transport().own_bytes();
+  std::vector<Client*> clients;
+  for (std::size_t i = 0; i < count; ++i) clients.push_back(&connect());
+  settle();
+  EXPECT_GE(simulation_.transport().own_bytes() - before, count * (8U << 10));
+  for (Client* client : clients) client->ask("/api/v1/namespaces/a/pods/b");
+  // A token that is not proven yet is asked about once at a time.
+  for (std::size_t i = 0; i < count; ++i) settle();
+  EXPECT_EQ(connections_.size(), count);
+  for (const auto& [connection, owned] : connections_) EXPECT_TRUE(connection->facts().proven);
+  // That of the backend's side of the simulation.
+  EXPECT_LE(simulation_.transport().own_bytes() - before, 16U << 10);
+}
+
 TEST_F(ClientConnectionTest, AStrangerThatRestsIsToldThatItMakesRoom) {
   Client& idle = connect();
   settle();
