@@ -38,7 +38,10 @@ FairQueue::Part& FairQueue::part_of(Client& client, const FairShare& share, bool
   const PartKey key{client.key, share.part};
   const auto [found, added] = parts_.try_emplace(key);
   Part& part = found->second;
-  if (added) part.key = key;
+  if (added) {
+    part.key = key;
+    ++client.part_count;
+  }
   if (first) {
     part.unlink();
     client.parts.push_front(part);
@@ -56,6 +59,7 @@ void FairQueue::insert(FairWaiter& waiter, bool first) {
   } else {
     part.waiters.push_back(waiter);
   }
+  ++part.size;
   ++client.size;
   ++size_;
   waiter.queue_ = this;
@@ -133,16 +137,25 @@ void FairQueue::take(FairWaiter& waiter) {
   waiter.queue_ = nullptr;
   waiter.client_ = nullptr;
   waiter.part_ = nullptr;
-  if (part.waiters.empty()) parts_.erase(part.key);
+  if (--part.size == 0) {
+    --client.part_count;
+    parts_.erase(part.key);
+  }
   --client.size;
   --size_;
   // With nothing to wait for it saves nothing up, either.
   if (client.size == 0) clients_.erase(client.key);
 }
 
-std::size_t FairQueue::waiting(std::uint64_t client, std::size_t lane) const {
-  const auto found = clients_.find({client, lane});
-  return found == clients_.end() ? 0 : found->second.size;
+std::size_t FairQueue::waiting(const FairShare& share) const {
+  const auto found = parts_.find({{share.client, share.lane}, share.part});
+  return found == parts_.end() ? 0 : found->second.size;
+}
+
+std::size_t FairQueue::places_of(const FairShare& share, std::size_t places) const {
+  const auto found = clients_.find({share.client, share.lane});
+  const std::size_t parts = found == clients_.end() ? 1 : found->second.part_count;
+  return std::max(places / std::max(clients_.size(), 1UZ) / parts, 1UZ);
 }
 
 }  // namespace sluice::balance

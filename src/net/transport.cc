@@ -83,8 +83,7 @@ Connection* Transport::next_handshake() {
 // Whether a client's new handshake has a place in the queue.
 bool Transport::may_wait(const balance::FairShare& share) const {
   if (handshakes_.size() < options_.handshake_queue_max) return true;
-  const std::size_t part = options_.handshake_queue_max / std::max(handshakes_.clients(), 1UZ);
-  return handshakes_.waiting(share.client, share.lane) < std::max(part, 1UZ);
+  return handshakes_.waiting(share) < handshakes_.places_of(share, options_.handshake_queue_max);
 }
 
 // What one may do at once is bounded by itself, how many there are is not.

@@ -61,8 +61,10 @@ bool ClientConnection::take_address_share() {
   address_share_ = std::move(*share);
   const auto lane = facts_.exempt || address_share_.known(now()) ? net::TurnLane::known
                                                                  : net::TurnLane::strangers;
-  connection_.take_turns_of(
-      {.client = facts_.keys.network, .lane = static_cast<std::size_t>(lane)});
+  // The turns of clusters are shared by their addresses.
+  connection_.take_turns_of({.client = cluster_ == nullptr ? 0 : cluster_->number,
+                             .lane = static_cast<std::size_t>(lane),
+                             .part = facts_.keys.network});
   idle_since_ = now();
   if (!facts_.exempt) shares_.add(*this, facts_.keys.network);
   return true;

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Configuration in files: a cluster is served from one as from flags, and what is wrong with any of
-// them is said with its place.
+// Configuration in files: a cluster is served from one as from flags, what is wrong with any of them
+// is said with its place, and none of them pays for another.
+#include <fmt/format.h>
+
 #include <sstream>
+#include <string>
+#include <vector>
 
 #include "harness.h"
+#include "hello_flood.h"
 
 namespace sluice::test {
 namespace {
@@ -152,6 +157,31 @@ TEST_F(ClusterFilesTest, ABrokenClustersNameIsAnsweredByNobodyElse) {
   EXPECT_FALSE(connect(&credentials.alice)->ready());
   EXPECT_EQ(apisim->total({"requests", "configmaps", "get"}), 0U);
   EXPECT_TRUE(sluice->child().log().contains("odd.conf")) << sluice->child().log();
+}
+
+// From everywhere at once, each address a stranger.
+TEST_F(ClusterFilesTest, AFloodOfHandshakesForOneClusterDoesNotDelayStrangersOfAnother) {
+  start_apisim();
+  put("one", without_backends() + backend(0) + asked_for());
+  put("two", without_backends() + backend(1) + "server-names=*.two.example\n");
+  start_sluice({.flags = {clusters(), "--workers=1"}, .cluster_flags = false});
+  ASSERT_TRUE(connect(&credentials.alice)->ready());
+  std::vector<std::string> many;
+  for (int i = 0; i < 3000; ++i) {
+    many.push_back(fmt::format("127.0.{}.{}", 10 + i / 250, 1 + i % 250));
+  }
+  const HelloFlood flood(sluice->address(), many, many.size(),
+                         client_hello(client_tls(), "a.two.example"));
+  EXPECT_TRUE(eventually([&] { return flood.answered() > 0; }));
+  loop->run_for(1s);
+  const std::uint64_t before = flood.answered();
+  for (int i = 1; i <= 10; ++i) {
+    const Clock::time_point began = Clock::now();
+    const RawClient client(sluice->address(), client_tls(), true, fmt::format("127.0.3.{}", i));
+    EXPECT_TRUE(client.established());
+    EXPECT_LE(Clock::now() - began, 1s);
+  }
+  EXPECT_GT(flood.answered(), before);
 }
 
 TEST_F(ClusterFilesTest, AGatewayMayWaitForItsFirstCluster) {

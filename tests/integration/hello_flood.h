@@ -23,8 +23,9 @@
 
 namespace sluice::test {
 
-inline std::string client_hello(std::shared_ptr<const tls::ClientContext> tls) {
-  const auto engine = tls::Engine::client(std::move(tls), api_server_name).value();
+inline std::string client_hello(std::shared_ptr<const tls::ClientContext> tls,
+                                std::string_view server_name = api_server_name) {
+  const auto engine = tls::Engine::client(std::move(tls), server_name).value();
   engine->handshake();
   std::vector<std::uint8_t> memory(20'000);
   tls::RecordBuffer records{memory.data(), 0, memory.size()};

@@ -56,8 +56,11 @@ class FairQueue {
   bool empty() const { return size_ == 0; }
   std::size_t size() const { return size_; }
   std::size_t clients() const { return clients_.size(); }
-  // How many of one client wait.
-  std::size_t waiting(std::uint64_t client, std::size_t lane) const;
+  // How many of this part of this client wait.
+  std::size_t waiting(const FairShare& share) const;
+  // How many of so many places are that part's, if clients share them equally, and parts their
+  // client's; at least one.
+  std::size_t places_of(const FairShare& share, std::size_t places) const;
 
  private:
   friend class FairWaiter;
@@ -80,12 +83,14 @@ class FairQueue {
   struct Part : ListNode<FairPartTag> {
     PartKey key;
     List<FairWaiter, FairWaiterTag> waiters;
+    std::size_t size = 0;
   };
   // Exists while something of it waits.
   struct Client : ListNode<FairClientTag> {
     Key key;
     List<Part, FairPartTag> parts;  // the next one first; in each somebody waits
     std::size_t size = 0;
+    std::size_t part_count = 0;
     std::uint32_t deficit = 0;
   };
   struct Lane {

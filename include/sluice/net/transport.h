@@ -5,9 +5,9 @@
 // Handshakes cost up to a millisecond each; they are served from a queue at the end of a turn, at
 // most `handshake_time_per_turn` (a quarter of it for strangers), after established traffic. Our
 // own to backends come first, then those of clients in turns, by the names that their owners give
-// them: however many one begins, another waits for one of each that waits. When the queue is full,
-// who has its share of it gets no more in, and everybody else does; so one client alone is never a
-// reason not to accept.
+// them: the clusters', and within a cluster its addresses'. However many one begins, another waits
+// for one of each that waits. When the queue is full, who has its share of it gets no more in, and
+// everybody else does; so neither one client nor one cluster is ever a reason not to accept.
 #pragma once
 
 #include <cstdint>

@@ -62,7 +62,7 @@ TEST_F(FairQueueTest, AThousandOfOneDelayAnotherByOneTurn) {
   EXPECT_EQ(pop(queue), "other");
   EXPECT_EQ(pop(queue), "many");
   EXPECT_EQ(queue.clients(), 1U);
-  EXPECT_EQ(queue.waiting(1, 0), 997U);
+  EXPECT_EQ(queue.waiting({.client = 1}), 997U);
   pop_all(queue);
 }
 
@@ -90,6 +90,33 @@ TEST_F(FairQueueTest, AClientHasOneTurnHoweverManyPartsItHas) {
   EXPECT_THAT((std::vector<std::string>{pop(queue), pop(queue), pop(queue), pop(queue)}),
               ElementsAre("many", "one", "many", "one"));
   EXPECT_EQ(pop_all(queue).size(), 998U);
+}
+
+TEST_F(FairQueueTest, PlacesAreSharedByClientsAndThenByTheirParts) {
+  FairQueue queue{1, 1};
+  const FairShare crowded{.client = 1, .part = 7};
+  const FairShare beside{.client = 1, .part = 8};
+  const FairShare other{.client = 2, .part = 7};
+  const FairShare elsewhere{.client = 1, .lane = 1, .part = 7};
+  EXPECT_EQ(queue.waiting(crowded), 0U);
+  EXPECT_EQ(queue.places_of(crowded, 60), 60U);
+  for (int i = 0; i < 50; ++i) push(queue, "crowded", crowded);
+  EXPECT_EQ(queue.waiting(crowded), 50U);
+  EXPECT_EQ(queue.waiting(beside), 0U);
+  EXPECT_EQ(queue.places_of(crowded, 60), 60U);
+  Waiter& last = push(queue, "beside", beside);
+  EXPECT_EQ(queue.places_of(crowded, 60), 30U);
+  push(queue, "other", other);
+  push(queue, "elsewhere", elsewhere);
+  EXPECT_EQ(queue.waiting(elsewhere), 1U);
+  EXPECT_EQ(queue.places_of(crowded, 60), 10U);
+  EXPECT_EQ(queue.places_of(beside, 60), 10U);
+  EXPECT_EQ(queue.places_of(other, 60), 20U);
+  EXPECT_EQ(queue.places_of(crowded, 2), 1U);
+  queue.remove(last);
+  EXPECT_EQ(queue.waiting(beside), 0U);
+  EXPECT_EQ(queue.places_of(crowded, 60), 20U);
+  while (!queue.empty()) pop(queue);
 }
 
 TEST_F(FairQueueTest, WhatIsDearIsServedAsManyTimesLessOften) {
@@ -170,7 +197,7 @@ TEST_F(FairQueueTest, ClientsThatAlwaysWaitAreServedEquallyOften) {
   std::array<int, 5> served{};
   for (int round = 0; round < 10'000; ++round) {
     for (std::uint64_t client = 0; client < served.size(); ++client) {
-      while (queue.waiting(client, 0) < 1 + random.below(20)) {
+      while (queue.waiting({.client = client}) < 1 + random.below(20)) {
         push(queue, std::to_string(client), {.client = client});
       }
     }

@@ -270,6 +270,18 @@ TEST_F(SimulatedConnectionTest, ManyStrangersDelayAKnownClientsHandshakeByLittle
   EXPECT_LE(simulation->transport().counters().handshakes_finished - before, 5U);
 }
 
+// They are strangers, all of them.
+TEST_F(SimulatedConnectionTest, HoweverManyAddressesAskForOneClusterAnotherIsDelayedByLittle) {
+  make(Simulation::Handshakes::one_a_turn);
+  for (std::uint64_t i = 0; i < 100; ++i) connect({.client = 1, .part = 100 + i});
+  ASSERT_GE(simulation->transport().handshakes_waiting(), 20U);
+  const std::uint64_t before = simulation->transport().counters().handshakes_finished;
+  const Pair& other = connect({.client = 2, .part = 100});
+  turn_until([&] { return other.server->established; });
+  EXPECT_LE(simulation->transport().counters().handshakes_finished - before, 5U);
+  turn_until([&] { return simulation->transport().handshakes_waiting() == 0; });
+}
+
 TEST_F(SimulatedConnectionTest, WhoFillsTheQueueOfHandshakesGetsNoMoreInAndOthersDo) {
   constexpr std::size_t places = 20;
   make(Simulation::Handshakes::one_a_turn, {.handshake_queue_max = places});
