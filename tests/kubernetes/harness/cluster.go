@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// One etcd and three kube-apiservers on loopback, set up as a control plane that stands behind a
-// proxy: RBAC, tokens, client certificates, a front-proxy CA, and an audit log for each server.
+// One etcd and three kube-apiservers (or as many as a test wants) on loopback, set up as a control
+// plane that stands behind a proxy: RBAC, tokens, client certificates, a front-proxy CA, and an
+// audit log for each server.
 
 package harness
 
@@ -60,6 +61,10 @@ type ClusterOptions struct {
 	// RequestTimeout is also how long a stopping server waits for its watches; 0 leaves the minute
 	// that is its default.
 	RequestTimeout time.Duration
+	// Servers is their number; 0 is ServerCount.
+	Servers int
+	// TokenSuffix sets the tokens of this control plane apart from those of another.
+	TokenSuffix string
 }
 
 // APIServer is one kube-apiserver.
@@ -78,12 +83,13 @@ type Cluster struct {
 	FrontProxy *Authority
 	Servers    []*APIServer
 
-	etcd *Process
+	etcd        *Process
+	tokenSuffix string
 }
 
 // StartCluster starts a control plane from the programs in the given folder.
 func StartCluster(programs string, options ClusterOptions) (_ *Cluster, err error) {
-	c := &Cluster{}
+	c := &Cluster{tokenSuffix: options.TokenSuffix}
 	if c.Dir, err = os.MkdirTemp("", "sluice-cluster-"); err != nil {
 		return nil, err
 	}
@@ -99,8 +105,12 @@ func StartCluster(programs string, options ClusterOptions) (_ *Cluster, err erro
 	if err != nil {
 		return nil, err
 	}
-	failures := make([]error, ServerCount)
-	c.Servers = make([]*APIServer, ServerCount)
+	count := options.Servers
+	if count == 0 {
+		count = ServerCount
+	}
+	failures := make([]error, count)
+	c.Servers = make([]*APIServer, count)
 	var starting sync.WaitGroup
 	for i := range c.Servers {
 		if c.Servers[i], err = c.startServer(programs, endpoint, i, options); err != nil {
@@ -150,11 +160,19 @@ func (c *Cluster) ReadAudit(keep func(*AuditEvent) bool) ([][]AuditEvent, error)
 	return all, nil
 }
 
+// Token is the token of this control plane's file for one of the names above; "" stays "".
+func (c *Cluster) Token(name string) string {
+	if name == "" {
+		return ""
+	}
+	return name + c.tokenSuffix
+}
+
 // Direct is the configuration of a client that talks to one server without a proxy.
 func (c *Cluster) Direct(server int, token string) *rest.Config {
 	return &rest.Config{
 		Host:        "https://" + c.Servers[server].Address,
-		BearerToken: token,
+		BearerToken: c.Token(token),
 		TLSClientConfig: rest.TLSClientConfig{
 			CAData:     c.CA.PEM,
 			ServerName: ServerName,
@@ -229,9 +247,9 @@ func (c *Cluster) writeFiles() (err error) {
 		return err
 	}
 	tokens := strings.Join([]string{
-		AdminToken + `,admin,,"system:masters"`,
-		TesterToken + `,tester,,"` + TesterGroup + `"`,
-		ViewerToken + `,viewer,viewer-uid,"viewers,odd group"`,
+		c.Token(AdminToken) + `,admin,,"system:masters"`,
+		c.Token(TesterToken) + `,tester,,"` + TesterGroup + `"`,
+		c.Token(ViewerToken) + `,viewer,viewer-uid,"viewers,odd group"`,
 	}, "\n") + "\n"
 	if err = os.WriteFile(c.file("tokens.csv"), []byte(tokens), 0o600); err != nil {
 		return err
@@ -313,7 +331,7 @@ func (c *Cluster) waitReady(server *APIServer) error {
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: c.DirectTLS(nil)}, Timeout: 5 * time.Second}
 	defer client.CloseIdleConnections()
 	return server.WaitFor(90*time.Second, func() error {
-		return expectOK(client, "https://"+server.Address+"/readyz", AdminToken)
+		return expectOK(client, "https://"+server.Address+"/readyz", c.Token(AdminToken))
 	})
 }
 

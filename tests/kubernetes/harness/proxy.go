@@ -88,12 +88,8 @@ func StartProxy(binary string, trust ProxyTrust, options ProxyOptions) (_ *Proxy
 	if err = os.WriteFile(backendCA, trust.ServingCA.PEM, 0o600); err != nil {
 		return nil, err
 	}
-	for _, place := range []*string{&p.Address, &p.Admin} {
-		port, err := FreePort()
-		if err != nil {
-			return nil, err
-		}
-		*place = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	if err = p.choosePorts(); err != nil {
+		return nil, err
 	}
 	flags := []string{
 		"--listen", p.Address, "--admin-listen", p.Admin, "--workers", "2",
@@ -111,6 +107,17 @@ func StartProxy(binary string, trust ProxyTrust, options ProxyOptions) (_ *Proxy
 		return nil, err
 	}
 	return p, p.WaitFor(20*time.Second, func() error { return p.ready(len(options.Backends), !options.Distrusted) })
+}
+
+func (p *Proxy) choosePorts() error {
+	for _, place := range []*string{&p.Address, &p.Admin} {
+		port, err := FreePort()
+		if err != nil {
+			return err
+		}
+		*place = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	}
+	return nil
 }
 
 // ready asks for more than the proxy's own readiness, for which one backend is enough: the tests
