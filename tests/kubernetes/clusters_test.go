@@ -9,8 +9,10 @@ package kubernetes
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -245,5 +247,92 @@ func TestNoTokenOfABrokenControlPlaneReachesAnother(t *testing.T) {
 	seen := must[[][]harness.AuditEvent](t)(clusters[blue].ReadAudit(func(e *harness.AuditEvent) bool { return e.RequestURI == "/version" }))
 	if len(seen[0]) != 0 {
 		t.Errorf("the other one has seen %d requests of the broken one's clients", len(seen[0]))
+	}
+}
+
+// Whoever ends TLS there sees the client as if nobody were between them.
+func TestAControlPlaneIsPassedThrough(t *testing.T) {
+	ctx := within(t, 3*time.Minute)
+	clusters := twoControlPlanes(t, 2)
+	cluster := clusters[green]
+	gateway := startGateway(t, clusters, harness.GatewayOptions{Waiting: []string{green}, Before: func(g *harness.Gateway) error {
+		return g.WriteLines(green, "server-names="+harness.ServerNameOf(green), "pass-through="+strings.Join(cluster.Addresses(), ","))
+	}})
+	subjects := map[string]bool{}
+	for range 4 {
+		config := gateway.TLSOf(green, harness.ServerNameOf(green), nil)
+		config.InsecureSkipVerify = true // It is verified below: the servers' certificate has another name.
+		conn := must[net.Conn](t)((&tls.Dialer{Config: config}).DialContext(ctx, "tcp", gateway.Address))
+		leaf := conn.(*tls.Conn).ConnectionState().PeerCertificates[0]
+		if _, err := leaf.Verify(x509.VerifyOptions{Roots: cluster.CA.Pool(), DNSName: harness.ServerName}); err != nil {
+			t.Error(err)
+		}
+		subjects[leaf.Subject.CommonName] = true
+		conn.Close()
+	}
+	if len(subjects) != 1 || !subjects["kube-apiserver"] {
+		t.Errorf("the certificates are of %v", subjects)
+	}
+	certificate := testerCertificate(t, cluster)
+	for _, over := range []func(*rest.Config) *rest.Config{func(c *rest.Config) *rest.Config { return c }, overHTTP1} {
+		passed := func(token string, pair *harness.Pair) *rest.Config {
+			config := over(gateway.ClientOf(green, token, pair))
+			config.TLSClientConfig.CAData, config.TLSClientConfig.Insecure = nil, true
+			return config
+		}
+		for want, config := range map[string]*rest.Config{
+			"certificate-tester": passed("", certificate),
+			"tester":             passed(cluster.Token(harness.TesterToken), nil),
+			"401":                passed(clusters[blue].Token(harness.TesterToken), nil),
+		} {
+			if user := whoami(ctx, t, config); user != want {
+				t.Errorf("a client is %s, not %s", user, want)
+			}
+		}
+		// Connections stay where they are: each client has one, and they are spread.
+		for range 8 {
+			if _, err := clientset(t, passed("", certificate)).CoreV1().Namespaces().List(ctx, metav1.ListOptions{}); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if user := whoami(ctx, t, gateway.ClientOf(blue, clusters[blue].Token(harness.TesterToken), nil)); user != "tester" {
+		t.Errorf("beside it a client is %s", user)
+	}
+	for server, events := range must[[][]harness.AuditEvent](t)(cluster.ReadAudit(func(e *harness.AuditEvent) bool { return e.RequestURI == "/api/v1/namespaces" })) {
+		if len(events) == 0 {
+			t.Errorf("server %d has had no connection", server)
+		}
+	}
+}
+
+// Whatever a server without anonymous requests answers, we do.
+func TestAnonymousRequestsAreRefusedAsByAServerThatTakesNone(t *testing.T) {
+	ctx := within(t, 3*time.Minute)
+	cluster := ownCluster(t, harness.ClusterOptions{Servers: 1, Flags: []string{"--anonymous-auth=false"}})
+	gateway := startGateway(t, map[string]*harness.Cluster{blue: cluster}, harness.GatewayOptions{Before: func(g *harness.Gateway) error {
+		return g.WriteFile(blue, "anonymous-auth=false")
+	}})
+	for _, request := range []harness.RawRequest{
+		{Method: "GET", Path: "/version"},
+		{Method: "GET", Path: "/api/v1/namespaces"},
+		{Method: "GET", Path: "/readyz"},
+		{Method: "POST", Path: "/api/v1/namespaces", Body: []byte("{}")},
+		{Method: "GET", Path: "/nothing", Fields: []harness.Field{{Name: "authorization", Value: "Basic YTpi"}}},
+		{Method: "GET", Path: "/version", Fields: []harness.Field{{Name: "authorization", Value: "Bearer " + cluster.Token(harness.TesterToken)}}},
+	} {
+		var answers []string
+		for _, at := range []harnessTarget{
+			{cluster.Servers[0].Address, cluster.DirectTLS(nil)},
+			{gateway.Address, gateway.TLSOf(blue, harness.ServerNameOf(blue), nil)},
+		} {
+			client := must[*harness.RawClient](t)(at.dial(ctx))
+			answer := must[*harness.RawResponse](t)(client.Do(ctx, request))
+			answers = append(answers, fmt.Sprint(answer.Status, answer.Value("content-type"), answer.Value("www-authenticate"), string(answer.Body)))
+			client.Close()
+		}
+		if answers[0] != answers[1] {
+			t.Errorf("%s %s %v: directly %s\nand through the proxy %s", request.Method, request.Path, request.Fields, answers[0], answers[1])
+		}
 	}
 }

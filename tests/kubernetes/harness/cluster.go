@@ -65,6 +65,8 @@ type ClusterOptions struct {
 	Servers int
 	// TokenSuffix sets the tokens of this control plane apart from those of another.
 	TokenSuffix string
+	// Flags are added to those of every server.
+	Flags []string
 }
 
 // APIServer is one kube-apiserver.
@@ -323,6 +325,7 @@ func (c *Cluster) startServer(programs, etcd string, index int, options ClusterO
 	if options.RequestTimeout > 0 {
 		flags = append(flags, "--request-timeout="+options.RequestTimeout.String())
 	}
+	flags = append(flags, options.Flags...)
 	server.Process, err = StartProcess(c.Dir, name, filepath.Join(programs, "kube-apiserver"), flags...)
 	return server, err
 }
