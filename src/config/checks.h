@@ -52,6 +52,8 @@ class Reporter {
     findings_.notes.push_back(place(about) + fmt::format(form, std::forward<Values>(values)...));
   }
 
+  // Whether a value of that flag stands anywhere, be it an empty one.
+  bool is_said(std::string_view flag) const { return places_.contains(flag); }
   // "clusters/a.conf:7", or as much of it as there is.
   std::string where(const About& about) const;
 
@@ -95,6 +97,7 @@ void check_access_log(const Environment& environment, Reporter& report,
 void check_tuning(Reporter& report, const Config& config);
 // Of a cluster.
 void check_names(Reporter& report, std::size_t number, CheckedCluster& cluster, Claims& claims);
+void check_allowed_networks(Reporter& report, CheckedCluster& cluster);
 void check_backends(const Validation& process, Reporter& report, CheckedCluster& cluster);
 void check_files(const Environment& environment, Reporter& report, CheckedCluster& cluster);
 

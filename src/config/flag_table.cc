@@ -59,6 +59,17 @@ const std::vector<Group>& flag_table() {
            {"client-cert-strict", "", Scope::cluster, &ClusterConfig::client_cert_strict,
             "Answer a client certificate that does not verify with a TLS alert, instead of "
             "treating the client as one without a certificate."},
+           {"anonymous-auth", "", Scope::cluster, &ClusterConfig::anonymous_auth,
+            "As the API servers' flag. false: a request without a credential is answered with 401, "
+            "whatever it asks for, and reaches no API server."},
+           {"allowed-networks", "CIDR", Scope::cluster, &ClusterConfig::allowed_networks,
+            "A network whose clients are served; to all others it is as if nobody had the "
+            "cluster's names. Repeatable; an address alone is a network of one. Behind "
+            "--proxy-protocol-from the address that the header names counts. Without it, clients "
+            "come from anywhere."},
+           {"tls-min-version", "VERSION", Scope::cluster, &ClusterConfig::tls_min_version,
+            "Oldest version of TLS that clients may speak: 1.2 or 1.3, or as the API servers' flag "
+            "has it, VersionTLS12 or VersionTLS13."},
            {"client-connections-max", "N", Scope::process, &ProcessConfig::client_connections_max,
             "Client connections at any moment, in all. 0: as many as the descriptor limit allows.",
             between(0, 16'000'000)},

@@ -127,6 +127,16 @@ class Setter {
     }
     return fail(ErrorKind::invalid_argument, "write true, unknown or false");
   }
+  Result<void> operator()(tls::Version Config::* field) const {
+    if (text_ == "1.2" || text_ == "VersionTLS12") {
+      config_.*field = tls::Version::tls1_2;
+    } else if (text_ == "1.3" || text_ == "VersionTLS13") {
+      config_.*field = tls::Version::tls1_3;
+    } else {
+      return fail(ErrorKind::invalid_argument, "write 1.2 or 1.3");
+    }
+    return {};
+  }
 
  private:
   Config& config_;
@@ -162,6 +172,9 @@ struct Printer {
   }
   std::string operator()(DefaultFor Config::* field) const {
     return std::string(print_default(config.*field));
+  }
+  std::string operator()(tls::Version Config::* field) const {
+    return config.*field == tls::Version::tls1_3 ? "1.3" : "1.2";
   }
 };
 

@@ -70,7 +70,7 @@ std::string help_text() {
       fmt::format_to(std::back_inserter(out), "  --{}{}{}", flag.name,
                      flag.value.empty() ? "" : " ", flag.value);
       const std::string value = print_flag(defaults, flag);
-      if (!flag.value.empty() && !value.empty()) {
+      if (!value.empty() && (!flag.value.empty() || value == "true")) {
         fmt::format_to(std::back_inserter(out), "  (default {})", value);
       }
       fmt::format_to(std::back_inserter(out), "  [{}]\n", to_string(flag.scope));
@@ -97,9 +97,9 @@ std::string help_text() {
 std::vector<FlagRow> flag_rows() {
   using Kind = FlagRow::Kind;
   // In the order of the variant's types.
-  constexpr std::array kinds = {Kind::toggle,   Kind::text,   Kind::list,
-                                Kind::duration, Kind::count,  Kind::size,
-                                Kind::choice,   Kind::choice, Kind::choice};
+  constexpr std::array kinds = {Kind::toggle, Kind::text,  Kind::list,   Kind::duration,
+                                Kind::count,  Kind::size,  Kind::choice, Kind::choice,
+                                Kind::choice, Kind::choice};
   static_assert(kinds.size() == std::variant_size_v<Field>);
   const Config defaults;
   std::vector<FlagRow> rows;

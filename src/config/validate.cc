@@ -36,6 +36,7 @@ CheckedCluster check_cluster(const LoadedCluster& loaded, std::size_t number,
   Reporter report(loaded.layer.places, loaded.file, findings);
   check_names(report, number, cluster, claims);
   check_tuning(report, cluster.config);
+  check_allowed_networks(report, cluster);
   check_backends(process, report, cluster);
   check_files(environment, report, cluster);
   return cluster;

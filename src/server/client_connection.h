@@ -18,6 +18,7 @@
 #include "client_metrics.h"
 #include "client_protocol.h"
 #include "client_shares.h"
+#include "cluster_finder.h"
 #include "sluice/base/transitions.h"
 #include "sluice/io/reactor.h"
 #include "sluice/io/timer_wheel.h"
@@ -36,16 +37,13 @@ class ClientConnection final : public net::ConnectionHandler,
                                private ClientProtocolOwner {
  public:
   using OnClosed = std::function<void(ClientConnection&)>;
-  // Whose a client is by the server name of its ClientHello (lower case; empty when there is none).
-  // Null: nobody's. The cluster outlives the connection.
-  using FindCluster = std::function<ServedCluster*(std::string_view server_name)>;
 
   ClientConnection(net::Transport& transport, proxy::Resources& resources, ClientShares& shares,
                    const ClientOptions& options, metrics::Cells& cells,
                    const ClientMetrics& metrics, OnClosed on_closed);
   ~ClientConnection() override;
 
-  void accept(int descriptor, const FindCluster& find);  // which outlives the connection
+  void accept(int descriptor, ClusterFinder& clusters);  // which outlives the connection
 
   // Our own stop, at any moment of its life: first a notice (GOAWAY), `gap` later the last word
   // (RFC 9113 section 6.8); closed when no request is left.
@@ -106,8 +104,8 @@ class ClientConnection final : public net::ConnectionHandler,
   // net::ConnectionHandler: what it costs is charged to where it comes from, from now on. One from
   // where too many are ends.
   void on_caller_known() override;
-  std::shared_ptr<const tls::ServerContext> choose_cluster(const FindCluster& find,
-                                                           std::string_view server_name);
+  std::shared_ptr<const tls::ServerContext> choose_cluster(std::string_view server_name);
+  ClientOrigin origin() const { return {connection_.peer()}; }
   bool take_address_share();
   bool take_identity_share();
   void handshake_failed(const Error& error);
@@ -138,7 +136,8 @@ class ClientConnection final : public net::ConnectionHandler,
 
   net::Connection connection_;
   proxy::Resources& resources_;
-  ServedCluster* cluster_ = nullptr;  // from its ClientHello on, and for ever
+  ClusterFinder* clusters_ = nullptr;  // from accept() on
+  ServedCluster* cluster_ = nullptr;   // from its ClientHello on, and for ever
   ClientShares& shares_;
   const ClientOptions& options_;
   metrics::Cells& cells_;

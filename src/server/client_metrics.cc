@@ -91,6 +91,9 @@ ClientMetrics::ClientMetrics(metrics::Registry& registry)
       shares(registry.counters_by<Share>(
           "sluice_client_share_exceeded_total",
           "Connections refused or ended because their client has its share, by share.", "share")),
+      not_allowed(registry.counter(
+          "sluice_clients_not_allowed_total",
+          "Connections refused because their cluster does not serve clients from there.")),
       connections_(connections_by_protocol(registry)),
       opening_(registry.gauge(connections_name, connections_help, {{"protocol", "none"}})) {}
 

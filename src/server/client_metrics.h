@@ -56,6 +56,7 @@ struct ClientMetrics {
   metrics::CounterTable certificates;   // CertificateResult
   metrics::CounterTable http1_refused;  // http1::Refusal
   metrics::CounterTable shares;         // Share
+  metrics::CounterId not_allowed;       // by their networks
 
  private:
   std::vector<metrics::GaugeId> connections_;  // Protocol

@@ -17,12 +17,13 @@ constexpr float broken_limits_min = 2.5;  // three, just now
 
 }  // namespace
 
-void ClientConnection::accept(int descriptor, const FindCluster& find) {
+void ClientConnection::accept(int descriptor, ClusterFinder& clusters) {
   CHECK(state_ == State::handshake);
   CHECK(protocol_ == nullptr);
   cells_.add(metrics_.accepted);
   cells_.add(metrics_.connections(speaks_), 1);
-  const auto select = [this, &find](std::string_view name) { return choose_cluster(find, name); };
+  clusters_ = &clusters;
+  const auto select = [this](std::string_view name) { return choose_cluster(name); };
   connection_.accept(descriptor, select, options_.proxy_protocol_from);
 }
 
@@ -32,15 +33,15 @@ void ClientConnection::on_caller_known() {
   note_address();
   facts_.keys = resources_.keys(facts_.address);
   facts_.exempt = io::any_contains(options_.exempt, connection_.peer());
-  if (!take_address_share()) connection_.terminate();
+  if (!clusters_->may_call(origin()) || !take_address_share()) connection_.terminate();
 }
 
 // From here on it is a client of this cluster, and what it costs and proves is between the two:
 // where several clusters are served, an address has a name in each.
 std::shared_ptr<const tls::ServerContext> ClientConnection::choose_cluster(
-    const FindCluster& find, std::string_view server_name) {
+    std::string_view server_name) {
   CHECK(cluster_ == nullptr);
-  cluster_ = find(server_name);
+  cluster_ = clusters_->find(origin(), server_name);
   if (cluster_ == nullptr) return nullptr;
   ++cluster_->clients;
   if (cluster_->names != nullptr) {

@@ -52,6 +52,10 @@ class Cluster {
   std::string_view name() const { return options_.name; }
   // There are no API servers for now, and that is no failure.
   bool hibernates() const { return options_.backends.empty(); }
+  // Whether it serves who calls from there.
+  bool admits(const io::Address& client) const {
+    return options_.allowed_networks.empty() || io::any_contains(options_.allowed_networks, client);
+  }
   // For logs: the backend's own name, behind that of the cluster if it has one.
   std::string backend_name(std::size_t backend) const;
 

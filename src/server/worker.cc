@@ -53,7 +53,6 @@ Worker::Worker(io::Reactor& reactor, std::size_t number, WorkerOptions options,
       resources_({reactor, number, cells_, parts.shared.resources_metrics, *this, parts.key},
                  options_.resources),
       clusters_(parts.shared.clusters.size()),
-      find_cluster_(std::bind_front(&Worker::find_cluster, this)),
       shares_(parts.shared.charges, parts.shared.admission, options_.client, cells_,
               parts.shared.client_metrics),
       heartbeat_(io::Timer::bind<&Worker::heartbeat>(this)),
@@ -126,11 +125,24 @@ void Worker::listen(int descriptor) {
   listeners_.back()->start();
 }
 
+bool Worker::admits(std::size_t cluster, const ClientOrigin& origin) {
+  const Cluster& asked = *parts_.shared.clusters[cluster];
+  if (asked.admits(origin.address)) return true;
+  cells_.add(parts_.shared.client_metrics.not_allowed);
+  log::info("a client is refused, its network is not allowed",
+            {{"client", origin.address.to_string()}, {"cluster", asked.name()}});
+  return false;
+}
+
+bool Worker::may_call(const ClientOrigin& origin) {
+  return !parts_.shared.only_one() || admits(0, origin);
+}
+
 // A cluster that nobody has asked for here costs nothing: its contexts, pools and series are made
 // for its first client.
-ServedCluster* Worker::find_cluster(std::string_view server_name) {
+ServedCluster* Worker::find(const ClientOrigin& origin, std::string_view server_name) {
   const std::optional<std::size_t> number = parts_.shared.names.of_hello(server_name);
-  if (!number) return nullptr;
+  if (!number || !admits(*number, origin)) return nullptr;
   if (clusters_[*number] != nullptr) return &clusters_[*number]->served();
   if (state_ == State::stopping) return nullptr;
   const auto made = make_cluster(*number);
@@ -150,7 +162,7 @@ void Worker::accepted(int descriptor) {
       });
   ClientConnection& added = *client;
   clients_.emplace(&added, std::move(client));
-  added.accept(descriptor, find_cluster_);
+  added.accept(descriptor, *this);
   // A listener empties its backlog when it stops.
   if (state_ == State::draining) added.leave(drain_gap_);
   if (state_ == State::stopping) added.close_now();

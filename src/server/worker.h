@@ -18,6 +18,7 @@
 
 #include "client_connection.h"
 #include "client_shares.h"
+#include "cluster_finder.h"
 #include "outline.h"
 #include "shared.h"
 #include "sluice/base/random.h"
@@ -36,7 +37,7 @@ struct WorkerParts {
   proxy::HashKey key;  // the same for all workers, and nobody's guess
 };
 
-class Worker final : private proxy::ResourcesEvents {
+class Worker final : private proxy::ResourcesEvents, private ClusterFinder {
  public:
   // Keys and certificates of the only cluster may be unusable; the worker keeps none of them.
   // `reactor` outlives it.
@@ -79,7 +80,7 @@ class Worker final : private proxy::ResourcesEvents {
   Result<WorkerCluster*> make_cluster(std::size_t number);
   void let_go_of_unused_clusters();
   void for_each_cluster(const std::function<void(WorkerCluster&)>& what);
-  ServedCluster* find_cluster(std::string_view server_name);
+  bool admits(std::size_t cluster, const ClientOrigin& origin);
   void accepted(int descriptor);
   void drain_over();
   void tunnels_over();
@@ -88,6 +89,10 @@ class Worker final : private proxy::ResourcesEvents {
   bool all_gone() const;
   void heartbeat();
   void make_room();
+
+  // ClusterFinder
+  bool may_call(const ClientOrigin& origin) override;
+  ServedCluster* find(const ClientOrigin& origin, std::string_view server_name) override;
 
   // proxy::ResourcesEvents
   proxy::ConnectionBytes connection_bytes() const override;
@@ -104,7 +109,6 @@ class Worker final : private proxy::ResourcesEvents {
   net::Transport transport_;
   proxy::Resources resources_;
   std::vector<std::unique_ptr<WorkerCluster>> clusters_;  // by number; null: not used here
-  const ClientConnection::FindCluster find_cluster_;
   ClientShares shares_;
   std::vector<std::unique_ptr<net::Listener>> listeners_;
   std::unordered_map<ClientConnection*, std::unique_ptr<ClientConnection>> clients_;

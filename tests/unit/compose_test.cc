@@ -95,7 +95,10 @@ class ComposeTest : public testing::Test {
       return "10.0.0.9:9443";
     }
     if (row.name == "drain-timeout-tunnels") return "7s";
-    if (row.name == "proxy-protocol-from" || row.name == "exempt-clients") return "10.0.0.0/24";
+    if (row.name == "proxy-protocol-from" || row.name == "exempt-clients" ||
+        row.name == "allowed-networks") {
+      return "10.0.0.0/24";
+    }
     return row.name == "backend-readiness-path" ? "/livez" : "another";
   }
 

@@ -22,6 +22,7 @@
 #include "sluice/observability/log.h"
 #include "sluice/proxy/proxy.h"
 #include "sluice/proxy/resources.h"
+#include "sluice/tls/context.h"
 
 namespace sluice::config {
 
@@ -91,6 +92,9 @@ struct ClusterConfig {
   std::string tls_private_key_file;
   std::string client_ca_file;  // empty: no client certificates, no identity of ours
   bool client_cert_strict = false;
+  bool anonymous_auth = true;                 // requests without a credential reach API servers
+  std::vector<std::string> allowed_networks;  // of clients, parsed by validate(); empty: all
+  tls::Version tls_min_version = tls::ServerOptions{}.version_min;  // of clients
 
   // Backends.
   std::vector<std::string> backends;

@@ -44,6 +44,7 @@ struct CheckedCluster : Findings {
   // In the form of parse_server_name(), in order; not those that another cluster claims, too.
   std::vector<std::string> server_names;
   bool names_known = true;  // false: there may be others, and a claim to be the default
+  std::vector<io::Network> allowed_networks;  // empty: all
   std::vector<io::Address> backends;
   std::vector<std::string> backend_server_names;  // one per backend
   bool vouches_for_identity = false;              // client CA and front-proxy pair are both there

@@ -100,6 +100,20 @@ TEST(FlagsTest, TheDefaultClusterIsForThoseWithoutANameOrForAllStrangers) {
               ElementsAre("--default=\"yes\": write true, unknown or false."));
 }
 
+TEST(FlagsTest, AVersionOfTlsIsWrittenAsOneOrAsApiServersHaveIt) {
+  EXPECT_EQ(line({}).config.tls_min_version, tls::Version::tls1_2);
+  for (const char* value : {"1.3", "VersionTLS13"}) {
+    EXPECT_EQ(line({"--tls-min-version", value}).config.tls_min_version, tls::Version::tls1_3);
+  }
+  for (const char* value : {"1.2", "VersionTLS12"}) {
+    EXPECT_EQ(line({"--tls-min-version", value}).config.tls_min_version, tls::Version::tls1_2);
+  }
+  for (const char* value : {"1.1", "VersionTLS11", "", "1.3 "}) {
+    EXPECT_THAT(mistakes({std::string("--tls-min-version=") + value}),
+                ElementsAre(HasSubstr("write 1.2 or 1.3.")));
+  }
+}
+
 TEST(FlagsTest, KnowsWhatToDo) {
   EXPECT_EQ(line({"--check"}).action, CommandLine::Action::check);
   EXPECT_EQ(line({"--version"}).action, CommandLine::Action::version);
@@ -236,6 +250,7 @@ TEST(FlagsTest, HelpFitsATerminalAndShowsDefaults) {
   EXPECT_THAT(help, HasSubstr("--drain-timeout DURATION  (default 1m)"));
   EXPECT_THAT(help, HasSubstr("--http2-stream-window-bytes SIZE  (default 64KiB)"));
   EXPECT_THAT(help, HasSubstr("--balance POLICY  (default power-of-two)"));
+  EXPECT_THAT(help, HasSubstr("--anonymous-auth  (default true)"));
 }
 
 TEST(FlagsTest, HelpSaysWhoseValueAFlagSets) {

@@ -245,6 +245,16 @@ TEST_F(ClustersTest, TakeNothingElseFromAnybody) {
   EXPECT_THAT(result.mistakes, IsEmpty());
 }
 
+// Whoever writes the name means to keep somebody out.
+TEST_F(ClustersTest, ServeNoNetworkByMistake) {
+  put("a", "server-names=a.example\nallowed-networks=\n");
+  put("b", "server-names=b.example\n");
+  const Validation result = check();
+  EXPECT_THAT(cluster(result, "a").mistakes,
+              ElementsAre(HasSubstr("--allowed-networks is empty: name the networks")));
+  EXPECT_THAT(cluster(result, "b").mistakes, IsEmpty());
+}
+
 TEST_F(ClustersTest, WhatIsAClustersIsRefusedBesideThem) {
   put("a", "server-names=a.example\n");
   for (const FlagRow& row : flag_rows()) {
@@ -281,7 +291,7 @@ TEST_F(ClustersTest, AMistakeCostsItsClusterAlone) {
 
 TEST_F(ClustersTest, WhatIsSurelyAboutSomethingElseLeavesNamesKnown) {
   for (const std::string lines :
-       {"requst-timeout=75s\n", "probe-interval\n", "workers=3\n", "allowed-networks=::/0\n",
+       {"requst-timeout=75s\n", "probe-interval\n", "workers=3\n", "allowed-network=::/0\n",
         "backend-ca-file=twice.crt\n", "balance=best\n"}) {
     put("a", "server-names=a.example\ndefault=true\n");
     put("b", "server-names=b.example\n" + lines);

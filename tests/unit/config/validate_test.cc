@@ -226,6 +226,18 @@ TEST_F(ValidateTest, TakesTheNetworksOfExemptClientsAndWarnsWhenAllAre) {
   EXPECT_EQ(result.exempt_clients[0].to_string(), "10.1.0.0/16");
 }
 
+TEST_F(ValidateTest, TakesTheNetworksThatAClusterServes) {
+  config_.allowed_networks = {"10.1.0.0/16", "fd00::/8", "192.0.2.7"};
+  const Validation result = check();
+  EXPECT_TRUE(result.valid());
+  EXPECT_THAT(result.warnings, IsEmpty());
+  ASSERT_THAT(result.clusters[0].allowed_networks, SizeIs(3));
+  EXPECT_EQ(result.clusters[0].allowed_networks[2].to_string(), "192.0.2.7/32");
+  config_.allowed_networks = {"10.1.0.1/16", "fd00::/8", "fd00::/8"};
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--allowed-networks: \"10.1.0.1/16\" is no"),
+                                      HasSubstr("--allowed-networks=fd00::/8 is given twice")));
+}
+
 TEST_F(ValidateTest, WhatIsQuotedDisturbsNoTerminal) {
   const std::string odd = std::string("10.0.0.1\x1b[2J\0\n", 13);
   config_.exempt_clients = {odd};

@@ -434,6 +434,41 @@ TEST_F(ClustersTest, AnAddressHasAShareInEachCluster) {
   EXPECT_TRUE(connect("two.example").closed);
 }
 
+TEST_F(ClustersTest, ForWhoCallsFromAnotherNetworkNobodyHasTheName) {
+  options_.clusters[two].allowed_networks = {*io::Network::parse("192.0.2.0/24"),
+                                             *io::Network::parse("2001:db8::/32")};
+  start();
+  for (const char* host : {"192.0.3.1", "198.51.100.7"}) {
+    simulation_.network().connect_from(host);
+    SmallClient& refused = connect("two.example", &Keys::get()[two].alice);
+    EXPECT_TRUE(refused.closed) << host;
+    EXPECT_THAT(refused.end, HasSubstr("unrecognized_name")) << host;
+    EXPECT_FALSE(connect("one.example", &Keys::get()[one].alice).closed) << host;
+  }
+  EXPECT_THAT(metrics(), HasSubstr("\nsluice_clients_not_allowed_total 2\n"));
+  // Nothing was made for them.
+  EXPECT_THAT(told(), Not(HasSubstr("cluster two")));
+  simulation_.network().connect_from("192.0.2.255");
+  SmallClient& client = connect("two.example", &Keys::get()[two].alice);
+  ask(client);
+  EXPECT_THAT(client.statuses, ElementsAre(200));
+}
+
+TEST_F(ClustersTest, TheOnlyClustersNetworksAreKnownBeforeAnyByteHasCome) {
+  options_.clusters.pop_back();
+  options_.clusters[one].allowed_networks = {*io::Network::parse("192.0.2.7")};
+  start();
+  simulation_.network().connect_from("192.0.2.8");
+  SmallClient& refused = connect("one.example", &Keys::get()[one].alice);
+  EXPECT_TRUE(refused.closed);
+  EXPECT_THAT(refused.end, Not(HasSubstr("unrecognized_name")));
+  EXPECT_THAT(metrics(), HasSubstr("\nsluice_clients_not_allowed_total 1\n"));
+  simulation_.network().connect_from("192.0.2.7");
+  SmallClient& client = connect("one.example", &Keys::get()[one].alice);
+  ask(client);
+  EXPECT_THAT(client.statuses, ElementsAre(200));
+}
+
 TEST_F(ClustersTest, ADrainTellsTheClientsOfAllClusters) {
   start();
   for (const auto& [name, alice] : {std::pair{"one.example", &Keys::get()[one].alice},

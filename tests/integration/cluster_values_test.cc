@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What a cluster decides for itself: from where, how, and whether without a credential its clients
+// may ask.
+#include <algorithm>
+
+#include "balancer.h"
+#include "cluster_files.h"
+#include "proxy_header.h"
+
+namespace sluice::test {
+namespace {
+
+class ClusterValuesTest : public ClusterFilesTest {
+ protected:
+  // Two clusters, of which the first, which the tests' clients ask for, says this besides.
+  void begin(const std::string& more, Flags flags = {}) {
+    start_apisim();
+    put("one", lines() + asked_for() + more);
+    put("two", lines() + "server-names=two.example\ndefault=true\n");
+    flags.push_back(clusters());
+    start_sluice({.flags = flags, .cluster_flags = false, .wait_ready = false});
+    ASSERT_TRUE(sluice->wait_serving());
+  }
+  double not_allowed() const { return sluice->metric("sluice_clients_not_allowed_total"); }
+  bool serves(Http2Client& client) {
+    return client.ready() && client.fetch({.path = std::string(object_path)}).status == 200;
+  }
+};
+
+TEST_F(ClusterValuesTest, WhoCallsFromAnAllowedNetworkIsServedAndNobodyElse) {
+  begin("allowed-networks=127.0.0.2,10.0.0.0/8\n");
+  RawClient refused(sluice->address(), client_tls(&credentials.alice));
+  EXPECT_TRUE(refused.wait_end());
+  EXPECT_EQ(refused.end(), RawClient::End::alert);
+  EXPECT_FALSE(refused.established());
+  EXPECT_EQ(not_allowed(), 1);
+  EXPECT_TRUE(sluice->child().log().contains("its network is not allowed"))
+      << sluice->child().log();
+  RawClient taken(sluice->address(), client_tls(&credentials.alice), true, "127.0.0.2");
+  EXPECT_TRUE(taken.established());
+  EXPECT_TRUE(taken.begin_http2());
+  EXPECT_EQ(not_allowed(), 1);
+}
+
+TEST_F(ClusterValuesTest, TheOnlyClusterRefusesBeforeItReads) {
+  start({"--allowed-networks=127.0.0.2/32"});
+  RawClient refused(sluice->address(), nullptr);
+  EXPECT_TRUE(refused.wait_end());
+  EXPECT_EQ(refused.received(), "");
+  EXPECT_EQ(not_allowed(), 1);
+  RawClient taken(sluice->address(), client_tls(), true, "127.0.0.2");
+  EXPECT_TRUE(taken.established());
+  EXPECT_EQ(not_allowed(), 1);
+}
+
+TEST_F(ClusterValuesTest, WhomABalancerNamesIsWhoCalls) {
+  begin("allowed-networks=192.0.2.0/24\n", {"--proxy-protocol-from=127.0.0.1"});
+  Balancer balancer(sluice->address());
+  const auto tls = client_tls(&credentials.alice);
+  balancer.begin_with(std::string(ipv4_line));  // 192.0.2.7
+  Http2Client named(*loop, balancer.address(), tls);
+  EXPECT_TRUE(serves(named));
+  balancer.begin_with(ipv6_block().text());
+  Http2Client other(*loop, balancer.address(), tls);
+  EXPECT_FALSE(other.ready());
+  EXPECT_EQ(not_allowed(), 1);
+  // Its own address is that of no client of this cluster.
+  balancer.begin_with(std::string(unknown_line));
+  Http2Client unnamed(*loop, balancer.address(), tls);
+  EXPECT_FALSE(unnamed.ready());
+  EXPECT_EQ(not_allowed(), 2);
+}
+
+TEST_F(ClusterValuesTest, WithoutACredentialTheAnswerIsWhatAnApiServerSaysToAWrongOne) {
+  begin("anonymous-auth=false\n");
+  const auto client = connect();
+  ASSERT_TRUE(client->ready());
+  const Answer direct =
+      connect_directly(0)->fetch({.path = std::string(object_path), .fields = bearer("wrong")});
+  ASSERT_EQ(direct.status, 401);
+  for (const std::string& path : {std::string(object_path), std::string("/readyz"),
+                                  std::string("/version"), std::string("/")}) {
+    const Answer& answer = client->fetch({.path = path});
+    EXPECT_EQ(answer.status, 401) << path;
+    EXPECT_EQ(answer.body, direct.body) << path;
+    EXPECT_EQ(answer.field("content-type"), direct.field("content-type")) << path;
+  }
+  EXPECT_EQ(sluice->metric("sluice_local_replies_total",
+                           {"cluster=\"one\"", "reason=\"unauthenticated\""}),
+            4);
+  EXPECT_EQ(client->fetch({.path = std::string(object_path), .fields = bearer()}).status, 200);
+  const auto alice = connect(&credentials.alice);
+  EXPECT_TRUE(serves(*alice));
+  EXPECT_TRUE(std::ranges::none_of(apisim->seen("kb-1"), [](const Apisim::Seen& seen) {
+    return seen.user == "system:anonymous";
+  }));
+}
+
+TEST_F(ClusterValuesTest, AnotherClustersClientsMayStillAskWithoutACredential) {
+  start_apisim();
+  put("one", lines() + "server-names=one.example\nanonymous-auth=false\ntls-min-version=1.3\n");
+  put("two", lines() + asked_for());
+  start_sluice({.flags = {clusters()}, .cluster_flags = false, .wait_ready = false});
+  ASSERT_TRUE(sluice->wait_serving());
+  EXPECT_EQ(connect()->fetch({.path = "/version"}).status, 200);
+}
+
+}  // namespace
+}  // namespace sluice::test
