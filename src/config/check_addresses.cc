@@ -119,6 +119,13 @@ void check_backend_server_name(const std::string& name, Reporter& report) {
                  quote(name));
 }
 
+// What is written is right when it counts again.
+void hibernate(Reporter& report, CheckedCluster& cluster) {
+  cluster.backends.clear();
+  cluster.backend_server_names.clear();
+  report.note("hibernated", "It hibernates: its clients are answered with 503 and Retry-After.");
+}
+
 }  // namespace
 
 void check_listeners(Reporter& report, Validation& process) {
@@ -134,9 +141,11 @@ void check_listeners(Reporter& report, Validation& process) {
 
 void check_backends(const Validation& process, Reporter& report, CheckedCluster& cluster) {
   const std::vector<std::string>& texts = cluster.config.backends;
-  if (texts.empty()) {
+  const bool hibernated = cluster.config.hibernated;
+  if (texts.empty() && !hibernated) {
     report.mistake("backend",
-                   "--backend is missing: write --backend=ADDR:PORT for each API server.");
+                   "--backend is missing: write --backend=ADDR:PORT for each API server, or "
+                   "--hibernated if there is none for now.");
   }
   if (texts.size() > balance::backends_max) {
     report.mistake({"backend", balance::backends_max},
@@ -146,12 +155,13 @@ void check_backends(const Validation& process, Reporter& report, CheckedCluster&
   for (std::size_t i = 0; i < texts.size(); ++i) {
     check_backend(texts[i], i, process, report, cluster);
   }
+  check_backend_server_name(cluster.config.backend_server_name, report);
+  if (hibernated) return hibernate(report, cluster);
   if (cluster.backends.size() == 1) {
     report.note("backend",
                 "There is one backend only: nothing to balance, and nowhere to go when it is "
                 "lost.");
   }
-  check_backend_server_name(cluster.config.backend_server_name, report);
 }
 
 }  // namespace sluice::config

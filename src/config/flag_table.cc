@@ -134,6 +134,10 @@ const std::vector<Group>& flag_table() {
        {
            {"backend", "ADDR:PORT", Scope::cluster, &ClusterConfig::backends,
             "An API server. Repeatable, up to 64; at least one. Addresses only, for now."},
+           {"hibernated", "", Scope::cluster, &ClusterConfig::hibernated,
+            "true: the control plane is switched off. Its clients are answered with 503 and "
+            "Retry-After, no API server is asked, and nothing is wrong about that. --backend and "
+            "--backend-ca-file may stay or be missing."},
            {"backend-ca-file", "FILE", Scope::cluster, &ClusterConfig::backend_ca_file,
             "PEM certificates of the authorities that sign the API servers' certificates. "
             "Required: a backend is never used unverified."},

@@ -63,7 +63,7 @@ AdminReply AdminPages::readyz_of(std::string_view name) const {
   for (const auto& cluster : shared_.clusters) {
     if (cluster->name() != name) continue;
     if (cluster->status.any_usable()) return text(200, "ok\n");
-    if (cluster->hibernates()) return text(503, "it has no backends\n");
+    if (cluster->hibernates()) return text(503, "it hibernates\n");
     return text(503, "no backend is ready\n");
   }
   return text(404, "no such cluster\n");

@@ -105,6 +105,24 @@ TEST_F(ClusterFilesTest, ABrokenClustersNameIsAnsweredByNobodyElse) {
   EXPECT_TRUE(sluice->child().log().contains("odd.conf")) << sluice->child().log();
 }
 
+TEST_F(ClusterFilesTest, AHibernatedClusterAnswersForItselfAndIsNoAlarm) {
+  start_apisim();
+  put("one", lines() + asked_for() + "hibernated=true\n");
+  put("two", lines() + "server-names=two.example\n");
+  start_sluice({.flags = {clusters()}, .cluster_flags = false});
+  const auto client = connect(&credentials.alice);
+  ASSERT_TRUE(client->ready());
+  const Answer& answer = client->fetch({.path = std::string(object_path)});
+  EXPECT_EQ(answer.status, 503);
+  EXPECT_NE(answer.field("retry-after"), "");
+  const HttpReply page = sluice->page("/readyz/one");
+  EXPECT_EQ(page.status, 503);
+  EXPECT_EQ(page.body, "it hibernates\n");
+  EXPECT_EQ(sluice->page("/readyz").status, 200);
+  EXPECT_EQ(apisim->total({"requests", "configmaps", "get"}), 0U);
+  EXPECT_FALSE(sluice->child().log().contains("level=warning")) << sluice->child().log();
+}
+
 TEST_F(ClusterFilesTest, AGatewayMayWaitForItsFirstCluster) {
   start_apisim();
   start_sluice({.flags = {clusters()}, .cluster_flags = false, .wait_ready = false});

@@ -98,6 +98,7 @@ struct ClusterConfig {
 
   // Backends.
   std::vector<std::string> backends;
+  bool hibernated = false;  // there are no API servers for now; `backends` count again later
   std::string backend_ca_file;
   std::string backend_server_name;  // empty: the address of each backend
   std::string backend_readiness_path = backend::ProbeOptions{}.readiness_path;

@@ -226,6 +226,24 @@ TEST_F(ValidateTest, TakesTheNetworksOfExemptClientsAndWarnsWhenAllAre) {
   EXPECT_EQ(result.exempt_clients[0].to_string(), "10.1.0.0/16");
 }
 
+TEST_F(ValidateTest, AHibernatedClusterNeedsNoBackendsAndUsesNone) {
+  config_.hibernated = true;
+  EXPECT_TRUE(check().valid());
+  EXPECT_THAT(check().clusters[0].backends, IsEmpty());
+  EXPECT_THAT(check().clusters[0].backend_server_names, IsEmpty());
+  EXPECT_THAT(check().notes, ElementsAre(HasSubstr("It hibernates: ")));
+  config_.backends.clear();
+  config_.backend_ca_file.clear();
+  EXPECT_TRUE(check().valid());
+  // What stands there counts again one day, and is right then.
+  config_.backends = {"10.0.0.1"};
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("10.0.0.1")));
+  config_.hibernated = false;
+  config_.backends.clear();
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--backend is missing"),
+                                      HasSubstr("--backend-ca-file is missing")));
+}
+
 TEST_F(ValidateTest, TakesTheNetworksThatAClusterServes) {
   config_.allowed_networks = {"10.1.0.0/16", "fd00::/8", "192.0.2.7"};
   const Validation result = check();
