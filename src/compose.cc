@@ -229,6 +229,7 @@ server::ClusterOptions cluster_options(const CheckedCluster& valid) {
   server::ClusterOptions cluster;
   cluster.name = valid.name;
   cluster.server_names = valid.server_names;
+  cluster.listen = valid.listen;
   cluster.allowed_networks = valid.allowed_networks;
   cluster.tls = serving_options(valid);
   cluster.backends = backends(valid);

@@ -128,15 +128,53 @@ void hibernate(Reporter& report, CheckedCluster& cluster) {
 
 }  // namespace
 
+// Of one owner's, [::] leaves IPv4 to an address that is there for it; of two owners it might take
+// the other's clients.
+bool compete(const io::Address& a, const io::Address& b) {
+  const bool all_of_both =
+      a.port() != 0 && a.port() == b.port() && any_address(a) && any_address(b);
+  return overlap(a, b) || all_of_both;
+}
+
 void check_listeners(Reporter& report, Validation& process) {
   const ProcessConfig& config = process.config;
-  if (config.listen.empty()) {
+  if (config.listen.empty() && config.clusters.empty()) {
     report.mistake("listen", "--listen is empty: write at least one address like 0.0.0.0:6443.");
   }
   for (std::size_t i = 0; i < config.listen.size(); ++i) {
     check_listener(config.listen[i], i, report, process);
   }
   check_admin(config.admin_listen, report, process);
+}
+
+void check_own_listeners(const Validation& process, Reporter& report, std::size_t number,
+                         const std::vector<std::string>& texts, Claims& claims) {
+  std::vector<io::Address> seen;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    const About about("listen", i);
+    const auto address = io::Address::parse(texts[i]);
+    if (!address) {
+      wrong_address(report, about, texts[i], address.error());
+      continue;
+    }
+    for (const io::Address& other : seen) {
+      if (!overlap(*address, other)) continue;
+      report.mistake(about,
+                     "--listen={} overlaps with {}, another address of the cluster: keep "
+                     "one of them.",
+                     quote(texts[i]), quote(other.to_string()));
+    }
+    for (const auto* others : {&process.listen, &process.admin_listen}) {
+      for (const io::Address& other : *others) {
+        if (!compete(*address, other)) continue;
+        report.mistake(about,
+                       "--listen={} overlaps with {}, which is the process's: keep one of them.",
+                       quote(texts[i]), quote(other.to_string()));
+      }
+    }
+    seen.push_back(*address);
+    claims.add_listener(*address, {number, report.where(about)});
+  }
 }
 
 void check_backends(const Validation& process, Reporter& report, CheckedCluster& cluster) {

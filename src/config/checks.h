@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
@@ -73,18 +74,25 @@ struct Claim {
   std::string where;
 };
 
-// What all clusters claim to be called.
+// What all clusters claim for themselves alone.
 class Claims {
  public:
   void add_name(const std::string& name, Claim claim) { names_[name].push_back(std::move(claim)); }
   void add_default(Claim claim) { default_.push_back(std::move(claim)); }
-  // Gives each name to its only holder, once all clusters have been checked.
+  void add_listener(const io::Address& address, Claim claim) {
+    listeners_[address.port()].emplace_back(address, std::move(claim));
+  }
+  // Gives each name and address to its only holder, once all clusters have been checked.
   void settle(Validation& process) const;
 
  private:
   std::map<std::string, std::vector<Claim>> names_;
   std::vector<Claim> default_;
+  std::map<std::uint16_t, std::vector<std::pair<io::Address, Claim>>> listeners_;  // by port
 };
+
+// Whether a client could reach both, so that they cannot be two owners' listeners.
+bool compete(const io::Address& a, const io::Address& b);
 
 // Of the process.
 void check_listeners(Reporter& report, Validation& process);
@@ -96,6 +104,8 @@ void check_access_log(const Environment& environment, Reporter& report,
 // Of what the process and its clusters may both say, as it counts together.
 void check_tuning(Reporter& report, const Config& config);
 // Of a cluster.
+void check_own_listeners(const Validation& process, Reporter& report, std::size_t number,
+                         const std::vector<std::string>& texts, Claims& claims);
 void check_names(Reporter& report, std::size_t number, CheckedCluster& cluster, Claims& claims);
 void check_allowed_networks(Reporter& report, CheckedCluster& cluster);
 void check_backends(const Validation& process, Reporter& report, CheckedCluster& cluster);

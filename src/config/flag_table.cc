@@ -29,9 +29,10 @@ const std::vector<Group>& flag_table() {
   static const std::vector<Group> groups = {
       {"Clients",
        {
-           {"listen", "ADDR:PORT", Scope::process, &ProcessConfig::listen,
+           {"listen", "ADDR:PORT", Scope::each, &ProcessConfig::listen,
             "Accept clients here. Repeatable; [::]:6443 takes IPv6 and IPv4, or IPv6 alone beside "
-            "an IPv4 address with the same port."},
+            "an IPv4 address with the same port. Who connects to an address in a cluster's file is "
+            "that cluster's client, whatever name it asks for."},
            {"proxy-protocol-from", "CIDR", Scope::process, &ProcessConfig::proxy_protocol_from,
             "A network of balancers: each connection from there must begin with a PROXY header, "
             "version 1 or 2, and the client's address is the one that it names. Repeatable; an "

@@ -45,6 +45,7 @@ std::string_view to_string(Scope scope) {
     case Scope::process: return "process";
     case Scope::cluster: return "cluster";
     case Scope::both: return "both";
+    case Scope::each: return "each";
   }
   return "";
 }
@@ -62,7 +63,7 @@ std::string help_text() {
       "own, and\n"
       "never another's. [both]: what is set for the process counts for clusters without a value of "
       "their\n"
-      "own.\n";
+      "own. [each]: the process and a cluster may have their own, and take nobody's.\n";
   const Config defaults;
   for (const Group& group : flag_table()) {
     fmt::format_to(std::back_inserter(out), "\n{}:\n", group.title);

@@ -35,6 +35,9 @@ CheckedCluster check_cluster(const LoadedCluster& loaded, std::size_t number,
   if (!loaded.readable) return cluster;
   Reporter report(loaded.layer.places, loaded.file, findings);
   check_names(report, number, cluster, claims);
+  if (!loaded.file.empty() && report.is_said("listen")) {
+    check_own_listeners(process, report, number, loaded.layer.config.listen, claims);
+  }
   check_tuning(report, cluster.config);
   check_allowed_networks(report, cluster);
   check_backends(process, report, cluster);

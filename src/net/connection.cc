@@ -403,7 +403,7 @@ void Connection::on_closed() {
 
 std::string Connection::describe() const {
   return "connection " + tcp_.describe(to_string(state())) +
-         (client_ ? " client=" + client_->to_string() : "") +
+         (named_ && named_->client ? " client=" + named_->client->to_string() : "") +
          (receiving_paused() ? " paused" : "") +
          (held_.empty() ? "" : " held=" + std::to_string(held_.size() - held_at_));
 }

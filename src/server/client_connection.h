@@ -43,7 +43,8 @@ class ClientConnection final : public net::ConnectionHandler,
                    const ClientMetrics& metrics, OnClosed on_closed);
   ~ClientConnection() override;
 
-  void accept(int descriptor, ClusterFinder& clusters);  // which outlives the connection
+  // `clusters` outlives the connection. `listener`: the cluster whose listener has accepted it.
+  void accept(int descriptor, ClusterFinder& clusters, std::optional<std::size_t> listener = {});
 
   // Our own stop, at any moment of its life: first a notice (GOAWAY), `gap` later the last word
   // (RFC 9113 section 6.8); closed when no request is left.
@@ -105,7 +106,7 @@ class ClientConnection final : public net::ConnectionHandler,
   // where too many are ends.
   void on_caller_known() override;
   std::shared_ptr<const tls::ServerContext> choose_cluster(std::string_view server_name);
-  ClientOrigin origin() const { return {connection_.peer()}; }
+  ClientOrigin origin() const { return {connection_.peer(), listener_}; }
   bool take_address_share();
   bool take_identity_share();
   void handshake_failed(const Error& error);
@@ -137,7 +138,8 @@ class ClientConnection final : public net::ConnectionHandler,
   net::Connection connection_;
   proxy::Resources& resources_;
   ClusterFinder* clusters_ = nullptr;  // from accept() on
-  ServedCluster* cluster_ = nullptr;   // from its ClientHello on, and for ever
+  std::optional<std::size_t> listener_;
+  ServedCluster* cluster_ = nullptr;  // from its ClientHello on, and for ever
   ClientShares& shares_;
   const ClientOptions& options_;
   metrics::Cells& cells_;

@@ -17,12 +17,14 @@ constexpr float broken_limits_min = 2.5;  // three, just now
 
 }  // namespace
 
-void ClientConnection::accept(int descriptor, ClusterFinder& clusters) {
+void ClientConnection::accept(int descriptor, ClusterFinder& clusters,
+                              std::optional<std::size_t> listener) {
   CHECK(state_ == State::handshake);
   CHECK(protocol_ == nullptr);
   cells_.add(metrics_.accepted);
   cells_.add(metrics_.connections(speaks_), 1);
   clusters_ = &clusters;
+  listener_ = listener;
   const auto select = [this](std::string_view name) { return choose_cluster(name); };
   connection_.accept(descriptor, select, options_.proxy_protocol_from);
 }

@@ -14,7 +14,8 @@ struct ServedCluster;
 
 // Where a client's connection comes from.
 struct ClientOrigin {
-  const io::Address& address;  // who calls: whom a balancer has named, if it was one
+  const io::Address& address;           // who calls: whom a balancer has named, if it was one
+  std::optional<std::size_t> listener;  // the cluster whose listener has accepted it
 };
 
 class ClusterFinder {
@@ -23,8 +24,9 @@ class ClusterFinder {
   // Before anything is computed for it. False: nobody here serves who calls from there, whatever it
   // asks for; that is counted.
   virtual bool may_call(const ClientOrigin& origin) = 0;
-  // Whose it is, by the server name of its ClientHello (lower case; empty when there is none).
-  // Null: nobody's, or not for a client from there. The cluster outlives the connection.
+  // Whose it is: the listener's, else by the server name that it asks for (any bytes; empty when
+  // there is none). Null: nobody's, or not for a client from there. The cluster outlives the
+  // connection.
   virtual ServedCluster* find(const ClientOrigin& origin, std::string_view server_name) = 0;
 };
 

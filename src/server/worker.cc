@@ -118,10 +118,10 @@ void Worker::check_backend(BackendId backend) {
   if (const auto& cluster = clusters_[backend.cluster]) cluster->backends().check(backend.backend);
 }
 
-void Worker::listen(int descriptor) {
-  listeners_.push_back(
-      std::make_unique<net::Listener>(transport_, descriptor, parts_.shared.admission,
-                                      [this](int accepted) { this->accepted(accepted); }));
+void Worker::listen(int descriptor, std::optional<std::size_t> cluster) {
+  listeners_.push_back(std::make_unique<net::Listener>(
+      transport_, descriptor, parts_.shared.admission,
+      [this, cluster](int accepted) { this->accepted(accepted, cluster); }));
   listeners_.back()->start();
 }
 
@@ -135,13 +135,15 @@ bool Worker::admits(std::size_t cluster, const ClientOrigin& origin) {
 }
 
 bool Worker::may_call(const ClientOrigin& origin) {
+  if (origin.listener) return admits(*origin.listener, origin);
   return !parts_.shared.only_one() || admits(0, origin);
 }
 
 // A cluster that nobody has asked for here costs nothing: its contexts, pools and series are made
 // for its first client.
 ServedCluster* Worker::find(const ClientOrigin& origin, std::string_view server_name) {
-  const std::optional<std::size_t> number = parts_.shared.names.of_hello(server_name);
+  const std::optional<std::size_t> number =
+      origin.listener ? origin.listener : parts_.shared.names.of_hello(server_name);
   if (!number || !admits(*number, origin)) return nullptr;
   if (clusters_[*number] != nullptr) return &clusters_[*number]->served();
   if (state_ == State::stopping) return nullptr;
@@ -152,7 +154,7 @@ ServedCluster* Worker::find(const ClientOrigin& origin, std::string_view server_
   return nullptr;
 }
 
-void Worker::accepted(int descriptor) {
+void Worker::accepted(int descriptor, std::optional<std::size_t> cluster) {
   auto client = std::make_unique<ClientConnection>(
       transport_, resources_, shares_, options_.client, cells_, parts_.shared.client_metrics,
       [this](ClientConnection& closed) {
@@ -162,7 +164,7 @@ void Worker::accepted(int descriptor) {
       });
   ClientConnection& added = *client;
   clients_.emplace(&added, std::move(client));
-  added.accept(descriptor, *this);
+  added.accept(descriptor, *this, cluster);
   // A listener empties its backlog when it stops.
   if (state_ == State::draining) added.leave(drain_gap_);
   if (state_ == State::stopping) added.close_now();

@@ -46,8 +46,9 @@ class Worker final : private proxy::ResourcesEvents, private ClusterFinder {
                                                 std::uint64_t seed);
   ~Worker() override;  // CHECKs stopped()
 
-  // Accepts clients on a listening descriptor, which it takes over.
-  void listen(int descriptor);
+  // Accepts clients on a listening descriptor, which it takes over: of all clusters, or of the one
+  // whose listener it is.
+  void listen(int descriptor, std::optional<std::size_t> cluster = {});
 
   // Stops accepting (backlogs are emptied first), tells clients to go, ends watches spread over
   // `window`, and everything else but tunnels at the latest when it is over; those have a window of
@@ -81,7 +82,7 @@ class Worker final : private proxy::ResourcesEvents, private ClusterFinder {
   void let_go_of_unused_clusters();
   void for_each_cluster(const std::function<void(WorkerCluster&)>& what);
   bool admits(std::size_t cluster, const ClientOrigin& origin);
-  void accepted(int descriptor);
+  void accepted(int descriptor, std::optional<std::size_t> cluster);
   void drain_over();
   void tunnels_over();
   void end_all_but_tunnels();

@@ -71,6 +71,60 @@ TEST_F(ClusterValuesTest, WhomABalancerNamesIsWhoCalls) {
   EXPECT_EQ(not_allowed(), 2);
 }
 
+TEST_F(ClusterValuesTest, AListenersClientsAreItsClustersAndItIsOpenedAtTheStart) {
+  start_apisim();
+  const io::Address own = free_address();
+  put("one", without_backends() + backend(0) + "listen=" + own.to_string() + "\n");
+  put("two", without_backends() + backend(1) + asked_for());
+  start_sluice({.flags = {clusters()}, .cluster_flags = false, .wait_ready = false});
+  ASSERT_TRUE(sluice->wait_serving());
+  const auto tls = client_tls(&credentials.alice);
+  Http2Client of_listener(*loop, own, tls);
+  EXPECT_TRUE(serves(of_listener));
+  EXPECT_EQ(apisim->counts({"requests", "configmaps", "get"}),
+            (std::vector<std::uint64_t>{1, 0, 0}));
+  const auto by_name = connect(&credentials.alice);
+  EXPECT_TRUE(serves(*by_name));
+  EXPECT_EQ(apisim->counts({"requests", "configmaps", "get"}),
+            (std::vector<std::uint64_t>{1, 1, 0}));
+}
+
+TEST_F(ClusterValuesTest, AListenerThatCannotBeOpenedCostsItsClusterAlone) {
+  start_apisim();
+  put("one", lines() + "listen=192.0.2.1:6443\n");  // no address of ours
+  put("two", lines() + asked_for());
+  start_sluice({.flags = {clusters()}, .cluster_flags = false, .wait_ready = false});
+  ASSERT_TRUE(sluice->wait_serving());
+  EXPECT_TRUE(serves(*connect(&credentials.alice)));
+  const std::string log = sluice->child().log();
+  EXPECT_TRUE(log.contains("address cannot be listened on") && log.contains("cluster=one")) << log;
+}
+
+TEST_F(ClusterValuesTest, TheNameInABalancersHeaderGoesBeforeThatOfTheHello) {
+  start_apisim();
+  put("one", without_backends() + backend(0) + "server-names=one.example\n");
+  put("two", without_backends() + backend(1) + asked_for());
+  start_sluice({.flags = {clusters(), "--proxy-protocol-from=127.0.0.1"},
+                .cluster_flags = false,
+                .wait_ready = false});
+  ASSERT_TRUE(sluice->wait_serving());
+  Balancer balancer(sluice->address());
+  const auto tls = client_tls(&credentials.alice);
+  ProxyBlock block = ipv4_block();
+  for (const char* name : {"One.Example", ""}) {
+    block.values = proxy_value(2, name);
+    balancer.begin_with(block.text());
+    Http2Client client(*loop, balancer.address(), tls);
+    EXPECT_TRUE(serves(client)) << name;
+  }
+  EXPECT_EQ(apisim->counts({"requests", "configmaps", "get"}),
+            (std::vector<std::uint64_t>{1, 1, 0}));
+  block.values = proxy_value(2, "three.example");
+  balancer.begin_with(block.text());
+  Http2Client nobodys(*loop, balancer.address(), tls);
+  EXPECT_FALSE(nobodys.ready());
+}
+
 TEST_F(ClusterValuesTest, WithoutACredentialTheAnswerIsWhatAnApiServerSaysToAWrongOne) {
   begin("anonymous-auth=false\n");
   const auto client = connect();

@@ -43,7 +43,8 @@ struct CheckedCluster : Findings {
   Files files;
   // In the form of parse_server_name(), in order; not those that another cluster claims, too.
   std::vector<std::string> server_names;
-  bool names_known = true;  // false: there may be others, and a claim to be the default
+  bool names_known = true;          // false: there may be others, and a claim to be the default
+  std::vector<io::Address> listen;  // of its own; not those that another cluster claims, too
   std::vector<io::Network> allowed_networks;  // empty: all
   std::vector<io::Address> backends;
   std::vector<std::string> backend_server_names;  // one per backend

@@ -60,8 +60,9 @@ class ConnectionHandler {
   virtual void on_closed() = 0;
 };
 
-// Chooses the TLS settings by the server name of the ClientHello (empty when there is none); null:
-// it is nobody's here, which the peer is told by an alert. May terminate the connection.
+// Chooses the TLS settings by the server name that is asked for: the one in a balancer's header,
+// which may be any bytes, else that of the ClientHello (empty when there is none). Null: it is
+// nobody's here, which the peer is told by an alert. May terminate the connection.
 using ContextSelector =
     std::function<std::shared_ptr<const tls::ServerContext>(std::string_view server_name)>;
 
@@ -150,7 +151,9 @@ class Connection final : public ListNode<HandshakeTag>,
   tls::Engine* engine() { return engine_.get(); }
   const std::string& server_name() const { return server_name_; }  // of the ClientHello
   // Who calls: whom a PROXY header has named, else the other end of the TCP connection.
-  const io::Address& peer() const { return client_ ? *client_ : tcp_.peer(); }
+  const io::Address& peer() const {
+    return named_ && named_->client ? *named_->client : tcp_.peer();
+  }
   // It ended, or ends, because a balancer's header was wrong, late, or cut off.
   bool proxy_header_refused() const { return phase_ == Phase::refused; }
   // A balancer's header named nobody, and nothing has followed: that it ends so is no failure.
@@ -256,7 +259,12 @@ class Connection final : public ListNode<HandshakeTag>,
   // While in the queue, where the deadline does not run; and what follows the PROXY header's time.
   Duration handshake_time_left_{};
   std::string server_name_;
-  std::unique_ptr<const io::Address> client_;  // whom a PROXY header has named; few have one
+  // What a PROXY header has said; few have one.
+  struct Named {
+    std::optional<io::Address> client;
+    std::string authority;
+  };
+  std::unique_ptr<const Named> named_;
 };
 
 }  // namespace sluice::net

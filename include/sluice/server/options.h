@@ -83,7 +83,8 @@ struct ClusterOptions {
   std::string name;  // in pages, logs and metrics; empty: the only one, which needs none
   // In the normal form of tls::ServerNames. A name that two clusters claim is nobody's.
   std::vector<std::string> server_names;
-  OtherClients others = OtherClients::none;   // of one cluster at most
+  OtherClients others = OtherClients::none;  // of one cluster at most
+  std::vector<io::Address> listen;  // whoever connects there is its client, whatever it asks for
   std::vector<io::Network> allowed_networks;  // of clients; empty: all
   tls::ServerOptions tls;
   std::vector<backend::Endpoint> backends;

@@ -469,6 +469,41 @@ TEST_F(ClustersTest, TheOnlyClustersNetworksAreKnownBeforeAnyByteHasCome) {
   EXPECT_THAT(client.statuses, ElementsAre(200));
 }
 
+TEST_F(ClustersTest, WhoConnectsToAClustersOwnAddressIsItsClientWhateverItAsksFor) {
+  options_.clusters[one].allowed_networks = {*io::Network::parse("192.0.2.0/24")};
+  start();
+  const io::Address address = *io::Address::parse("10.0.1.9:443");
+  server_->worker(0).listen(io::listen_on(address, {}).value(), two);
+  for (const char* name : {"two.example", "one.example", "three.example", "10.0.1.9"}) {
+    clients_.push_back(std::make_unique<SmallClient>(simulation_.transport(), address,
+                                                     tls(&Keys::get()[two].alice), name));
+    simulation_.settle();
+  }
+  // It is shown the certificate of the cluster, and takes it or not.
+  EXPECT_TRUE(clients_[0]->connection.established());
+  EXPECT_THAT(told(), HasSubstr("\n  cluster two clients=1 "));
+  for (std::size_t i = 1; i < clients_.size(); ++i) {
+    EXPECT_THAT(clients_[i]->end, Not(HasSubstr("unrecognized_name"))) << i;
+  }
+  EXPECT_THAT(told(), Not(HasSubstr("cluster one")));
+  ask(*clients_[0], "two.example");
+  ask(*clients_[0], "one.example");
+  EXPECT_THAT(clients_[0]->statuses, ElementsAre(200, 421));
+  EXPECT_THAT(metrics(), HasSubstr("\nsluice_clients_not_allowed_total 0\n"));
+}
+
+TEST_F(ClustersTest, TheNetworksOfAListenersClusterAreKnownBeforeAnyByteHasCome) {
+  options_.clusters[two].allowed_networks = {*io::Network::parse("192.0.2.0/24")};
+  start();
+  const io::Address address = *io::Address::parse("10.0.1.9:443");
+  server_->worker(0).listen(io::listen_on(address, {}).value(), two);
+  net::Recorder silent(simulation_.transport());
+  silent.connection.connect(address, tls(nullptr), "two.example");
+  simulation_.settle();
+  EXPECT_TRUE(silent.closed);
+  EXPECT_THAT(metrics(), HasSubstr("\nsluice_clients_not_allowed_total 1\n"));
+}
+
 TEST_F(ClustersTest, ADrainTellsTheClientsOfAllClusters) {
   start();
   for (const auto& [name, alice] : {std::pair{"one.example", &Keys::get()[one].alice},
