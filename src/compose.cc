@@ -232,6 +232,7 @@ server::ClusterOptions cluster_options(const CheckedCluster& valid) {
   cluster.listen = valid.listen;
   cluster.allowed_networks = valid.allowed_networks;
   cluster.tls = serving_options(valid);
+  cluster.pass_through = valid.pass_through;
   cluster.backends = backends(valid);
   cluster.backend_set = backend_set_options(valid);
   cluster.backend_tls = backend_tls(valid);

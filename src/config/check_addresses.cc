@@ -84,23 +84,10 @@ void check_admin(const std::string& text, Reporter& report, Validation& process)
 void check_backend(const std::string& text, std::size_t element, const Validation& process,
                    Reporter& report, CheckedCluster& cluster) {
   const About about("backend", element);
-  const auto address = io::Address::parse(text);
-  if (!address) return wrong_address(report, about, text, address.error());
-  if (address->port() == 0 || any_address(*address)) {
-    report.mistake(about,
-                   "--backend={}: nothing can be reached there; write an API server's own address "
-                   "and port.",
-                   quote(text));
-  }
+  const auto address = parse_reachable(report, about, text, process);
+  if (!address) return;
   if (std::ranges::find(cluster.backends, *address) != cluster.backends.end()) {
     report.mistake(about, "--backend={} is given twice: keep one of them.", quote(text));
-  }
-  for (const io::Address& ours : process.listen) {
-    if (!reaches(*address, ours)) continue;
-    report.mistake(about,
-                   "--backend={} is our own --listen address: requests would run in a circle; "
-                   "write an API server's address.",
-                   quote(text));
   }
   const std::string& name = cluster.config.backend_server_name;
   cluster.backends.push_back(*address);
@@ -145,6 +132,29 @@ void check_listeners(Reporter& report, Validation& process) {
     check_listener(config.listen[i], i, report, process);
   }
   check_admin(config.admin_listen, report, process);
+}
+
+std::optional<io::Address> parse_reachable(Reporter& report, const About& about,
+                                           const std::string& text, const Validation& process) {
+  const auto address = io::Address::parse(text);
+  if (!address) {
+    wrong_address(report, about, text, address.error());
+    return std::nullopt;
+  }
+  if (address->port() == 0 || any_address(*address)) {
+    report.mistake(about,
+                   "--{}={}: nothing can be reached there; write an API server's own address and "
+                   "port.",
+                   about.flag, quote(text));
+  }
+  for (const io::Address& ours : process.listen) {
+    if (!reaches(*address, ours)) continue;
+    report.mistake(about,
+                   "--{}={} is our own --listen address: requests would run in a circle; write an "
+                   "API server's address.",
+                   about.flag, quote(text));
+  }
+  return *address;
 }
 
 void check_own_listeners(const Validation& process, Reporter& report, std::size_t number,

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -108,6 +109,11 @@ void check_own_listeners(const Validation& process, Reporter& report, std::size_
                          const std::vector<std::string>& texts, Claims& claims);
 void check_names(Reporter& report, std::size_t number, CheckedCluster& cluster, Claims& claims);
 void check_allowed_networks(Reporter& report, CheckedCluster& cluster);
+// The address of somebody else; nothing when it is none.
+std::optional<io::Address> parse_reachable(Reporter& report, const About& about,
+                                           const std::string& text, const Validation& process);
+// Says in which mode the cluster is.
+void check_pass_through(const Validation& process, Reporter& report, CheckedCluster& cluster);
 void check_backends(const Validation& process, Reporter& report, CheckedCluster& cluster);
 void check_files(const Environment& environment, Reporter& report, CheckedCluster& cluster);
 

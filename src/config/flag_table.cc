@@ -135,6 +135,15 @@ const std::vector<Group>& flag_table() {
        {
            {"backend", "ADDR:PORT", Scope::cluster, &ClusterConfig::backends,
             "An API server. Repeatable, up to 64; at least one. Addresses only, for now."},
+           {"pass-through", "ADDR:PORT", Scope::cluster, &ClusterConfig::pass_through,
+            "Where connections go untouched, ClientHello included, each to the one that has "
+            "fewest. "
+            "Repeatable, up to 64. In the place of a certificate, a key and backends: whoever is "
+            "there ends TLS."},
+           {"mode", "MODE", Scope::cluster, &ClusterConfig::mode,
+            "l7: each request on its own, to --backend. l4: connections untouched, to "
+            "--pass-through. A cluster may have what both need, and be switched from one to the "
+            "other. auto: l4 where there is nothing but --pass-through."},
            {"hibernated", "", Scope::cluster, &ClusterConfig::hibernated,
             "true: the control plane is switched off. Its clients are answered with 503 and "
             "Retry-After, no API server is asked, and nothing is wrong about that. --backend and "

@@ -98,9 +98,9 @@ std::string help_text() {
 std::vector<FlagRow> flag_rows() {
   using Kind = FlagRow::Kind;
   // In the order of the variant's types.
-  constexpr std::array kinds = {Kind::toggle, Kind::text,  Kind::list,   Kind::duration,
-                                Kind::count,  Kind::size,  Kind::choice, Kind::choice,
-                                Kind::choice, Kind::choice};
+  constexpr std::array kinds = {Kind::toggle, Kind::text,   Kind::list,   Kind::duration,
+                                Kind::count,  Kind::size,   Kind::choice, Kind::choice,
+                                Kind::choice, Kind::choice, Kind::choice};
   static_assert(kinds.size() == std::variant_size_v<Field>);
   const Config defaults;
   std::vector<FlagRow> rows;

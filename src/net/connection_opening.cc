@@ -103,6 +103,7 @@ void Connection::read_hello() {
       named_ && !named_->authority.empty() ? named_->authority : server_name_;
   context_ = select_(asked_for);
   if (state() != State::opening) return;
+  if (passed_on_) return begin_passing();
   if (context_ == nullptr) {
     return fail(tls_error("nobody has the server name " + asked_for), Phase::nobody);
   }
@@ -111,6 +112,16 @@ void Connection::read_hello() {
 
 void Connection::go_on() {
   if (std::exchange(held_back_, false) && state() == State::opening) begin_handshake();
+}
+
+void Connection::begin_passing() {
+  leave_handshake();
+  set_phase(Phase::passed_on);
+  const std::vector<std::uint8_t> hello = std::exchange(held_, {});
+  count_held();
+  handler_.on_established();
+  if (established()) give_out(hello);
+  if (established() && input_ == Input::direct) tcp_.receive();
 }
 
 void Connection::begin_handshake() {

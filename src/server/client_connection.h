@@ -120,6 +120,10 @@ class ClientConnection final : public net::ConnectionHandler,
   void note_address();
   void establish_identity();
   void begin_protocol();
+  void begin_passing();
+  bool passes_on() const { return speaks_ == Protocol::pass_through; }
+  void note_movement();
+  void rest_if_quiet();
   void begin_leaving();
   void say_last_word();
   void close_in_order();

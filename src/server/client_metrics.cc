@@ -29,6 +29,7 @@ std::string_view to_string(Protocol protocol) {
     case Protocol::h2: return "h2";
     case Protocol::http1: return "http1";
     case Protocol::tunnel: return "tunnel";
+    case Protocol::pass_through: return "pass_through";
   }
   return "unknown";
 }

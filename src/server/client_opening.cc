@@ -4,6 +4,7 @@
 #include "client_connection.h"
 #include "client_http1.h"
 #include "client_http2.h"
+#include "client_pass_through.h"
 #include "sluice/base/check.h"
 #include "sluice/kubernetes/identity.h"
 #include "sluice/observability/log.h"
@@ -51,6 +52,10 @@ std::shared_ptr<const tls::ServerContext> ClientConnection::choose_cluster(
     let_go();
     if (!take_address_share()) connection_.terminate();
   }
+  if (cluster_->pass_through != nullptr) {
+    connection_.pass_on();
+    return nullptr;
+  }
   if (cluster_->waiting != nullptr) {
     connection_.hold_back();
     cluster_->waiting->push_back(*this);
@@ -95,6 +100,7 @@ void ClientConnection::on_established() {
   CHECK(state_ == State::handshake);
   CHECK(protocol_ == nullptr);
   CHECK(cluster_ != nullptr);
+  if (cluster_->pass_through != nullptr) return begin_passing();
   if (address_share_) address_share_.charge(balance::Charge::handshake, now());
   establish_identity();
   if (facts_.identity) {
@@ -155,6 +161,20 @@ void ClientConnection::begin_protocol() {
     protocol_ = std::make_unique<ClientHttp1>(owner, proxy, facts_, options_.session, cells_,
                                               metrics_, now());
   }
+}
+
+// Whatever its bytes mean, they go on: as slowly as either side likes.
+void ClientConnection::begin_passing() {
+  speak(Protocol::pass_through);
+  connection_.receive_in_pieces();
+  connection_.hear_out();
+  connection_.watch_peer();
+  ClientProtocolOwner& owner = *this;
+  protocol_ = std::make_unique<ClientPassThrough>(
+      owner, *cluster_->pass_through, PassedFacts{facts_.peer, connection_.server_name()});
+  set_state(State::serving);
+  note_movement();
+  if (leave_gap_) begin_leaving();
 }
 
 // Or the next connection of who has broken a limit would begin with nothing on its account.

@@ -220,14 +220,14 @@ void Worker::end_all_but_tunnels() {
 void Worker::tunnels_over() {
   tunnels_over_ = true;
   tunnels_ended_at_ = reactor_.now();
-  for_each_cluster([](WorkerCluster& cluster) { cluster.proxy().end_tunnels(); });
+  for_each_cluster([](WorkerCluster& cluster) { cluster.end_tunnels(); });
 }
 
 void Worker::stop() {
   if (state_ == State::stopping) return;
   state_ = State::stopping;
   tunnels_end_.cancel();
-  for_each_cluster([](WorkerCluster& cluster) { cluster.proxy().end_tunnels(); });
+  for_each_cluster([](WorkerCluster& cluster) { cluster.end_tunnels(); });
   for (const auto& listener : listeners_) listener->stop();
   // Who is left is stalled or slow: GOAWAY and FIN, never RST_STREAM.
   for (const auto& [client, owned] : clients_) client->close_now();

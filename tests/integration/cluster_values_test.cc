@@ -125,6 +125,89 @@ TEST_F(ClusterValuesTest, TheNameInABalancersHeaderGoesBeforeThatOfTheHello) {
   EXPECT_FALSE(nobodys.ready());
 }
 
+TEST_F(ClusterValuesTest, WhatIsPassedOnArrivesUntouchedBesideAClusterThatIsServed) {
+  start_apisim();
+  std::string targets;
+  for (const io::Address& server : apisim->servers()) {
+    targets += "pass-through=" + server.to_string() + "\n";
+  }
+  put("one", asked_for() + targets);
+  put("two", lines() + "server-names=two.example\ndefault=true\n");
+  start_sluice({.flags = {clusters(), "--access-log=" + folder.file("access.log")},
+                .cluster_flags = false,
+                .wait_ready = false});
+  ASSERT_TRUE(sluice->wait_serving());
+  // Who ends TLS is the API server.
+  const auto tls = client_tls(&credentials.alice, &credentials.serving_ca);
+  {
+    std::vector<std::unique_ptr<Http2Client>> clients;
+    for (int i = 0; i < 6; ++i) {
+      clients.push_back(std::make_unique<Http2Client>(*loop, sluice->address(), tls));
+      EXPECT_TRUE(serves(*clients.back()));
+    }
+    EXPECT_EQ(apisim->counts({"requests", "configmaps", "get"}),
+              (std::vector<std::uint64_t>{2, 2, 2}));
+    for (const Apisim::Seen& seen : apisim->seen(object_path)) {
+      EXPECT_EQ(seen.user, "alice");
+      EXPECT_TRUE(seen.values("x-forwarded-for").empty());
+      EXPECT_TRUE(seen.values("x-remote-user").empty());
+    }
+    EXPECT_EQ(sluice->metric("sluice_pass_through_connections", {"cluster=\"one\""}), 6);
+    EXPECT_EQ(sluice->page("/readyz/one").status, 200);
+    const std::string page = sluice->page("/clusters").body;
+    EXPECT_TRUE(page.contains(R"("passThrough":[{"name":"127.0.0.1:)")) << page;
+    EXPECT_TRUE(page.contains(R"("usable":true,"connections":2})")) << page;
+  }
+  const auto lines_of_log = [&] {
+    const std::string log = read_file(folder.file("access.log"));
+    std::size_t lines = 0;
+    for (std::size_t at = log.find("\"protocol\":\"pass_through\""); at != std::string::npos;
+         at = log.find("\"protocol\":\"pass_through\"", at + 1)) {
+      ++lines;
+    }
+    return lines;
+  };
+  EXPECT_TRUE(eventually([&] { return lines_of_log() == 6; }));
+  const std::string log = read_file(folder.file("access.log"));
+  EXPECT_TRUE(log.contains("\"server_name\":\"" + std::string(api_server_name) + "\"")) << log;
+  EXPECT_FALSE(log.contains("\"bytes_out\":0,")) << log;
+  EXPECT_EQ(sluice->metric("sluice_pass_through_connections"), 0);
+  EXPECT_GT(sluice->metric("sluice_pass_through_bytes_total", {"to_target"}), 6 * 500);
+}
+
+TEST_F(ClusterValuesTest, AWatchLivesThroughAPassedConnectionAndNoNameIsNotPassedOn) {
+  start_apisim();
+  put("one", asked_for() + "pass-through=" + apisim->servers()[0].to_string() + "\n" +
+                 "allowed-networks=127.0.0.1\n");
+  put("two", lines() + "server-names=two.example\n");
+  start_sluice({.flags = {clusters()}, .cluster_flags = false, .wait_ready = false});
+  ASSERT_TRUE(sluice->wait_serving());
+  const auto tls = client_tls(&credentials.alice, &credentials.serving_ca);
+  Http2Client client(*loop, sluice->address(), tls);
+  ASSERT_TRUE(client.ready());
+  const auto watches = open_watches(client, 3);
+  EXPECT_TRUE(serves(client));
+  for (const Http2Client::Id id : watches) EXPECT_FALSE(client.answer(id).over);
+  RawClient elsewhere(sluice->address(), tls, true, "127.0.0.2");
+  EXPECT_FALSE(elsewhere.established());
+  EXPECT_EQ(not_allowed(), 1);
+}
+
+TEST_F(ClusterValuesTest, AClusterWithBothIsSwitchedByOneLine) {
+  start_apisim();
+  for (const bool passed : {false, true}) {
+    put("one", lines() + asked_for() + "pass-through=" + apisim->servers()[0].to_string() +
+                   "\nmode=" + (passed ? "l4" : "l7") + "\n");
+    start_sluice({.flags = {clusters()}, .cluster_flags = false});
+    Http2Client by_gateway(*loop, sluice->address(), client_tls(&credentials.alice));
+    EXPECT_EQ(by_gateway.ready(), !passed);
+    Http2Client by_server(*loop, sluice->address(),
+                          client_tls(&credentials.alice, &credentials.serving_ca));
+    EXPECT_EQ(by_server.ready(), passed);
+    EXPECT_TRUE(serves(passed ? by_server : by_gateway));
+  }
+}
+
 TEST_F(ClusterValuesTest, WithoutACredentialTheAnswerIsWhatAnApiServerSaysToAWrongOne) {
   begin("anonymous-auth=false\n");
   const auto client = connect();

@@ -18,6 +18,7 @@ inline std::optional<std::string> another_value(const config::FlagRow& row) {
     case Kind::choice:
       if (row.name == "default") return "unknown";
       if (row.name == "tls-min-version") return "1.3";
+      if (row.name == "mode") return "l4";
       return row.name == "balance" ? "random" : "debug";
     case Kind::duration:
     case Kind::count:

@@ -83,6 +83,13 @@ enum class DefaultFor : std::uint8_t {
   unknown,  // those, and those with a name that is no cluster's
 };
 
+// How a cluster's connections are carried.
+enum class Mode : std::uint8_t {
+  automatic,  // by what there is: on L4 where there is nothing but targets to pass them on to
+  l7,         // each request on its own
+  l4,         // untouched, to one of `pass_through`
+};
+
 // What a cluster has: whom it is for and where it is, and how it is tuned.
 struct ClusterConfig {
   // Clients.
@@ -98,6 +105,8 @@ struct ClusterConfig {
 
   // Backends.
   std::vector<std::string> backends;
+  std::vector<std::string> pass_through;  // in their place: where connections go untouched
+  Mode mode = Mode::automatic;
   bool hibernated = false;  // there are no API servers for now; `backends` count again later
   std::string backend_ca_file;
   std::string backend_server_name;  // empty: the address of each backend
