@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "context_state.h"
 #include "sluice/base/check.h"
+#include "sluice/x509/alternative_names.h"
 #include "sluice/x509/certificate_facts.h"
 
 namespace sluice::tls {
@@ -161,6 +162,13 @@ Result<CertificateSummary> read_certificates(std::string_view pem) {
   }
   const auto leaf = x509::read_certificate_facts(certificates->front());
   return CertificateSummary{std::move(*certificates), leaf->not_before, leaf->not_after};
+}
+
+bool names_server(std::string_view pem, std::string_view name) {
+  const auto certificates = certificates_of_pem(pem);
+  if (!certificates) return false;
+  const auto leaf = x509::read_certificate_facts(certificates->front());
+  return leaf && x509::names_server(*leaf, name);
 }
 
 Result<std::vector<std::vector<std::uint8_t>>> certificates_in(std::string_view pem) {

@@ -108,7 +108,7 @@ TEST_F(ClusterFilesTest, ABrokenClustersNameIsAnsweredByNobodyElse) {
 TEST_F(ClusterFilesTest, AHibernatedClusterAnswersForItselfAndIsNoAlarm) {
   start_apisim();
   put("one", lines() + asked_for() + "hibernated=true\n");
-  put("two", lines() + "server-names=two.example\n");
+  put("two", lines() + "default=true\n");
   start_sluice({.flags = {clusters()}, .cluster_flags = false});
   const auto client = connect(&credentials.alice);
   ASSERT_TRUE(client->ready());

@@ -93,6 +93,10 @@ struct CertificateSummary {
 };
 Result<CertificateSummary> read_certificates(std::string_view pem);
 
+// Whether the first certificate of a PEM text is one of this server, as clients see it: by its
+// subject alternative names. False as well when it cannot be read.
+bool names_server(std::string_view pem, std::string_view name);
+
 // The certificates in a PEM text, whatever they are.
 Result<std::vector<std::vector<std::uint8_t>>> certificates_in(std::string_view pem);
 

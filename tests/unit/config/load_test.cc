@@ -146,7 +146,8 @@ class ClustersTest : public LoadTest {
       return names;
     };
     static const test::Certificate ca = test::make_ca("ca");
-    static const test::Certificate serving = test::issue_server(ca, {"gateway.example"});
+    static const test::Certificate serving =
+        test::issue_server(ca, {"gateway.example", "a.example", "b.example"});
     files_["c/ca.crt"] = ca.pem();
     files_["c/tls.crt"] = serving.pem();
     files_["c/tls.key"] = serving.key_pem();

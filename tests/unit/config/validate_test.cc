@@ -505,6 +505,23 @@ TEST_F(ValidateTest, LooksAtEachAuthoritysEnd) {
   EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("all its CA certificates have expired")));
 }
 
+TEST_F(ValidateTest, WarnsOfNamesThatTheCertificateDoesNotHave) {
+  config_.server_names = {"Gateway.example", "*.gateway.example", "b.example"};
+  EXPECT_TRUE(check().valid());
+  EXPECT_THAT(check().warnings,
+              ElementsAre(HasSubstr("--server-names=*.gateway.example is no name of "
+                                    "--tls-cert-file=tls.crt: clients that verify it"),
+                          HasSubstr("--server-names=b.example is no name of")));
+  const test::Certificate wide = test::issue_server(
+      material().serving_ca, {"gateway.example", "*.gateway.example", "b.example"});
+  files_["tls.crt"] = wide.pem();
+  files_["tls.key"] = wide.key_pem();
+  EXPECT_THAT(check().warnings, IsEmpty());
+  // One that cannot be read has no names either, and that is said already.
+  files_["tls.crt"] = "nonsense";
+  EXPECT_THAT(check().warnings, IsEmpty());
+}
+
 TEST_F(ValidateTest, WarnsOfAKeyThatEverybodyMayRead) {
   open_ = {"tls.key", "tls.crt"};
   EXPECT_THAT(check().warnings,
