@@ -52,6 +52,7 @@ net::TransportOptions transport_options(const ProcessConfig& config) {
 
 tls::ServerOptions serving_options(const CheckedCluster& valid) {
   tls::ServerOptions tls;
+  tls.version_min = valid.config.tls_min_version;
   tls.certificate_chain_pem = valid.files.tls_cert_pem;
   tls.private_key_pem = valid.files.tls_private_key_pem;
   if (valid.vouches_for_identity) tls.client_ca_pem = valid.files.client_ca_pem;
@@ -187,6 +188,7 @@ proxy::ProxyOptions proxy_options(const CheckedCluster& valid) {
   proxy.proven_tokens_max = config.proven_tokens_max;
   proxy.picker.policy = config.balance;
   proxy.vouches_for_identity = valid.vouches_for_identity;
+  proxy.anonymous_requests = config.anonymous_auth;
   return proxy;
 }
 
@@ -227,7 +229,10 @@ server::ClusterOptions cluster_options(const CheckedCluster& valid) {
   server::ClusterOptions cluster;
   cluster.name = valid.name;
   cluster.server_names = valid.server_names;
+  cluster.listen = valid.listen;
+  cluster.allowed_networks = valid.allowed_networks;
   cluster.tls = serving_options(valid);
+  cluster.pass_through = valid.pass_through;
   cluster.backends = backends(valid);
   cluster.backend_set = backend_set_options(valid);
   cluster.backend_tls = backend_tls(valid);

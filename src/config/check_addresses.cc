@@ -84,23 +84,10 @@ void check_admin(const std::string& text, Reporter& report, Validation& process)
 void check_backend(const std::string& text, std::size_t element, const Validation& process,
                    Reporter& report, CheckedCluster& cluster) {
   const About about("backend", element);
-  const auto address = io::Address::parse(text);
-  if (!address) return wrong_address(report, about, text, address.error());
-  if (address->port() == 0 || any_address(*address)) {
-    report.mistake(about,
-                   "--backend={}: nothing can be reached there; write an API server's own address "
-                   "and port.",
-                   quote(text));
-  }
+  const auto address = parse_reachable(report, about, text, process);
+  if (!address) return;
   if (std::ranges::find(cluster.backends, *address) != cluster.backends.end()) {
     report.mistake(about, "--backend={} is given twice: keep one of them.", quote(text));
-  }
-  for (const io::Address& ours : process.listen) {
-    if (!reaches(*address, ours)) continue;
-    report.mistake(about,
-                   "--backend={} is our own --listen address: requests would run in a circle; "
-                   "write an API server's address.",
-                   quote(text));
   }
   const std::string& name = cluster.config.backend_server_name;
   cluster.backends.push_back(*address);
@@ -119,11 +106,26 @@ void check_backend_server_name(const std::string& name, Reporter& report) {
                  quote(name));
 }
 
+// What is written is right when it counts again.
+void hibernate(Reporter& report, CheckedCluster& cluster) {
+  cluster.backends.clear();
+  cluster.backend_server_names.clear();
+  report.note("hibernated", "It hibernates: its clients are answered with 503 and Retry-After.");
+}
+
 }  // namespace
+
+// Of one owner's, [::] leaves IPv4 to an address that is there for it; of two owners it might take
+// the other's clients.
+bool compete(const io::Address& a, const io::Address& b) {
+  const bool all_of_both =
+      a.port() != 0 && a.port() == b.port() && any_address(a) && any_address(b);
+  return overlap(a, b) || all_of_both;
+}
 
 void check_listeners(Reporter& report, Validation& process) {
   const ProcessConfig& config = process.config;
-  if (config.listen.empty()) {
+  if (config.listen.empty() && config.clusters.empty()) {
     report.mistake("listen", "--listen is empty: write at least one address like 0.0.0.0:6443.");
   }
   for (std::size_t i = 0; i < config.listen.size(); ++i) {
@@ -132,11 +134,66 @@ void check_listeners(Reporter& report, Validation& process) {
   check_admin(config.admin_listen, report, process);
 }
 
+std::optional<io::Address> parse_reachable(Reporter& report, const About& about,
+                                           const std::string& text, const Validation& process) {
+  const auto address = io::Address::parse(text);
+  if (!address) {
+    wrong_address(report, about, text, address.error());
+    return std::nullopt;
+  }
+  if (address->port() == 0 || any_address(*address)) {
+    report.mistake(about,
+                   "--{}={}: nothing can be reached there; write an API server's own address and "
+                   "port.",
+                   about.flag, quote(text));
+  }
+  for (const io::Address& ours : process.listen) {
+    if (!reaches(*address, ours)) continue;
+    report.mistake(about,
+                   "--{}={} is our own --listen address: requests would run in a circle; write an "
+                   "API server's address.",
+                   about.flag, quote(text));
+  }
+  return *address;
+}
+
+void check_own_listeners(const Validation& process, Reporter& report, std::size_t number,
+                         const std::vector<std::string>& texts, Claims& claims) {
+  std::vector<io::Address> seen;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    const About about("listen", i);
+    const auto address = io::Address::parse(texts[i]);
+    if (!address) {
+      wrong_address(report, about, texts[i], address.error());
+      continue;
+    }
+    for (const io::Address& other : seen) {
+      if (!overlap(*address, other)) continue;
+      report.mistake(about,
+                     "--listen={} overlaps with {}, another address of the cluster: keep "
+                     "one of them.",
+                     quote(texts[i]), quote(other.to_string()));
+    }
+    for (const auto* others : {&process.listen, &process.admin_listen}) {
+      for (const io::Address& other : *others) {
+        if (!compete(*address, other)) continue;
+        report.mistake(about,
+                       "--listen={} overlaps with {}, which is the process's: keep one of them.",
+                       quote(texts[i]), quote(other.to_string()));
+      }
+    }
+    seen.push_back(*address);
+    claims.add_listener(*address, {number, report.where(about)});
+  }
+}
+
 void check_backends(const Validation& process, Reporter& report, CheckedCluster& cluster) {
   const std::vector<std::string>& texts = cluster.config.backends;
-  if (texts.empty()) {
+  const bool hibernated = cluster.config.hibernated;
+  if (texts.empty() && !hibernated) {
     report.mistake("backend",
-                   "--backend is missing: write --backend=ADDR:PORT for each API server.");
+                   "--backend is missing: write --backend=ADDR:PORT for each API server, or "
+                   "--hibernated if there is none for now.");
   }
   if (texts.size() > balance::backends_max) {
     report.mistake({"backend", balance::backends_max},
@@ -146,12 +203,13 @@ void check_backends(const Validation& process, Reporter& report, CheckedCluster&
   for (std::size_t i = 0; i < texts.size(); ++i) {
     check_backend(texts[i], i, process, report, cluster);
   }
+  check_backend_server_name(cluster.config.backend_server_name, report);
+  if (hibernated) return hibernate(report, cluster);
   if (cluster.backends.size() == 1) {
     report.note("backend",
                 "There is one backend only: nothing to balance, and nowhere to go when it is "
                 "lost.");
   }
-  check_backend_server_name(cluster.config.backend_server_name, report);
 }
 
 }  // namespace sluice::config

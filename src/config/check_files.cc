@@ -8,6 +8,7 @@
 
 #include "checks.h"
 #include "sluice/base/quote.h"
+#include "sluice/config/server_names.h"
 #include "sluice/tls/context.h"
 
 namespace sluice::config {
@@ -166,6 +167,22 @@ class FileChecks {
     check_pair(
         {"tls-cert-file", config_.tls_cert_file, cluster_.files.tls_cert_pem},
         {"tls-private-key-file", config_.tls_private_key_file, cluster_.files.tls_private_key_pem});
+    if (tls::read_certificates(cluster_.files.tls_cert_pem)) names_are_in_certificate();
+  }
+
+  // Clients that verify whom they talk to would not.
+  void names_are_in_certificate() {
+    for (std::size_t i = 0; i < config_.server_names.size(); ++i) {
+      const auto name = parse_server_name(config_.server_names[i]);
+      if (!name) continue;
+      // A wildcard is there for labels that nobody has thought of.
+      const std::string asked_for = name->starts_with('*') ? "any-other" + name->substr(1) : *name;
+      if (tls::names_server(cluster_.files.tls_cert_pem, asked_for)) continue;
+      report_.warning({"server-names", i},
+                      "--server-names={} is no name of --tls-cert-file={}: clients that verify it "
+                      "will not come.",
+                      *name, printable(config_.tls_cert_file));
+    }
   }
 
   void client_ca() {
@@ -184,6 +201,7 @@ class FileChecks {
 
   void backend_ca() {
     if (config_.backend_ca_file.empty()) {
+      if (config_.hibernated) return;
       return report_.mistake("backend-ca-file",
                              "--backend-ca-file is missing: write the file of the CA that signs "
                              "the API servers' certificates; a backend is never used unverified.");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Who is called by which names: what each cluster claims, and what comes of all claims together.
+// Whose clients are whose, by names and listeners: what each cluster claims, and what comes of all
+// claims together.
 #include <algorithm>
 #include <utility>
 
@@ -52,25 +53,42 @@ void settle_default(const std::vector<Claim>& claims, Validation& process) {
   if (all_known) process.default_cluster = claims.front().cluster;
 }
 
+// Among those on one port.
+void settle_listeners(const std::vector<std::pair<io::Address, Claim>>& claims,
+                      Validation& process) {
+  for (const auto& [address, claim] : claims) {
+    const auto other = std::ranges::find_if(claims, [&, mine = &claim](const auto& one) {
+      return one.second.cluster != mine->cluster && compete(one.first, address);
+    });
+    if (other == claims.end()) {
+      if (!is_broken(process, claim)) process.clusters[claim.cluster].listen.push_back(address);
+      continue;
+    }
+    process.conflicts.push_back(fmt::format(
+        "{}: --listen={} is claimed in {}, too: neither cluster gets it; keep it in one of them.",
+        claim.where, quote(address.to_string()), other->second.where));
+  }
+}
+
 }  // namespace
 
 void Claims::settle(Validation& process) const {
   settle_names(names_, process);
   settle_default(default_, process);
+  for (const auto& [port, claims] : listeners_) settle_listeners(claims, process);
 }
 
 void check_names(Reporter& report, std::size_t number, CheckedCluster& cluster, Claims& claims) {
   const std::vector<std::string>& texts = cluster.config.server_names;
   const bool alone = cluster.file.empty();
   DefaultFor& taken = cluster.config.default_for;
-  if (texts.empty() && taken == DefaultFor::nobody) {
-    if (!alone) {
-      cluster.names_known = false;
-      return report.mistake("server-names",
-                            "--server-names is missing: nobody could reach the cluster; write the "
-                            "names that clients call it by, or default=true.");
-    }
-    taken = DefaultFor::unknown;
+  if (texts.empty() && taken == DefaultFor::nobody && alone) taken = DefaultFor::unknown;
+  if (texts.empty() && taken == DefaultFor::nobody && !report.is_said("listen")) {
+    cluster.names_known = false;
+    return report.mistake("server-names",
+                          "--server-names is missing: nobody could reach the cluster; write the "
+                          "names that clients call it by, default=true, or an address of its own "
+                          "(listen).");
   }
   std::vector<std::string> seen;
   for (std::size_t i = 0; i < texts.size(); ++i) {

@@ -12,7 +12,7 @@ namespace {
 
 struct NetworksFlag {
   std::string_view name;
-  std::string_view if_all;  // what it means to name every address
+  std::string_view if_all;  // what it means to name every address; empty: nothing to warn of
   const std::vector<std::string>& texts;
   std::vector<io::Network>& networks;
 };
@@ -29,7 +29,7 @@ void read_networks(const NetworksFlag& flag, Reporter& report) {
       report.mistake(about, "--{}={} is given twice: keep one of them.", flag.name,
                      network->to_string());
     }
-    if (network->prefix_bits() == 0) {
+    if (network->prefix_bits() == 0 && !flag.if_all.empty()) {
       report.warning(about, "--{}={}: {}", flag.name, flag.texts[i], flag.if_all);
     }
     flag.networks.push_back(*network);
@@ -50,6 +50,17 @@ void check_networks(Reporter& report, Validation& process) {
                  "need; name the networks that you trust.",
                  config.exempt_clients, process.exempt_clients},
                 report);
+}
+
+void check_allowed_networks(Reporter& report, CheckedCluster& cluster) {
+  const std::vector<std::string>& texts = cluster.config.allowed_networks;
+  // Whoever writes it means to keep somebody out.
+  if (texts.empty() && report.is_said("allowed-networks")) {
+    report.mistake("allowed-networks",
+                   "--allowed-networks is empty: name the networks of clients, or leave it out to "
+                   "serve everybody.");
+  }
+  read_networks({"allowed-networks", "", texts, cluster.allowed_networks}, report);
 }
 
 }  // namespace sluice::config

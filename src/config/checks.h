@@ -5,7 +5,9 @@
 
 #include <fmt/format.h>
 
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -52,6 +54,8 @@ class Reporter {
     findings_.notes.push_back(place(about) + fmt::format(form, std::forward<Values>(values)...));
   }
 
+  // Whether a value of that flag stands anywhere, be it an empty one.
+  bool is_said(std::string_view flag) const { return places_.contains(flag); }
   // "clusters/a.conf:7", or as much of it as there is.
   std::string where(const About& about) const;
 
@@ -71,18 +75,25 @@ struct Claim {
   std::string where;
 };
 
-// What all clusters claim to be called.
+// What all clusters claim for themselves alone.
 class Claims {
  public:
   void add_name(const std::string& name, Claim claim) { names_[name].push_back(std::move(claim)); }
   void add_default(Claim claim) { default_.push_back(std::move(claim)); }
-  // Gives each name to its only holder, once all clusters have been checked.
+  void add_listener(const io::Address& address, Claim claim) {
+    listeners_[address.port()].emplace_back(address, std::move(claim));
+  }
+  // Gives each name and address to its only holder, once all clusters have been checked.
   void settle(Validation& process) const;
 
  private:
   std::map<std::string, std::vector<Claim>> names_;
   std::vector<Claim> default_;
+  std::map<std::uint16_t, std::vector<std::pair<io::Address, Claim>>> listeners_;  // by port
 };
+
+// Whether a client could reach both, so that they cannot be two owners' listeners.
+bool compete(const io::Address& a, const io::Address& b);
 
 // Of the process.
 void check_listeners(Reporter& report, Validation& process);
@@ -94,7 +105,15 @@ void check_access_log(const Environment& environment, Reporter& report,
 // Of what the process and its clusters may both say, as it counts together.
 void check_tuning(Reporter& report, const Config& config);
 // Of a cluster.
+void check_own_listeners(const Validation& process, Reporter& report, std::size_t number,
+                         const std::vector<std::string>& texts, Claims& claims);
 void check_names(Reporter& report, std::size_t number, CheckedCluster& cluster, Claims& claims);
+void check_allowed_networks(Reporter& report, CheckedCluster& cluster);
+// The address of somebody else; nothing when it is none.
+std::optional<io::Address> parse_reachable(Reporter& report, const About& about,
+                                           const std::string& text, const Validation& process);
+// Says in which mode the cluster is.
+void check_pass_through(const Validation& process, Reporter& report, CheckedCluster& cluster);
 void check_backends(const Validation& process, Reporter& report, CheckedCluster& cluster);
 void check_files(const Environment& environment, Reporter& report, CheckedCluster& cluster);
 

@@ -20,7 +20,8 @@ namespace sluice::config {
 using Field =
     std::variant<bool Config::*, std::string Config::*, std::vector<std::string> Config::*,
                  Duration Config::*, std::uint32_t Config::*, std::uint64_t Config::*,
-                 balance::Policy Config::*, log::Level Config::*, DefaultFor Config::*>;
+                 balance::Policy Config::*, log::Level Config::*, DefaultFor Config::*,
+                 tls::Version Config::*, Mode Config::*>;
 
 // Smallest and largest value; nanoseconds for durations.
 struct Bounds {

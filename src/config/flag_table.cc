@@ -29,9 +29,10 @@ const std::vector<Group>& flag_table() {
   static const std::vector<Group> groups = {
       {"Clients",
        {
-           {"listen", "ADDR:PORT", Scope::process, &ProcessConfig::listen,
+           {"listen", "ADDR:PORT", Scope::each, &ProcessConfig::listen,
             "Accept clients here. Repeatable; [::]:6443 takes IPv6 and IPv4, or IPv6 alone beside "
-            "an IPv4 address with the same port."},
+            "an IPv4 address with the same port. Who connects to an address in a cluster's file is "
+            "that cluster's client, whatever name it asks for."},
            {"proxy-protocol-from", "CIDR", Scope::process, &ProcessConfig::proxy_protocol_from,
             "A network of balancers: each connection from there must begin with a PROXY header, "
             "version 1 or 2, and the client's address is the one that it names. Repeatable; an "
@@ -59,6 +60,17 @@ const std::vector<Group>& flag_table() {
            {"client-cert-strict", "", Scope::cluster, &ClusterConfig::client_cert_strict,
             "Answer a client certificate that does not verify with a TLS alert, instead of "
             "treating the client as one without a certificate."},
+           {"anonymous-auth", "", Scope::cluster, &ClusterConfig::anonymous_auth,
+            "As the API servers' flag. false: a request without a credential is answered with 401, "
+            "whatever it asks for, and reaches no API server."},
+           {"allowed-networks", "CIDR", Scope::cluster, &ClusterConfig::allowed_networks,
+            "A network whose clients are served; to all others it is as if nobody had the "
+            "cluster's names. Repeatable; an address alone is a network of one. Behind "
+            "--proxy-protocol-from the address that the header names counts. Without it, clients "
+            "come from anywhere."},
+           {"tls-min-version", "VERSION", Scope::cluster, &ClusterConfig::tls_min_version,
+            "Oldest version of TLS that clients may speak: 1.2 or 1.3, or as the API servers' flag "
+            "has it, VersionTLS12 or VersionTLS13."},
            {"client-connections-max", "N", Scope::process, &ProcessConfig::client_connections_max,
             "Client connections at any moment, in all. 0: as many as the descriptor limit allows.",
             between(0, 16'000'000)},
@@ -123,6 +135,19 @@ const std::vector<Group>& flag_table() {
        {
            {"backend", "ADDR:PORT", Scope::cluster, &ClusterConfig::backends,
             "An API server. Repeatable, up to 64; at least one. Addresses only, for now."},
+           {"pass-through", "ADDR:PORT", Scope::cluster, &ClusterConfig::pass_through,
+            "Where connections go untouched, ClientHello included, each to the one that has "
+            "fewest. "
+            "Repeatable, up to 64. In the place of a certificate, a key and backends: whoever is "
+            "there ends TLS."},
+           {"mode", "MODE", Scope::cluster, &ClusterConfig::mode,
+            "l7: each request on its own, to --backend. l4: connections untouched, to "
+            "--pass-through. A cluster may have what both need, and be switched from one to the "
+            "other. auto: l4 where there is nothing but --pass-through."},
+           {"hibernated", "", Scope::cluster, &ClusterConfig::hibernated,
+            "true: the control plane is switched off. Its clients are answered with 503 and "
+            "Retry-After, no API server is asked, and nothing is wrong about that. --backend and "
+            "--backend-ca-file may stay or be missing."},
            {"backend-ca-file", "FILE", Scope::cluster, &ClusterConfig::backend_ca_file,
             "PEM certificates of the authorities that sign the API servers' certificates. "
             "Required: a backend is never used unverified."},

@@ -49,6 +49,15 @@ std::string print_duration(std::uint64_t value) {
   return format_duration(Duration(static_cast<Duration::rep>(value)));
 }
 
+std::string_view print_mode(Mode value) {
+  switch (value) {
+    case Mode::automatic: return "auto";
+    case Mode::l7: return "l7";
+    case Mode::l4: return "l4";
+  }
+  return "";
+}
+
 std::string_view print_default(DefaultFor value) {
   switch (value) {
     case DefaultFor::nobody: return "false";
@@ -127,6 +136,24 @@ class Setter {
     }
     return fail(ErrorKind::invalid_argument, "write true, unknown or false");
   }
+  Result<void> operator()(tls::Version Config::* field) const {
+    if (text_ == "1.2" || text_ == "VersionTLS12") {
+      config_.*field = tls::Version::tls1_2;
+    } else if (text_ == "1.3" || text_ == "VersionTLS13") {
+      config_.*field = tls::Version::tls1_3;
+    } else {
+      return fail(ErrorKind::invalid_argument, "write 1.2 or 1.3");
+    }
+    return {};
+  }
+  Result<void> operator()(Mode Config::* field) const {
+    for (const Mode value : {Mode::automatic, Mode::l7, Mode::l4}) {
+      if (text_ != print_mode(value)) continue;
+      config_.*field = value;
+      return {};
+    }
+    return fail(ErrorKind::invalid_argument, "write l7, l4 or auto");
+  }
 
  private:
   Config& config_;
@@ -162,6 +189,12 @@ struct Printer {
   }
   std::string operator()(DefaultFor Config::* field) const {
     return std::string(print_default(config.*field));
+  }
+  std::string operator()(Mode Config::* field) const {
+    return std::string(print_mode(config.*field));
+  }
+  std::string operator()(tls::Version Config::* field) const {
+    return config.*field == tls::Version::tls1_3 ? "1.3" : "1.2";
   }
 };
 

@@ -45,6 +45,7 @@ std::string_view to_string(Scope scope) {
     case Scope::process: return "process";
     case Scope::cluster: return "cluster";
     case Scope::both: return "both";
+    case Scope::each: return "each";
   }
   return "";
 }
@@ -62,7 +63,7 @@ std::string help_text() {
       "own, and\n"
       "never another's. [both]: what is set for the process counts for clusters without a value of "
       "their\n"
-      "own.\n";
+      "own. [each]: the process and a cluster may have their own, and take nobody's.\n";
   const Config defaults;
   for (const Group& group : flag_table()) {
     fmt::format_to(std::back_inserter(out), "\n{}:\n", group.title);
@@ -70,7 +71,7 @@ std::string help_text() {
       fmt::format_to(std::back_inserter(out), "  --{}{}{}", flag.name,
                      flag.value.empty() ? "" : " ", flag.value);
       const std::string value = print_flag(defaults, flag);
-      if (!flag.value.empty() && !value.empty()) {
+      if (!value.empty() && (!flag.value.empty() || value == "true")) {
         fmt::format_to(std::back_inserter(out), "  (default {})", value);
       }
       fmt::format_to(std::back_inserter(out), "  [{}]\n", to_string(flag.scope));
@@ -97,9 +98,9 @@ std::string help_text() {
 std::vector<FlagRow> flag_rows() {
   using Kind = FlagRow::Kind;
   // In the order of the variant's types.
-  constexpr std::array kinds = {Kind::toggle,   Kind::text,   Kind::list,
-                                Kind::duration, Kind::count,  Kind::size,
-                                Kind::choice,   Kind::choice, Kind::choice};
+  constexpr std::array kinds = {Kind::toggle, Kind::text,   Kind::list,   Kind::duration,
+                                Kind::count,  Kind::size,   Kind::choice, Kind::choice,
+                                Kind::choice, Kind::choice, Kind::choice};
   static_assert(kinds.size() == std::variant_size_v<Field>);
   const Config defaults;
   std::vector<FlagRow> rows;

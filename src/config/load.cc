@@ -23,7 +23,7 @@ constexpr std::string_view cluster_suffix = ".conf";
 
 bool every(const Flag&) { return true; }
 // What a cluster takes from the process.
-bool shared(const Flag& flag) { return flag.scope != Scope::cluster; }
+bool shared(const Flag& flag) { return flag.scope == Scope::process || flag.scope == Scope::both; }
 
 void append(std::vector<std::string>& all, std::vector<std::string> more) {
   std::ranges::move(more, std::back_inserter(all));

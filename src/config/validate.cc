@@ -20,6 +20,22 @@ void check_process(const Environment& environment, Reporter& report, Validation&
   check_access_log(environment, report, process.config);
 }
 
+// A cluster that could be served on L7, too, and is not. What is wrong with that must not keep it
+// from what it is switched to; and is to be known before it is switched back.
+void check_what_rests(const LoadedCluster& loaded, const Environment& environment,
+                      const Validation& process, const Config& config, Findings& findings) {
+  if (config.backends.empty() && config.tls_cert_file.empty()) return;
+  CheckedCluster rests;
+  rests.config = config;
+  Findings found;
+  Reporter report(loaded.layer.places, loaded.file, found);
+  check_backends(process, report, rests);
+  check_files(environment, report, rests);
+  for (const std::string& mistake : found.mistakes) {
+    findings.warnings.push_back(mistake + " (With --mode=l7; it is --mode=l4.)");
+  }
+}
+
 CheckedCluster check_cluster(const LoadedCluster& loaded, std::size_t number,
                              const Environment& environment, Validation& process, Claims& claims) {
   CheckedCluster cluster;
@@ -35,9 +51,18 @@ CheckedCluster check_cluster(const LoadedCluster& loaded, std::size_t number,
   if (!loaded.readable) return cluster;
   Reporter report(loaded.layer.places, loaded.file, findings);
   check_names(report, number, cluster, claims);
+  if (!loaded.file.empty() && report.is_said("listen")) {
+    check_own_listeners(process, report, number, loaded.layer.config.listen, claims);
+  }
   check_tuning(report, cluster.config);
-  check_backends(process, report, cluster);
-  check_files(environment, report, cluster);
+  check_allowed_networks(report, cluster);
+  check_pass_through(process, report, cluster);
+  if (cluster.config.mode == Mode::l4) {
+    check_what_rests(loaded, environment, process, cluster.config, findings);
+  } else {
+    check_backends(process, report, cluster);
+    check_files(environment, report, cluster);
+  }
   return cluster;
 }
 

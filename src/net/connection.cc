@@ -27,9 +27,9 @@ std::string_view to_string(Connection::State state) {
   return state_names.at(static_cast<std::size_t>(state));
 }
 
-constexpr std::array<std::string_view, 9> phase_names{"opening", "handshaking", "established",
-                                                      "failed",  "without TLS", "proxy header",
-                                                      "unnamed", "refused",     "nobody"};
+constexpr std::array<std::string_view, 10> phase_names{
+    "opening",      "handshaking", "established", "failed", "without TLS",
+    "proxy header", "unnamed",     "refused",     "nobody", "passed on"};
 
 }  // namespace
 
@@ -57,7 +57,8 @@ Connection::State Connection::state() const {
     case Phase::unnamed:
     case Phase::opening: return State::opening;
     case Phase::handshaking: return State::handshaking;
-    case Phase::established: return State::established;
+    case Phase::established:
+    case Phase::passed_on: return State::established;
     case Phase::failed:
     case Phase::without_tls:
     case Phase::refused:
@@ -173,7 +174,8 @@ void Connection::on_receive(Bytes bytes) {
       [[fallthrough]];
     case Phase::opening: hold(bytes); return read_hello();
     case Phase::handshaking: hold(bytes); return queue_handshake();
-    case Phase::established: break;
+    case Phase::established:
+    case Phase::passed_on: break;
     case Phase::failed:
     case Phase::without_tls:
     case Phase::refused:
@@ -222,6 +224,7 @@ void Connection::drop_held() {
 }
 
 void Connection::give_out(Bytes encrypted) {
+  if (phase_ == Phase::passed_on) return handler_.on_receive(encrypted);
   engine_->feed(encrypted);
   read_plain();
   if (input_ != Input::direct) engine_->keep_input();
@@ -269,7 +272,7 @@ void Connection::pause_receiving() {
 
 void Connection::resume_receiving() {
   if (!receiving_paused()) return;
-  if (held_.empty() && !engine_->has_input()) {
+  if (held_.empty() && !has_input()) {
     input_ = Input::direct;
     return tcp_.receive();
   }
@@ -307,8 +310,7 @@ void Connection::read_held() {
   do {
     // In pieces, the next one when the last is read: what is left is copied when it stops again.
     const auto begin = held_.begin() + static_cast<std::ptrdiff_t>(held_at_);
-    const std::size_t bytes =
-        engine_->has_input() ? 0 : std::min(held_.size() - held_at_, held_at_once);
+    const std::size_t bytes = has_input() ? 0 : std::min(held_.size() - held_at_, held_at_once);
     const std::vector<std::uint8_t> piece(begin, begin + static_cast<std::ptrdiff_t>(bytes));
     held_at_ += bytes;
     if (held_at_ == held_.size()) drop_held();
@@ -326,6 +328,7 @@ TcpHandler::Fill Connection::on_fill(MutableBytes room) {
     copy_bytes(room.data(), answer.data(), answer.size());
     return {answer.size(), false};
   }
+  if (phase_ == Phase::passed_on) return collect_plain(room);
   if (engine_ == nullptr || phase_ == Phase::opening) return {};
   tls::RecordBuffer records{room.data(), 0, room.size()};
   engine_->take_pending(records);
@@ -337,6 +340,16 @@ TcpHandler::Fill Connection::on_fill(MutableBytes room) {
     engine_->take_pending(records);
   }
   return {records.size, more};
+}
+
+TcpHandler::Fill Connection::collect_plain(MutableBytes room) {
+  std::size_t bytes = 0;
+  while (bytes < room.size()) {
+    const std::size_t more = handler_.on_collect(room.subspan(bytes));
+    if (more == 0) return {bytes, false};
+    bytes += more;
+  }
+  return {bytes, true};
 }
 
 // True when nothing is left to be collected.
@@ -403,7 +416,7 @@ void Connection::on_closed() {
 
 std::string Connection::describe() const {
   return "connection " + tcp_.describe(to_string(state())) +
-         (client_ ? " client=" + client_->to_string() : "") +
+         (named_ && named_->client ? " client=" + named_->client->to_string() : "") +
          (receiving_paused() ? " paused" : "") +
          (held_.empty() ? "" : " held=" + std::to_string(held_.size() - held_at_));
 }

@@ -65,9 +65,11 @@ void Connection::read_proxy_header() {
                   Phase::refused);
     case ProxyHeader::Status::complete: break;
   }
+  if (header.source || !header.authority.empty()) {
+    named_ = std::make_unique<const Named>(Named{header.source, std::string(header.authority)});
+  }
   held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(header.bytes));
   count_held();
-  if (header.source) client_ = std::make_unique<const io::Address>(*header.source);
   const Duration left = handshake_deadline_.deadline() - transport_.reactor().now();
   set_deadline(handshake_time_left_ + std::max(left, Duration::zero()));
   const bool named = header.source || !held_.empty();
@@ -97,16 +99,29 @@ void Connection::read_hello() {
     case tls::ClientHello::Status::complete: break;
   }
   server_name_ = std::move(hello.server_name);
-  context_ = select_(server_name_);
+  const std::string& asked_for =
+      named_ && !named_->authority.empty() ? named_->authority : server_name_;
+  context_ = select_(asked_for);
   if (state() != State::opening) return;
+  if (passed_on_) return begin_passing();
   if (context_ == nullptr) {
-    return fail(tls_error("nobody has the server name " + server_name_), Phase::nobody);
+    return fail(tls_error("nobody has the server name " + asked_for), Phase::nobody);
   }
   if (!held_back_) begin_handshake();
 }
 
 void Connection::go_on() {
   if (std::exchange(held_back_, false) && state() == State::opening) begin_handshake();
+}
+
+void Connection::begin_passing() {
+  leave_handshake();
+  set_phase(Phase::passed_on);
+  const std::vector<std::uint8_t> hello = std::exchange(held_, {});
+  count_held();
+  handler_.on_established();
+  if (established()) give_out(hello);
+  if (established() && input_ == Input::direct) tcp_.receive();
 }
 
 void Connection::begin_handshake() {

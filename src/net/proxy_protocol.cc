@@ -9,6 +9,7 @@
 #include <array>
 #include <charconv>
 #include <string>
+#include <utility>
 
 #include "sluice/base/ascii.h"
 #include "sluice/base/crc32c.h"
@@ -22,11 +23,16 @@ constexpr std::string_view line_begin = "PROXY ";
 constexpr std::string_view signature("\r\n\r\n\0\r\nQUIT\n", 12);
 
 ProxyHeader invalid(std::string_view why) {
-  return {.status = Status::invalid, .bytes = 0, .source = {}, .why = why};
+  return {.status = Status::invalid, .bytes = 0, .source = {}, .authority = {}, .why = why};
 }
 
-ProxyHeader complete(std::size_t bytes, std::optional<io::Address> source) {
-  return {.status = Status::complete, .bytes = bytes, .source = source, .why = {}};
+ProxyHeader complete(std::size_t bytes, std::optional<io::Address> source,
+                     std::string_view authority = {}) {
+  return {.status = Status::complete,
+          .bytes = bytes,
+          .source = source,
+          .authority = authority,
+          .why = {}};
 }
 
 // Whether one of the two is the beginning of the other.
@@ -115,6 +121,7 @@ constexpr std::uint8_t version_2 = 2;
 enum Command : std::uint8_t { local = 0, proxy = 1 };
 enum Family : std::uint8_t { unspecified = 0, inet = 1, inet6 = 2, local_socket = 3 };
 enum Protocol : std::uint8_t { stream = 1, datagram = 2 };
+constexpr std::uint8_t type_authority = 2;
 constexpr std::uint8_t type_crc32c = 3;
 constexpr std::size_t value_head_bytes = 3;
 
@@ -141,33 +148,39 @@ io::Address source_address(Bytes block, std::uint8_t family) {
                               static_cast<std::uint16_t>(number(block, 2 * bytes, 2)));
 }
 
-enum class Values : std::uint8_t { good, malformed, wrong_checksum };
+struct Values {
+  std::optional<Bytes> authority;
+  std::optional<Bytes> checksum;
+};
 
-// From `at` to the end of the header. The checksum is one over all of it, with itself as zeros.
-Values check_values(Bytes header, std::size_t at) {
-  std::size_t checksum_at = 0;
-  std::size_t checksum_bytes = 0;
+// From `at` to the end of the header; nothing when they are malformed. Of two of a kind nobody
+// could say which one counts.
+std::optional<Values> read_values(Bytes header, std::size_t at) {
+  Values values;
   while (at < header.size()) {
-    if (header.size() - at < value_head_bytes) return Values::malformed;
+    if (header.size() - at < value_head_bytes) return {};
     const std::uint8_t type = header[at];
     const std::size_t size = number(header, at + 1, 2);
     at += value_head_bytes;
-    if (size > header.size() - at) return Values::malformed;
+    if (size > header.size() - at) return {};
+    const Bytes value = header.subspan(at, size);
+    if (type == type_authority && std::exchange(values.authority, value)) return {};
     if (type == type_crc32c) {
-      // Two would have to contain each other.
-      if (size != sizeof(std::uint32_t) || checksum_at != 0) return Values::malformed;
-      checksum_at = at;
-      checksum_bytes = size;
+      if (size != sizeof(std::uint32_t) || std::exchange(values.checksum, value)) return {};
     }
     at += size;
   }
-  if (checksum_at == 0) return Values::good;
+  return values;
+}
+
+// One over all of the header, with itself as zeros.
+bool is_checksum(Bytes checksum, Bytes header) {
+  const auto at = static_cast<std::size_t>(checksum.data() - header.data());
   Crc32c crc;
-  crc.add(header.first(checksum_at));
+  crc.add(header.first(at));
   crc.add(std::array<std::uint8_t, sizeof(std::uint32_t)>{});
-  crc.add(header.subspan(checksum_at + checksum_bytes));
-  const bool right = crc.value() == number(header, checksum_at, checksum_bytes);
-  return right ? Values::good : Values::wrong_checksum;
+  crc.add(header.subspan(at + checksum.size()));
+  return crc.value() == number(checksum, 0, checksum.size());
 }
 
 ProxyHeader read_block(Bytes header, std::uint8_t command, std::uint8_t family,
@@ -178,17 +191,17 @@ ProxyHeader read_block(Bytes header, std::uint8_t command, std::uint8_t family,
   if (values_at > header.size()) {
     return names_somebody ? invalid("too short for its addresses") : complete(header.size(), {});
   }
-  switch (check_values(header, values_at)) {
-    case Values::good: break;
-    case Values::malformed:
-      // Who names nobody may fill the block with anything; it is discarded.
-      if (names_somebody) return invalid("a value that is malformed");
-      break;
-    case Values::wrong_checksum: return invalid("a wrong checksum");
+  const std::optional<Values> values = read_values(header, values_at);
+  // Who names nobody may fill the block with anything; it is discarded.
+  if (!values && names_somebody) return invalid("a value that is malformed");
+  if (values && values->checksum && !is_checksum(*values->checksum, header)) {
+    return invalid("a wrong checksum");
   }
+  if (!names_somebody) return complete(header.size(), {});
+  const std::string_view authority = as_text(values->authority.value_or(Bytes{}));
   const bool tcp = protocol == stream && (family == inet || family == inet6);
-  if (!names_somebody || !tcp) return complete(header.size(), {});
-  return complete(header.size(), source_address(header.subspan(prefix_bytes), family));
+  if (!tcp) return complete(header.size(), {}, authority);
+  return complete(header.size(), source_address(header.subspan(prefix_bytes), family), authority);
 }
 
 ProxyHeader read_binary(Bytes bytes) {

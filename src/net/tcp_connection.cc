@@ -344,7 +344,8 @@ void TcpConnection::watch_peer() {
 void TcpConnection::look_for_peer() {
   const Duration silence_max = transport_.options().peer_silence_max;
   const io::PeerSigns signs = io::signs_of_peer(descriptor_);
-  if (signs.reset && hears_out_) return;  // told when what came before it was received
+  // Told when what came before it was received; behind an end of stream nothing is received.
+  if (signs.reset && hears_out_ && receiving_ != Receiving::ended) return;
   const bool silent = signs.silence >= silence_max && signs.unanswered > 0;
   if (silent && std::exchange(silent_, true)) {
     return fail({ErrorKind::timeout, Side::self, Retry::never,

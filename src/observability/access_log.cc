@@ -222,14 +222,14 @@ void append_json(std::string& line, const AccessRecord& record) {
   json.text_if_any("cluster", record.cluster);
   json.text("client", record.client);
   json.text_if_any("protocol", record.protocol);
+  json.text_if_any("server_name", record.server_name);
   json.text_if_any("user", record.user);
-  json.text("method", record.method);
   const bool harmless = record.path.find('?') == std::string_view::npos &&
                         record.path.find("eyJ") == std::string_view::npos;
-  if (harmless) {
-    json.text("path", record.path, path_bytes_max);
-  } else {
-    json.text("path", redact_path(record.path), path_bytes_max);
+  if (!record.method.empty() || !record.path.empty()) {
+    json.text("method", record.method);
+    json.text("path", harmless ? std::string(record.path) : redact_path(record.path),
+              path_bytes_max);
   }
   json.text_if_any("verb", record.verb);
   json.text_if_any("api_group", record.api_group);

@@ -92,9 +92,11 @@ std::expected<Admitted, NotAdmitted> admit(RequestPlan& plan, http::RequestHead&
   };
   if (shared.budget.exhausted()) return overloaded();
   const ProxyParts& parts = shared.parts;
-  const auto planned = plan_identity(
-      plan, head, client.facts(), {shared.options.vouches_for_identity, parts.identity_fields},
-      shared.proofs, client.last_token(), parts.reactor.ring().wall_now());
+  const auto planned =
+      plan_identity(plan, head, client.facts(),
+                    {shared.options.vouches_for_identity, shared.options.anonymous_requests,
+                     parts.identity_fields},
+                    shared.proofs, client.last_token(), parts.reactor.ring().wall_now());
   if (!planned) return refused(planned.error());
   if (plan.identity_fields_dropped > 0) {
     shared.count(parts.metrics.identity_fields_dropped, plan.identity_fields_dropped);

@@ -26,12 +26,15 @@ std::optional<NoIdentity> unauthenticated(const ClientFacts& client, const Crede
   return client.identity ? NoIdentity::expired : client.why_not;
 }
 
+// RFC 9113 section 8.3.1: for the server itself. API servers answer it before they ask who asks.
+bool is_for_whole_server(const http::RequestHead& head) {
+  return head.method == "OPTIONS" && head.path == "*";
+}
+
 }  // namespace
 
 std::expected<RequestPlan, Refusal> plan_request(const http::RequestHead& head) {
-  // RFC 9113 section 8.3.1: for the server itself. API servers answer it before they ask who asks.
-  const bool whole_server = head.method == "OPTIONS" && head.path == "*";
-  if (const auto path = kubernetes::check_path(head.path); !path && !whole_server) {
+  if (const auto path = kubernetes::check_path(head.path); !path && !is_for_whole_server(head)) {
     return std::unexpected(Refusal{ReplyReason::bad_path, 400, path.error().context});
   }
   if (head.method == "CONNECT") {
@@ -84,6 +87,10 @@ std::expected<void, Refusal> plan_identity(RequestPlan& plan, http::RequestHead&
   } else if (const auto why = unauthenticated(client, credential)) {
     return std::unexpected(
         Refusal{ReplyReason::unauthenticated, 401, "Unauthorized", kubernetes::to_string(*why)});
+  } else if (!policy.anonymous && !is_for_whole_server(head)) {
+    // Of what is no bearer token an API server takes no notice.
+    return std::unexpected(Refusal{ReplyReason::unauthenticated, 401, "Unauthorized",
+                                   "anonymous requests are not served"});
   } else {
     plan.pool = PoolKind::suspect;
     plan.anonymous = credential.kind == CredentialKind::none;

@@ -41,7 +41,8 @@ struct RequestPlan {
 };
 
 struct IdentityPolicy {
-  bool vouches = false;  // we have a front-proxy certificate
+  bool vouches = false;   // we have a front-proxy certificate
+  bool anonymous = true;  // who has no credential may ask
   const kubernetes::IdentityFields& fields;
 };
 

@@ -62,8 +62,9 @@ AdminReply AdminPages::readyz() const {
 AdminReply AdminPages::readyz_of(std::string_view name) const {
   for (const auto& cluster : shared_.clusters) {
     if (cluster->name() != name) continue;
-    if (cluster->status.any_usable()) return text(200, "ok\n");
-    if (cluster->hibernates()) return text(503, "it has no backends\n");
+    if (cluster->usable()) return text(200, "ok\n");
+    if (cluster->hibernates()) return text(503, "it hibernates\n");
+    if (cluster->passes_on()) return text(503, "no target can be reached\n");
     return text(503, "no backend is ready\n");
   }
   return text(404, "no such cluster\n");
@@ -122,7 +123,7 @@ void append_cluster(std::string& page, const Cluster& cluster) {
     observability::append_json_string(page, name, name_bytes_max);
   });
   fmt::format_to(std::back_inserter(page), R"(,"others":"{}","usable":{},"certificates":)",
-                 to_string(options.others), cluster.status.any_usable());
+                 to_string(options.others), cluster.usable());
   append_array(page, options.certificates, [&](const NamedCertificate& certificate) {
     fmt::format_to(std::back_inserter(page), R"({{"use":"{}","notAfter":"{:%FT%TZ}"}})",
                    certificate.use, certificate.not_after);
@@ -130,6 +131,14 @@ void append_cluster(std::string& page, const Cluster& cluster) {
   page += R"(,"backends":)";
   append_array(page, std::views::iota(std::size_t{0}, cluster.status.backends.size()),
                [&](std::size_t backend) { append_backend(page, cluster, backend); });
+  if (cluster.passes_on()) {
+    page += R"(,"passThrough":)";
+    append_array(page, cluster.targets, [&](const auto& target) {
+      fmt::format_to(std::back_inserter(page), R"({{"name":"{}","usable":{},"connections":{}}})",
+                     target->name, !target->refuses.load(std::memory_order_relaxed),
+                     target->connections.load(std::memory_order_relaxed));
+    });
+  }
   page += '}';
 }
 

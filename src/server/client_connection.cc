@@ -22,6 +22,9 @@ constexpr Duration given_up_linger = std::chrono::seconds(2);
 // A connection that holds so much may be one of many.
 constexpr std::size_t much_held_bytes = 80 * 1024;  // a send buffer and some input
 constexpr Duration end_for_room_within = std::chrono::seconds(1);
+// One of which nobody knows what it asks rests when nothing has moved on it for so long: clients
+// and API servers ask each other for a sign of life every half minute.
+constexpr Duration quiet_after = std::chrono::minutes(2);
 
 }  // namespace
 
@@ -91,6 +94,7 @@ void ClientConnection::on_receive(Bytes plain) {
     return give_up(received.error());
   }
   if (protocol_->requests() > 0) work();
+  if (passes_on()) note_movement();
   if (protocol_->wants_output()) connection_.mark_dirty();
   if (!protocol_->wants_input()) connection_.pause_receiving();
   if (const auto since = protocol_->head_since(); since && state_ == State::serving) {
@@ -153,6 +157,7 @@ std::size_t ClientConnection::on_collect(MutableBytes batch) {
   if (protocol_ == nullptr) return 0;
   const std::size_t n = protocol_->collect(batch);
   connection_.count_above(protocol_->held_bytes());
+  if (n > 0 && passes_on()) note_movement();
   if (const auto in_order = protocol_->output_ended()) connection_.end_output(*in_order);
   if (n == 0) close_if_unused();
   return n;
@@ -235,6 +240,7 @@ void ClientConnection::deadline_passed() {
         cells_.add(metrics_.ended.at(EndReason::timeout));
         return connection_.terminate();
       }
+      if (passes_on()) return rest_if_quiet();
       if (protocol_->requests() > 0) return;  // armed again when the last one ends
       if (const Instant end = idle_since_ + options_.idle_timeout; end > now()) {
         return set_deadline(end);
@@ -247,6 +253,17 @@ void ClientConnection::deadline_passed() {
     case State::handshake:
     case State::closed: return;
   }
+}
+
+void ClientConnection::note_movement() {
+  idle_since_ = now();
+  work();
+  if (state_ == State::serving && !timer_.armed()) set_deadline(now() + quiet_after);
+}
+
+void ClientConnection::rest_if_quiet() {
+  if (const Instant quiet = idle_since_ + quiet_after; quiet > now()) return set_deadline(quiet);
+  rest();
 }
 
 void ClientConnection::leave(Duration gap) {

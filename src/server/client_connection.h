@@ -18,6 +18,7 @@
 #include "client_metrics.h"
 #include "client_protocol.h"
 #include "client_shares.h"
+#include "cluster_finder.h"
 #include "sluice/base/transitions.h"
 #include "sluice/io/reactor.h"
 #include "sluice/io/timer_wheel.h"
@@ -36,16 +37,14 @@ class ClientConnection final : public net::ConnectionHandler,
                                private ClientProtocolOwner {
  public:
   using OnClosed = std::function<void(ClientConnection&)>;
-  // Whose a client is by the server name of its ClientHello (lower case; empty when there is none).
-  // Null: nobody's. The cluster outlives the connection.
-  using FindCluster = std::function<ServedCluster*(std::string_view server_name)>;
 
   ClientConnection(net::Transport& transport, proxy::Resources& resources, ClientShares& shares,
                    const ClientOptions& options, metrics::Cells& cells,
                    const ClientMetrics& metrics, OnClosed on_closed);
   ~ClientConnection() override;
 
-  void accept(int descriptor, const FindCluster& find);  // which outlives the connection
+  // `clusters` outlives the connection. `listener`: the cluster whose listener has accepted it.
+  void accept(int descriptor, ClusterFinder& clusters, std::optional<std::size_t> listener = {});
 
   // Our own stop, at any moment of its life: first a notice (GOAWAY), `gap` later the last word
   // (RFC 9113 section 6.8); closed when no request is left.
@@ -106,8 +105,8 @@ class ClientConnection final : public net::ConnectionHandler,
   // net::ConnectionHandler: what it costs is charged to where it comes from, from now on. One from
   // where too many are ends.
   void on_caller_known() override;
-  std::shared_ptr<const tls::ServerContext> choose_cluster(const FindCluster& find,
-                                                           std::string_view server_name);
+  std::shared_ptr<const tls::ServerContext> choose_cluster(std::string_view server_name);
+  ClientOrigin origin() const { return {connection_.peer(), listener_}; }
   bool take_address_share();
   bool take_identity_share();
   void handshake_failed(const Error& error);
@@ -121,6 +120,10 @@ class ClientConnection final : public net::ConnectionHandler,
   void note_address();
   void establish_identity();
   void begin_protocol();
+  void begin_passing();
+  bool passes_on() const { return speaks_ == Protocol::pass_through; }
+  void note_movement();
+  void rest_if_quiet();
   void begin_leaving();
   void say_last_word();
   void close_in_order();
@@ -138,6 +141,8 @@ class ClientConnection final : public net::ConnectionHandler,
 
   net::Connection connection_;
   proxy::Resources& resources_;
+  ClusterFinder* clusters_ = nullptr;  // from accept() on
+  std::optional<std::size_t> listener_;
   ServedCluster* cluster_ = nullptr;  // from its ClientHello on, and for ever
   ClientShares& shares_;
   const ClientOptions& options_;

@@ -29,6 +29,7 @@ std::string_view to_string(Protocol protocol) {
     case Protocol::h2: return "h2";
     case Protocol::http1: return "http1";
     case Protocol::tunnel: return "tunnel";
+    case Protocol::pass_through: return "pass_through";
   }
   return "unknown";
 }
@@ -91,6 +92,9 @@ ClientMetrics::ClientMetrics(metrics::Registry& registry)
       shares(registry.counters_by<Share>(
           "sluice_client_share_exceeded_total",
           "Connections refused or ended because their client has its share, by share.", "share")),
+      not_allowed(registry.counter(
+          "sluice_clients_not_allowed_total",
+          "Connections refused because their cluster does not serve clients from there.")),
       connections_(connections_by_protocol(registry)),
       opening_(registry.gauge(connections_name, connections_help, {{"protocol", "none"}})) {}
 

@@ -11,8 +11,9 @@
 
 namespace sluice::server {
 
-// What a client speaks: an HTTP, or, in a tunnel, whatever it and the backend have agreed on.
-enum class Protocol : std::uint8_t { h2, http1, tunnel };
+// What a client speaks: an HTTP; in a tunnel, whatever it and the backend have agreed on; and what
+// is passed on, whatever its TLS carries.
+enum class Protocol : std::uint8_t { h2, http1, tunnel, pass_through };
 std::string_view to_string(Protocol protocol);
 
 // How a connection ended other than by us.
@@ -56,6 +57,7 @@ struct ClientMetrics {
   metrics::CounterTable certificates;   // CertificateResult
   metrics::CounterTable http1_refused;  // http1::Refusal
   metrics::CounterTable shares;         // Share
+  metrics::CounterId not_allowed;       // by their networks
 
  private:
   std::vector<metrics::GaugeId> connections_;  // Protocol

@@ -4,6 +4,7 @@
 #include "client_connection.h"
 #include "client_http1.h"
 #include "client_http2.h"
+#include "client_pass_through.h"
 #include "sluice/base/check.h"
 #include "sluice/kubernetes/identity.h"
 #include "sluice/observability/log.h"
@@ -17,12 +18,15 @@ constexpr float broken_limits_min = 2.5;  // three, just now
 
 }  // namespace
 
-void ClientConnection::accept(int descriptor, const FindCluster& find) {
+void ClientConnection::accept(int descriptor, ClusterFinder& clusters,
+                              std::optional<std::size_t> listener) {
   CHECK(state_ == State::handshake);
   CHECK(protocol_ == nullptr);
   cells_.add(metrics_.accepted);
   cells_.add(metrics_.connections(speaks_), 1);
-  const auto select = [this, &find](std::string_view name) { return choose_cluster(find, name); };
+  clusters_ = &clusters;
+  listener_ = listener;
+  const auto select = [this](std::string_view name) { return choose_cluster(name); };
   connection_.accept(descriptor, select, options_.proxy_protocol_from);
 }
 
@@ -32,21 +36,25 @@ void ClientConnection::on_caller_known() {
   note_address();
   facts_.keys = resources_.keys(facts_.address);
   facts_.exempt = io::any_contains(options_.exempt, connection_.peer());
-  if (!take_address_share()) connection_.terminate();
+  if (!clusters_->may_call(origin()) || !take_address_share()) connection_.terminate();
 }
 
 // From here on it is a client of this cluster, and what it costs and proves is between the two:
 // where several clusters are served, an address has a name in each.
 std::shared_ptr<const tls::ServerContext> ClientConnection::choose_cluster(
-    const FindCluster& find, std::string_view server_name) {
+    std::string_view server_name) {
   CHECK(cluster_ == nullptr);
-  cluster_ = find(server_name);
+  cluster_ = clusters_->find(origin(), server_name);
   if (cluster_ == nullptr) return nullptr;
   ++cluster_->clients;
   if (cluster_->names != nullptr) {
     facts_.keys.network = cluster_->proxy.network_key(facts_.address);
     let_go();
     if (!take_address_share()) connection_.terminate();
+  }
+  if (cluster_->pass_through != nullptr) {
+    connection_.pass_on();
+    return nullptr;
   }
   if (cluster_->waiting != nullptr) {
     connection_.hold_back();
@@ -94,6 +102,7 @@ void ClientConnection::on_established() {
   CHECK(state_ == State::handshake);
   CHECK(protocol_ == nullptr);
   CHECK(cluster_ != nullptr);
+  if (cluster_->pass_through != nullptr) return begin_passing();
   if (address_share_) address_share_.charge(balance::Charge::handshake, now());
   establish_identity();
   if (facts_.identity) {
@@ -154,6 +163,20 @@ void ClientConnection::begin_protocol() {
     protocol_ = std::make_unique<ClientHttp1>(owner, proxy, facts_, options_.session, cells_,
                                               metrics_, now());
   }
+}
+
+// Whatever its bytes mean, they go on: as slowly as either side likes.
+void ClientConnection::begin_passing() {
+  speak(Protocol::pass_through);
+  connection_.receive_in_pieces();
+  connection_.hear_out();
+  connection_.watch_peer();
+  ClientProtocolOwner& owner = *this;
+  protocol_ = std::make_unique<ClientPassThrough>(
+      owner, *cluster_->pass_through, PassedFacts{facts_.peer, connection_.server_name()});
+  set_state(State::serving);
+  note_movement();
+  if (leave_gap_) begin_leaving();
 }
 
 // Or the next connection of who has broken a limit would begin with nothing on its account.

@@ -19,6 +19,7 @@ ClusterMetrics::ClusterMetrics(const Cluster& cluster)
       proxy(registry, cluster.status),
       backends(registry, cluster.status) {
   register_backends(cluster);
+  if (cluster.passes_on()) pass_through.emplace(registry, cluster.targets);
 }
 
 void ClusterMetrics::register_backends(const Cluster& cluster) {
@@ -63,6 +64,7 @@ Cluster::Cluster(const ClusterOptions& options, std::size_t workers,
     : status(options.backends),
       board(workers, options.backends.size()),
       identity_fields(std::move(names)),
+      targets(make_targets(options.pass_through)),
       options_(options) {}
 
 std::string Cluster::backend_name(std::size_t backend) const {

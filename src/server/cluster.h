@@ -9,9 +9,12 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string_view>
 
 #include "backend_metrics.h"
+#include "pass_metrics.h"
+#include "pass_targets.h"
 #include "sluice/backend/backend_set.h"
 #include "sluice/balance/load_board.h"
 #include "sluice/kubernetes/identity_fields.h"
@@ -37,6 +40,7 @@ struct ClusterMetrics {
   metrics::Registry registry;  // its series have the cluster's name as a label, if it has one
   proxy::ProxyMetrics proxy;
   BackendMetrics backends;
+  std::optional<PassThroughMetrics> pass_through;  // of one whose connections are passed on
 
  private:
   void register_backends(const Cluster& cluster);
@@ -50,8 +54,17 @@ class Cluster {
 
   const ClusterOptions& options() const { return options_; }
   std::string_view name() const { return options_.name; }
+  bool has_backends() const { return !options_.backends.empty(); }
+  // Its connections go on untouched, to `targets`.
+  bool passes_on() const { return !targets.empty(); }
   // There are no API servers for now, and that is no failure.
-  bool hibernates() const { return options_.backends.empty(); }
+  bool hibernates() const { return !has_backends() && !passes_on(); }
+  // Whether there is an API server, or a target, that can be used, as far as is known.
+  bool usable() const { return passes_on() ? any_may_be_reached(targets) : status.any_usable(); }
+  // Whether it serves who calls from there.
+  bool admits(const io::Address& client) const {
+    return options_.allowed_networks.empty() || io::any_contains(options_.allowed_networks, client);
+  }
   // For logs: the backend's own name, behind that of the cluster if it has one.
   std::string backend_name(std::size_t backend) const;
 
@@ -69,6 +82,7 @@ class Cluster {
   backend::Cluster status;
   balance::LoadBoard board;
   const kubernetes::IdentityFields identity_fields;
+  const PassTargets targets;
 
  private:
   Cluster(const ClusterOptions& options, std::size_t workers, kubernetes::IdentityFields names);

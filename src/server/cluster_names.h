@@ -17,8 +17,8 @@ class ClusterNames {
  public:
   explicit ClusterNames(const ServerOptions& options);
 
-  // The cluster's number; nothing when nobody serves this name, or may. `server_name`: empty when
-  // the ClientHello has none.
+  // The cluster's number; nothing when nobody serves this name, or may. `server_name`: any bytes,
+  // and empty when there is none.
   std::optional<std::size_t> of_hello(std::string_view server_name) const;
 
   // Whether the authority of a request, in whatever spelling, is a name of another cluster than

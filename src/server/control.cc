@@ -77,7 +77,7 @@ Result<void> Control::prepare() {
 Result<void> Control::prepare_probe(std::size_t number) {
   Cluster& cluster = *shared_.clusters[number];
   Result<backend::BackendContexts> contexts;
-  if (!cluster.hibernates()) contexts = cluster.options().backend_tls.make_probe_contexts();
+  if (cluster.has_backends()) contexts = cluster.options().backend_tls.make_probe_contexts();
   if (!contexts) return std::unexpected(contexts.error());
   Probed& probed = probed_.emplace_back();
   probed.probe = std::make_unique<backend::HealthProbe>(

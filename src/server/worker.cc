@@ -53,7 +53,6 @@ Worker::Worker(io::Reactor& reactor, std::size_t number, WorkerOptions options,
       resources_({reactor, number, cells_, parts.shared.resources_metrics, *this, parts.key},
                  options_.resources),
       clusters_(parts.shared.clusters.size()),
-      find_cluster_(std::bind_front(&Worker::find_cluster, this)),
       shares_(parts.shared.charges, parts.shared.admission, options_.client, cells_,
               parts.shared.client_metrics),
       heartbeat_(io::Timer::bind<&Worker::heartbeat>(this)),
@@ -119,18 +118,33 @@ void Worker::check_backend(BackendId backend) {
   if (const auto& cluster = clusters_[backend.cluster]) cluster->backends().check(backend.backend);
 }
 
-void Worker::listen(int descriptor) {
-  listeners_.push_back(
-      std::make_unique<net::Listener>(transport_, descriptor, parts_.shared.admission,
-                                      [this](int accepted) { this->accepted(accepted); }));
+void Worker::listen(int descriptor, std::optional<std::size_t> cluster) {
+  listeners_.push_back(std::make_unique<net::Listener>(
+      transport_, descriptor, parts_.shared.admission,
+      [this, cluster](int accepted) { this->accepted(accepted, cluster); }));
   listeners_.back()->start();
+}
+
+bool Worker::admits(std::size_t cluster, const ClientOrigin& origin) {
+  const Cluster& asked = *parts_.shared.clusters[cluster];
+  if (asked.admits(origin.address)) return true;
+  cells_.add(parts_.shared.client_metrics.not_allowed);
+  log::info("a client is refused, its network is not allowed",
+            {{"client", origin.address.to_string()}, {"cluster", asked.name()}});
+  return false;
+}
+
+bool Worker::may_call(const ClientOrigin& origin) {
+  if (origin.listener) return admits(*origin.listener, origin);
+  return !parts_.shared.only_one() || admits(0, origin);
 }
 
 // A cluster that nobody has asked for here costs nothing: its contexts, pools and series are made
 // for its first client.
-ServedCluster* Worker::find_cluster(std::string_view server_name) {
-  const std::optional<std::size_t> number = parts_.shared.names.of_hello(server_name);
-  if (!number) return nullptr;
+ServedCluster* Worker::find(const ClientOrigin& origin, std::string_view server_name) {
+  const std::optional<std::size_t> number =
+      origin.listener ? origin.listener : parts_.shared.names.of_hello(server_name);
+  if (!number || !admits(*number, origin)) return nullptr;
   if (clusters_[*number] != nullptr) return &clusters_[*number]->served();
   if (state_ == State::stopping) return nullptr;
   const auto made = make_cluster(*number);
@@ -140,7 +154,7 @@ ServedCluster* Worker::find_cluster(std::string_view server_name) {
   return nullptr;
 }
 
-void Worker::accepted(int descriptor) {
+void Worker::accepted(int descriptor, std::optional<std::size_t> cluster) {
   auto client = std::make_unique<ClientConnection>(
       transport_, resources_, shares_, options_.client, cells_, parts_.shared.client_metrics,
       [this](ClientConnection& closed) {
@@ -150,7 +164,7 @@ void Worker::accepted(int descriptor) {
       });
   ClientConnection& added = *client;
   clients_.emplace(&added, std::move(client));
-  added.accept(descriptor, find_cluster_);
+  added.accept(descriptor, *this, cluster);
   // A listener empties its backlog when it stops.
   if (state_ == State::draining) added.leave(drain_gap_);
   if (state_ == State::stopping) added.close_now();
@@ -206,14 +220,14 @@ void Worker::end_all_but_tunnels() {
 void Worker::tunnels_over() {
   tunnels_over_ = true;
   tunnels_ended_at_ = reactor_.now();
-  for_each_cluster([](WorkerCluster& cluster) { cluster.proxy().end_tunnels(); });
+  for_each_cluster([](WorkerCluster& cluster) { cluster.end_tunnels(); });
 }
 
 void Worker::stop() {
   if (state_ == State::stopping) return;
   state_ = State::stopping;
   tunnels_end_.cancel();
-  for_each_cluster([](WorkerCluster& cluster) { cluster.proxy().end_tunnels(); });
+  for_each_cluster([](WorkerCluster& cluster) { cluster.end_tunnels(); });
   for (const auto& listener : listeners_) listener->stop();
   // Who is left is stalled or slow: GOAWAY and FIN, never RST_STREAM.
   for (const auto& [client, owned] : clients_) client->close_now();

@@ -18,6 +18,7 @@
 
 #include "client_connection.h"
 #include "client_shares.h"
+#include "cluster_finder.h"
 #include "outline.h"
 #include "shared.h"
 #include "sluice/base/random.h"
@@ -36,7 +37,7 @@ struct WorkerParts {
   proxy::HashKey key;  // the same for all workers, and nobody's guess
 };
 
-class Worker final : private proxy::ResourcesEvents {
+class Worker final : private proxy::ResourcesEvents, private ClusterFinder {
  public:
   // Keys and certificates of the only cluster may be unusable; the worker keeps none of them.
   // `reactor` outlives it.
@@ -45,8 +46,9 @@ class Worker final : private proxy::ResourcesEvents {
                                                 std::uint64_t seed);
   ~Worker() override;  // CHECKs stopped()
 
-  // Accepts clients on a listening descriptor, which it takes over.
-  void listen(int descriptor);
+  // Accepts clients on a listening descriptor, which it takes over: of all clusters, or of the one
+  // whose listener it is.
+  void listen(int descriptor, std::optional<std::size_t> cluster = {});
 
   // Stops accepting (backlogs are emptied first), tells clients to go, ends watches spread over
   // `window`, and everything else but tunnels at the latest when it is over; those have a window of
@@ -79,8 +81,8 @@ class Worker final : private proxy::ResourcesEvents {
   Result<WorkerCluster*> make_cluster(std::size_t number);
   void let_go_of_unused_clusters();
   void for_each_cluster(const std::function<void(WorkerCluster&)>& what);
-  ServedCluster* find_cluster(std::string_view server_name);
-  void accepted(int descriptor);
+  bool admits(std::size_t cluster, const ClientOrigin& origin);
+  void accepted(int descriptor, std::optional<std::size_t> cluster);
   void drain_over();
   void tunnels_over();
   void end_all_but_tunnels();
@@ -88,6 +90,10 @@ class Worker final : private proxy::ResourcesEvents {
   bool all_gone() const;
   void heartbeat();
   void make_room();
+
+  // ClusterFinder
+  bool may_call(const ClientOrigin& origin) override;
+  ServedCluster* find(const ClientOrigin& origin, std::string_view server_name) override;
 
   // proxy::ResourcesEvents
   proxy::ConnectionBytes connection_bytes() const override;
@@ -104,7 +110,6 @@ class Worker final : private proxy::ResourcesEvents {
   net::Transport transport_;
   proxy::Resources resources_;
   std::vector<std::unique_ptr<WorkerCluster>> clusters_;  // by number; null: not used here
-  const ClientConnection::FindCluster find_cluster_;
   ClientShares shares_;
   std::vector<std::unique_ptr<net::Listener>> listeners_;
   std::unordered_map<ClientConnection*, std::unique_ptr<ClientConnection>> clients_;

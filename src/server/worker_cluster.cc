@@ -22,10 +22,11 @@ constexpr Duration unused_max = std::chrono::minutes(5);
 Result<std::unique_ptr<WorkerCluster>> WorkerCluster::create(const WorkerClusterParts& parts,
                                                              std::uint64_t seed) {
   const ClusterOptions& options = parts.cluster.options();
-  auto server = tls::ServerContext::create(options.tls);
+  Result<std::shared_ptr<const tls::ServerContext>> server;
+  if (!parts.cluster.passes_on()) server = tls::ServerContext::create(options.tls);
   if (!server) return std::unexpected(server.error());
   Result<backend::BackendContexts> backends;
-  if (!parts.cluster.hibernates()) backends = options.backend_tls.make_contexts();
+  if (parts.cluster.has_backends()) backends = options.backend_tls.make_contexts();
   if (!backends) return std::unexpected(backends.error());
   return std::unique_ptr<WorkerCluster>(
       new WorkerCluster(parts, std::move(*server), *backends, seed));
@@ -49,7 +50,16 @@ WorkerCluster::WorkerCluster(const WorkerClusterParts& parts,
               parts.names,
               parts.number,
               0,
-              parts.cluster.known() || parts.names == nullptr ? nullptr : &waiting_} {}
+              parts.cluster.known() || parts.names == nullptr ? nullptr : &waiting_} {
+  if (!parts.cluster.passes_on()) return;
+  CHECK(metrics_.pass_through.has_value());
+  pass_through_.emplace(
+      PassThroughParts{parts.transport, parts.cluster.targets, cells_, *metrics_.pass_through,
+                       parts.access_log, parts.worker, parts.cluster.name()},
+      Random(~seed).next());
+  served_.pass_through = &*pass_through_;
+  served_.waiting = nullptr;
+}
 
 // Header tables of all connections of a worker come from one pool.
 backend::BackendSetOptions WorkerCluster::set_options(const WorkerClusterParts& parts) {
@@ -88,9 +98,24 @@ void WorkerCluster::known() {
   while (WaitingClient* client = waiting_.pop_front()) client->cluster_known();
 }
 
+void WorkerCluster::end_tunnels() {
+  proxy_.end_tunnels();
+  if (pass_through_) pass_through_->end();
+}
+
+void WorkerCluster::terminate() {
+  backends_.terminate();
+  if (pass_through_) pass_through_->terminate();
+}
+
+bool WorkerCluster::terminated() const {
+  return backends_.terminated() && (!pass_through_ || pass_through_->terminated());
+}
+
 bool WorkerCluster::unused() {
   const Instant now = parts_.transport.reactor().now();
-  if (served_.clients > 0 || proxy_.exchanges() > 0 || !backends_.terminated()) {
+  const bool passes = pass_through_ && pass_through_->connections() > 0;
+  if (served_.clients > 0 || passes || proxy_.exchanges() > 0 || !backends_.terminated()) {
     unused_since_.reset();
     return false;
   }
@@ -108,6 +133,7 @@ void WorkerCluster::describe(Outline& outline) {
     outline.add(1, fmt::format("cluster {} clients={} exchanges={}", parts_.cluster.name(),
                                served_.clients, proxy_.exchanges()));
   }
+  if (pass_through_) pass_through_->describe(outline);
   for (std::size_t b = 0; b < backends_.size(); ++b) {
     const std::string name = parts_.cluster.backend_name(b);
     for (std::size_t k = 0; k < backend::pool_kinds && !outline.full(); ++k) {

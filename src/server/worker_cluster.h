@@ -15,6 +15,7 @@
 #include "cluster.h"
 #include "cluster_names.h"
 #include "outline.h"
+#include "pass_through.h"
 #include "sluice/backend/backend_set.h"
 #include "sluice/base/list.h"
 #include "sluice/http2/codec_memory.h"
@@ -49,13 +50,14 @@ class WaitingClient : public ListNode<WaitingTag> {
 
 // What a client's connection sees of its cluster.
 struct ServedCluster {
-  std::shared_ptr<const tls::ServerContext> tls;
+  std::shared_ptr<const tls::ServerContext> tls;  // null: connections are passed on
   proxy::Proxy& proxy;
   const ClusterNames* names = nullptr;  // null: there is no other cluster
   std::size_t number = 0;
   std::size_t clients = 0;  // that are its own
   // Of them, those whose handshakes wait until it is known how its backends are; null: none has to.
   List<WaitingClient, WaitingTag>* waiting = nullptr;
+  PassThrough* pass_through = nullptr;  // where they go; null: they are served here
 };
 
 // All outlive the object.
@@ -93,8 +95,10 @@ class WorkerCluster final : private proxy::ProxyEvents {
   // To be asked now and then.
   bool unused();
 
-  void terminate() { backends_.terminate(); }
-  bool terminated() const { return backends_.terminated(); }
+  // The window of tunnels is over, and of what is passed on: they end in order.
+  void end_tunnels();
+  void terminate();
+  bool terminated() const;
 
  private:
   WorkerCluster(const WorkerClusterParts& parts,
@@ -117,6 +121,7 @@ class WorkerCluster final : private proxy::ProxyEvents {
   metrics::Cells cells_;
   backend::BackendSet backends_;
   proxy::Proxy proxy_;
+  std::optional<PassThrough> pass_through_;
   List<WaitingClient, WaitingTag> waiting_;
   ServedCluster served_;
   std::optional<Instant> unused_since_;

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "sluice/io/socket.h"
+#include "sluice/observability/log.h"
 
 namespace sluice::server {
 namespace {
@@ -100,7 +101,25 @@ Result<void> WorkerThread::listen(Worker& worker) const {
     if (!descriptor) return std::unexpected(descriptor.error());
     worker.listen(*descriptor);
   }
+  listen_for_clusters(worker);
   return {};
+}
+
+// One that cannot be opened costs its cluster alone.
+void WorkerThread::listen_for_clusters(Worker& worker) const {
+  for (std::size_t i = 0; i < parts_.shared.clusters.size(); ++i) {
+    const Cluster& cluster = *parts_.shared.clusters[i];
+    const std::vector<io::Address>& own = cluster.options().listen;
+    for (const io::Address& address : own) {
+      const auto descriptor = io::listen_on(address, {.v6_only = beside_ipv4(address, own)});
+      if (descriptor) {
+        worker.listen(*descriptor, i);
+      } else {
+        log::error("a cluster's address cannot be listened on",
+                   {{"cluster", cluster.name()}, {"why", descriptor.error().context}});
+      }
+    }
+  }
 }
 
 }  // namespace sluice::server

@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "context_state.h"
 #include "sluice/base/check.h"
+#include "sluice/x509/alternative_names.h"
 #include "sluice/x509/certificate_facts.h"
 
 namespace sluice::tls {
@@ -43,9 +44,10 @@ Result<WOLFSSL_CTX*> new_context(WOLFSSL_METHOD* (*method)()) {
   return context;
 }
 
-Result<void> set_up(WOLFSSL_CTX* context) {
+Result<void> set_up(WOLFSSL_CTX* context, Version version_min) {
   std::vector<int> group_list(std::begin(groups), std::end(groups));
-  bool good = wolfSSL_CTX_SetMinVersion(context, WOLFSSL_TLSV1_2) == WOLFSSL_SUCCESS &&
+  const int version = version_min == Version::tls1_3 ? WOLFSSL_TLSV1_3 : WOLFSSL_TLSV1_2;
+  bool good = wolfSSL_CTX_SetMinVersion(context, version) == WOLFSSL_SUCCESS &&
               wolfSSL_CTX_set_cipher_list(context, cipher_suites) == WOLFSSL_SUCCESS &&
               wolfSSL_CTX_set_groups(context, group_list.data(),
                                      static_cast<int>(group_list.size())) == WOLFSSL_SUCCESS &&
@@ -101,7 +103,9 @@ Result<std::shared_ptr<const ServerContext>> ServerContext::create(const ServerO
   const auto created = new_context(wolfTLS_server_method);
   if (!created) return std::unexpected(created.error());
   WOLFSSL_CTX* context = state->library.handle = *created;
-  if (auto good = set_up(context); !good) return std::unexpected(good.error());
+  if (auto good = set_up(context, options.version_min); !good) {
+    return std::unexpected(good.error());
+  }
   if (auto good = check_alpn(options.alpn); !good) return std::unexpected(good.error());
   if (auto good = load_key_pair(context, options.certificate_chain_pem, options.private_key_pem);
       !good) {
@@ -130,7 +134,7 @@ Result<std::shared_ptr<const ClientContext>> ClientContext::create(const ClientO
   const auto created = new_context(wolfTLS_client_method);
   if (!created) return std::unexpected(created.error());
   WOLFSSL_CTX* context = state->library.handle = *created;
-  if (auto good = set_up(context); !good) return std::unexpected(good.error());
+  if (auto good = set_up(context, Version::tls1_2); !good) return std::unexpected(good.error());
   if (auto good = check_alpn(options.alpn); !good) return std::unexpected(good.error());
   auto trust = Trust::create(options.ca_pem);
   if (!trust) return std::unexpected(trust.error());
@@ -158,6 +162,13 @@ Result<CertificateSummary> read_certificates(std::string_view pem) {
   }
   const auto leaf = x509::read_certificate_facts(certificates->front());
   return CertificateSummary{std::move(*certificates), leaf->not_before, leaf->not_after};
+}
+
+bool names_server(std::string_view pem, std::string_view name) {
+  const auto certificates = certificates_of_pem(pem);
+  if (!certificates) return false;
+  const auto leaf = x509::read_certificate_facts(certificates->front());
+  return leaf && x509::names_server(*leaf, name);
 }
 
 Result<std::vector<std::vector<std::uint8_t>>> certificates_in(std::string_view pem) {

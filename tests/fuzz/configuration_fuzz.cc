@@ -77,7 +77,7 @@ void check_file(std::string_view text) {
   CHECK(config::describe(again.layer.config) == config::describe(file.layer.config));
 }
 
-// A name is one cluster's, and never that of one with a mistake.
+// A name and an address are one cluster's, and never that of one with a mistake.
 void check_clusters(const config::Validation& checked) {
   std::vector<std::string> names = checked.reserved_names;
   for (const config::CheckedCluster& cluster : checked.clusters) {
@@ -89,6 +89,18 @@ void check_clusters(const config::Validation& checked) {
   }
   std::ranges::sort(names);
   CHECK(std::ranges::adjacent_find(names) == names.end());
+  for (const config::CheckedCluster& cluster : checked.clusters) {
+    CHECK(cluster.mistakes.empty() || cluster.listen.empty());
+    for (const io::Address& address : cluster.listen) {
+      if (address.port() == 0) continue;
+      CHECK(std::ranges::find(checked.listen, address) == checked.listen.end());
+      CHECK(std::ranges::none_of(checked.clusters, [&](const config::CheckedCluster& other) {
+        return &other != &cluster && std::ranges::find(other.listen, address) != other.listen.end();
+      }));
+    }
+    // Of what serves requests nothing is left where connections are passed on.
+    CHECK(cluster.pass_through.empty() || cluster.backends.empty());
+  }
   CHECK(!checked.default_cluster || checked.clusters[*checked.default_cluster].mistakes.empty());
 }
 

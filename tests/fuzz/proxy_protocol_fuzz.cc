@@ -18,6 +18,11 @@ using Status = ProxyHeader::Status;
 void check_form(const ProxyHeader& header, sluice::Bytes input) {
   CHECK((header.status == Status::invalid) == !header.why.empty());
   CHECK(header.status == Status::complete || (!header.source && header.bytes == 0));
+  CHECK(header.status == Status::complete || header.authority.empty());
+  // A view into the header, and no further.
+  CHECK(header.authority.empty() || (header.authority.data() > sluice::as_text(input).data() &&
+                                     header.authority.data() + header.authority.size() <=
+                                         sluice::as_text(input).data() + header.bytes));
   constexpr std::size_t most = 16 + sluice::net::proxy_block_bytes_max;
   if (header.status == Status::incomplete) CHECK(input.size() < most);
   if (header.status != Status::complete) return;
@@ -61,7 +66,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     switch (part.status) {
       case Status::complete:
         CHECK(whole.status == Status::complete && whole.bytes == part.bytes);
-        CHECK(whole.source == part.source);
+        CHECK(whole.source == part.source && whole.authority == part.authority);
         break;
       case Status::incomplete:
         CHECK(whole.status != Status::complete || prefix < whole.bytes);

@@ -1,63 +1,18 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Configuration in files: a cluster is served from one as from flags, what is wrong with any of them
 // is said with its place, and none of them pays for another.
+#include "cluster_files.h"
+
 #include <fmt/format.h>
 
 #include <sstream>
 #include <string>
 #include <vector>
 
-#include "harness.h"
 #include "hello_flood.h"
 
 namespace sluice::test {
 namespace {
-
-class ClusterFilesTest : public IntegrationTest {
- protected:
-  ClusterFilesTest() {
-    for (const std::string name : {"gateway.crt", "gateway.key", "ca.crt"}) {
-      write_file(folder.file(name), read_file(credentials.file(name)));
-    }
-  }
-
-  // What a cluster needs, in the words of a file; some of it beside the file, some elsewhere.
-  std::string without_backends() const {
-    std::string text =
-        "# what clients see\r\n"
-        "tls-cert-file = gateway.crt\r\n"
-        "tls-private-key-file = gateway.key\r\n"
-        "\r\n"
-        "backend-ca-file = ca.crt\r\n"
-        "backend-server-name = kubernetes.default.svc.cluster.local\r\n";
-    text += "client-ca-file=" + credentials.file("client-ca.crt") + "\n";
-    text += "proxy-client-cert-file=" + credentials.file("front-proxy-client.crt") + "\n";
-    text += "proxy-client-key-file=" + credentials.file("front-proxy-client.key") + "\n";
-    return text;
-  }
-  std::string backend(std::size_t server) const {
-    return "backend=" + apisim->servers().at(server).to_string() + "\n";
-  }
-  std::string backends() const {
-    return apisim ? backend(0) + backend(1) + backend(2) : "backend=127.0.0.1:1\n";
-  }
-  std::string lines() const { return without_backends() + backends(); }
-  void put(const std::string& name, const std::string& text) const {
-    write_file(folder.file(name + ".conf"), text);
-  }
-  std::string clusters() const { return "--clusters=" + folder.path(); }
-
-  void expect_identities_served() {
-    const auto client = connect(&credentials.alice);
-    ASSERT_TRUE(client->ready());
-    EXPECT_EQ(client->fetch({.path = std::string(object_path)}).status, 200);
-    const auto seen = apisim->seen(object_path);
-    ASSERT_FALSE(seen.empty());
-    EXPECT_EQ(seen.back().user, "alice");
-  }
-
-  const TemporaryDirectory folder;
-};
 
 TEST_F(ClusterFilesTest, ServesTheClusterOfAFolder) {
   start_apisim();
@@ -130,9 +85,6 @@ TEST_F(ClusterFilesTest, TheExamplesLackNothingButTheirFiles) {
   EXPECT_EQ(missing, 9U) << finished.out << finished.err;
 }
 
-// The tests' clients ask for this one.
-std::string asked_for() { return "server-names=" + std::string(api_server_name) + "\n"; }
-
 TEST_F(ClusterFilesTest, EachClusterIsFoundByItsNameAndHasBackendsOfItsOwn) {
   start_apisim();
   put("one", without_backends() + backend(0) + asked_for());
@@ -182,6 +134,24 @@ TEST_F(ClusterFilesTest, AFloodOfHandshakesForOneClusterDoesNotDelayStrangersOfA
     EXPECT_LE(Clock::now() - began, 1s);
   }
   EXPECT_GT(flood.answered(), before);
+}
+
+TEST_F(ClusterFilesTest, AHibernatedClusterAnswersForItselfAndIsNoAlarm) {
+  start_apisim();
+  put("one", lines() + asked_for() + "hibernated=true\n");
+  put("two", lines() + "default=true\n");
+  start_sluice({.flags = {clusters()}, .cluster_flags = false});
+  const auto client = connect(&credentials.alice);
+  ASSERT_TRUE(client->ready());
+  const Answer& answer = client->fetch({.path = std::string(object_path)});
+  EXPECT_EQ(answer.status, 503);
+  EXPECT_NE(answer.field("retry-after"), "");
+  const HttpReply page = sluice->page("/readyz/one");
+  EXPECT_EQ(page.status, 503);
+  EXPECT_EQ(page.body, "it hibernates\n");
+  EXPECT_EQ(sluice->page("/readyz").status, 200);
+  EXPECT_EQ(apisim->total({"requests", "configmaps", "get"}), 0U);
+  EXPECT_FALSE(sluice->child().log().contains("level=warning")) << sluice->child().log();
 }
 
 TEST_F(ClusterFilesTest, AGatewayMayWaitForItsFirstCluster) {

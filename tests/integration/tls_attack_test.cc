@@ -148,6 +148,16 @@ TEST_F(TlsAttackTest, BothVersionsAreServedAndNoOlderOne) {
   expect_unharmed();
 }
 
+TEST_F(TlsAttackTest, WhereTheNewestVersionIsAskedForTheOthersGetAnAlert) {
+  start({"--tls-min-version=1.3"});
+  ForeignClient old(sluice->address(), tls12, credentials.alice);
+  EXPECT_FALSE(old.peer().established());
+  EXPECT_EQ(old.peer().alert(), "protocol version");
+  ForeignClient current(sluice->address(), tls13, credentials.alice);
+  ASSERT_TRUE(current.peer().established());
+  EXPECT_TRUE(current.get(1));
+}
+
 TEST_F(TlsAttackTest, AFloodOfKeyUpdatesEndsTheConnectionAndCostsLittle) {
   begin();
   // With an answer demanded, and without.

@@ -17,6 +17,8 @@ inline std::optional<std::string> another_value(const config::FlagRow& row) {
     case Kind::toggle: return row.initial == "true" ? "false" : "true";
     case Kind::choice:
       if (row.name == "default") return "unknown";
+      if (row.name == "tls-min-version") return "1.3";
+      if (row.name == "mode") return "l4";
       return row.name == "balance" ? "random" : "debug";
     case Kind::duration:
     case Kind::count:

@@ -91,11 +91,15 @@ class ComposeTest : public testing::Test {
     if (row.name.ends_with("key-file")) return "other-key";
     if (row.name.ends_with("cert-file")) return "other-cert";
     if (row.name.ends_with("ca-file")) return "other-ca";
-    if (row.name == "listen" || row.name == "backend" || row.name == "admin-listen") {
+    if (row.name == "listen" || row.name == "backend" || row.name == "pass-through" ||
+        row.name == "admin-listen") {
       return "10.0.0.9:9443";
     }
     if (row.name == "drain-timeout-tunnels") return "7s";
-    if (row.name == "proxy-protocol-from" || row.name == "exempt-clients") return "10.0.0.0/24";
+    if (row.name == "proxy-protocol-from" || row.name == "exempt-clients" ||
+        row.name == "allowed-networks") {
+      return "10.0.0.0/24";
+    }
     return row.name == "backend-readiness-path" ? "/livez" : "another";
   }
 
@@ -115,6 +119,7 @@ TEST_F(ComposeTest, EveryFlagChangesTheComposedOptions) {
     if (row.name == "clusters") continue;  // read before: tests/unit/config/load_test.cc
     auto flags = flags_;
     flags[std::string(row.name)] = another(row);
+    if (row.name == "pass-through") flags["mode"] = "l4";
     EXPECT_FALSE(composed(flags) == usual) << "--" << row.name << " reaches nobody";
   }
 }

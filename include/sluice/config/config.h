@@ -22,6 +22,7 @@
 #include "sluice/observability/log.h"
 #include "sluice/proxy/proxy.h"
 #include "sluice/proxy/resources.h"
+#include "sluice/tls/context.h"
 
 namespace sluice::config {
 
@@ -82,6 +83,13 @@ enum class DefaultFor : std::uint8_t {
   unknown,  // those, and those with a name that is no cluster's
 };
 
+// How a cluster's connections are carried.
+enum class Mode : std::uint8_t {
+  automatic,  // by what there is: on L4 where there is nothing but targets to pass them on to
+  l7,         // each request on its own
+  l4,         // untouched, to one of `pass_through`
+};
+
 // What a cluster has: whom it is for and where it is, and how it is tuned.
 struct ClusterConfig {
   // Clients.
@@ -91,9 +99,15 @@ struct ClusterConfig {
   std::string tls_private_key_file;
   std::string client_ca_file;  // empty: no client certificates, no identity of ours
   bool client_cert_strict = false;
+  bool anonymous_auth = true;                 // requests without a credential reach API servers
+  std::vector<std::string> allowed_networks;  // of clients, parsed by validate(); empty: all
+  tls::Version tls_min_version = tls::ServerOptions{}.version_min;  // of clients
 
   // Backends.
   std::vector<std::string> backends;
+  std::vector<std::string> pass_through;  // in their place: where connections go untouched
+  Mode mode = Mode::automatic;
+  bool hibernated = false;  // there are no API servers for now; `backends` count again later
   std::string backend_ca_file;
   std::string backend_server_name;  // empty: the address of each backend
   std::string backend_readiness_path = backend::ProbeOptions{}.readiness_path;

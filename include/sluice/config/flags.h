@@ -36,6 +36,7 @@ enum class Scope : std::uint8_t {
   process,  // one value for all clusters
   cluster,  // each cluster has its own, and never another's
   both,  // tuning: what is set for the process counts for clusters that have no value of their own
+  each,  // the process and each cluster may have its own, and nobody takes another's
 };
 std::string_view to_string(Scope scope);
 

@@ -7,6 +7,9 @@
 //      │              │              │             (flush, close_notify,      ▲
 //      └──────────────┴──────────────┴──── any error ── FIN, discard) ────────┘
 //
+// Or it is passed on: whoever has looked at the ClientHello leaves TLS to somebody else. Then the
+// bytes are those of the wire, from the ClientHello on, and a FIN is the only end there is.
+//
 // Owner: whoever implements ConnectionHandler, usually as a member. The connection must not be
 // destroyed before on_closed(); on_closed() itself comes from the end of the turn, so the owner may
 // destroy it there. Thread: the transport's.
@@ -60,8 +63,9 @@ class ConnectionHandler {
   virtual void on_closed() = 0;
 };
 
-// Chooses the TLS settings by the server name of the ClientHello (empty when there is none); null:
-// it is nobody's here, which the peer is told by an alert. May terminate the connection.
+// Chooses the TLS settings by the server name that is asked for: the one in a balancer's header,
+// which may be any bytes, else that of the ClientHello (empty when there is none). Null: it is
+// nobody's here, which the peer is told by an alert. May terminate the connection.
 using ContextSelector =
     std::function<std::shared_ptr<const tls::ServerContext>(std::string_view server_name)>;
 
@@ -91,6 +95,9 @@ class Connection final : public ListNode<HandshakeTag>,
   // runs on.
   void hold_back() { held_back_ = true; }
   void go_on();
+  // From within it, too: it is passed on, and the choice counts for nothing. It is established at
+  // once, without an engine.
+  void pass_on() { passed_on_ = true; }
   // In whose turns its handshake is served, from the next piece on, and input that was left for
   // later.
   void take_turns_of(const balance::FairShare& share) { turns_ = share; }
@@ -143,16 +150,19 @@ class Connection final : public ListNode<HandshakeTag>,
 
   State state() const;
   bool established() const {
-    return phase_ == Phase::established && tcp_.state() == TcpConnection::State::open;
+    return (phase_ == Phase::established || phase_ == Phase::passed_on) &&
+           tcp_.state() == TcpConnection::State::open;
   }
   // True while bytes wait for the peer to take them.
   bool send_in_flight() const { return tcp_.send_in_flight(); }
   // Null before the handshake began: one that waits for its first turn costs no more than what has
-  // been received.
+  // been received. And of one that is passed on.
   tls::Engine* engine() { return engine_.get(); }
   const std::string& server_name() const { return server_name_; }  // of the ClientHello
   // Who calls: whom a PROXY header has named, else the other end of the TCP connection.
-  const io::Address& peer() const { return client_ ? *client_ : tcp_.peer(); }
+  const io::Address& peer() const {
+    return named_ && named_->client ? *named_->client : tcp_.peer();
+  }
   // It ended, or ends, because a balancer's header was wrong, late, or cut off.
   bool proxy_header_refused() const { return phase_ == Phase::refused; }
   // A balancer's header named nobody, and nothing has followed: that it ends so is no failure.
@@ -174,18 +184,21 @@ class Connection final : public ListNode<HandshakeTag>,
     unnamed,       // nothing: its header named nobody, and the first byte of TLS has not come
     refused,       // nothing: it did not give a whole and proper header
     nobody,        // the alert that nobody here has the server's name that was asked for
+    passed_on,     // what is collected, as it is
   };
   // Which phases may come before each, in their order.
-  static constexpr Transitions<Phase, 9> transitions{{
-      states(Phase::proxy_header, Phase::unnamed),                     // opening
-      states(Phase::opening),                                          // handshaking
-      states(Phase::handshaking),                                      // established
-      states(Phase::opening, Phase::handshaking, Phase::established),  // failed
-      states(Phase::opening),                                          // without_tls
-      states(Phase::opening),                                          // proxy_header
-      states(Phase::proxy_header),                                     // unnamed
-      states(Phase::proxy_header),                                     // refused
-      states(Phase::opening),                                          // nobody
+  static constexpr Transitions<Phase, 10> transitions{{
+      states(Phase::proxy_header, Phase::unnamed),  // opening
+      states(Phase::opening),                       // handshaking
+      states(Phase::handshaking),                   // established
+      states(Phase::opening, Phase::handshaking, Phase::established,
+             Phase::passed_on),     // failed
+      states(Phase::opening),       // without_tls
+      states(Phase::opening),       // proxy_header
+      states(Phase::proxy_header),  // unnamed
+      states(Phase::proxy_header),  // refused
+      states(Phase::opening),       // nobody
+      states(Phase::opening),       // passed_on
   }};
   // Where input goes once the handshake is done.
   enum class Input : std::uint8_t {
@@ -211,6 +224,7 @@ class Connection final : public ListNode<HandshakeTag>,
   void name_caller();
   void read_hello();
   void begin_handshake();
+  void begin_passing();
   bool is_strangers() const {
     return select_ && turns_.lane == static_cast<std::size_t>(TurnLane::strangers);
   }
@@ -221,6 +235,7 @@ class Connection final : public ListNode<HandshakeTag>,
   void continue_handshake();
   void deadline_passed();
   void give_out(Bytes encrypted);
+  bool has_input() const { return engine_ != nullptr && engine_->has_input(); }
   void read_plain();
   bool is_put_off();
   template <class Work>
@@ -230,6 +245,7 @@ class Connection final : public ListNode<HandshakeTag>,
   void read_held();
   void peer_said_end();
   bool collect(tls::RecordBuffer& records);
+  Fill collect_plain(MutableBytes room);
   void count_failed_handshake();
   void fail(Error error, Phase phase = Phase::failed);
 
@@ -247,6 +263,7 @@ class Connection final : public ListNode<HandshakeTag>,
   std::vector<std::uint8_t> held_;
   std::size_t held_at_ = 0;  // what lies before it was handed over
   bool held_back_ = false;   // a ClientHello is there, and nothing is done with it yet
+  bool passed_on_ = false;   // it is somebody else's
   bool turn_asked_for_ = false;
   bool never_put_off_ = false;
   WorkMeter::Work work_;  // that its input has caused
@@ -258,7 +275,12 @@ class Connection final : public ListNode<HandshakeTag>,
   // While in the queue, where the deadline does not run; and what follows the PROXY header's time.
   Duration handshake_time_left_{};
   std::string server_name_;
-  std::unique_ptr<const io::Address> client_;  // whom a PROXY header has named; few have one
+  // What a PROXY header has said; few have one.
+  struct Named {
+    std::optional<io::Address> client;
+    std::string authority;
+  };
+  std::unique_ptr<const Named> named_;
 };
 
 }  // namespace sluice::net

@@ -9,7 +9,8 @@
 //                            addresses, then values with types and lengths (2.2.1 to 2.2.8)
 //
 // Addresses of other protocols than TCP count like none: section 2.2 asks for that. Of the typed
-// values only the checksum (section 2.2.3) is looked at; the others must have the form.
+// values the checksum (section 2.2.3) and the authority (2.2.2) are looked at; the others must have
+// the form.
 #pragma once
 
 #include <cstddef>
@@ -36,6 +37,9 @@ struct ProxyHeader {
   // The client's address. None: the balancer names nobody, so that the connection's own addresses
   // count; it may be asking whether we live, and say nothing more.
   std::optional<io::Address> source;
+  // The server name that the client has asked for, as the balancer has it: any bytes, a view into
+  // what was read. Empty: it does not say, or names no connection.
+  std::string_view authority;
   std::string_view why;  // a few words; a constant
 };
 

@@ -93,6 +93,8 @@ class Transport {
   std::size_t connections() const { return connections_; }
   // What their peers make them hold, see Connection::held_bytes().
   std::size_t held_bytes() const { return held_bytes_; }
+  // For what is held for a connection that is not there any more.
+  std::size_t& held_bytes_sum() { return held_bytes_; }
   // And what they cost by themselves, see Connection::own_bytes().
   std::size_t own_bytes() const { return own_bytes_; }
   // One of them, or of what is built on them, made a transition that it must not make.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The access log: one JSON object per line and exchange. Each worker formats into a queue of its
-// own; one thread writes them all. A full queue drops records and counts them; a worker never
-// waits. No token is ever written: query values are shown only for parameters known to be harmless.
+// The access log: one JSON object per line and exchange, or connection that is passed on. Each
+// worker formats into a queue of its own; one thread writes them all. A full queue drops records
+// and counts them; a worker never waits. No token is ever written: query values are shown only for
+// parameters known to be harmless.
 #pragma once
 
 #include <chrono>
@@ -31,7 +32,8 @@ struct AccessRecord {
   std::chrono::system_clock::time_point time{};  // when the request head was complete
   std::string_view cluster = {};                 // its name, where clusters have names
   std::string_view client = {};                  // address and port
-  std::string_view protocol = {};                // which HTTP it speaks
+  std::string_view protocol = {};                // which HTTP it speaks, or how it is carried
+  std::string_view server_name = {};             // that was asked for; of what is passed on
   std::string_view user = {};                    // as we vouch for it; empty: the backend decides
   std::string_view method = {};
   std::string_view path = {};  // with its query; redacted here

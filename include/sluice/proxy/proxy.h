@@ -44,6 +44,7 @@ struct ProxyOptions {
   std::size_t proven_tokens_max = 65536;
   balance::PickerOptions picker;
   bool vouches_for_identity = false;
+  bool anonymous_requests = true;  // false: without a credential there is a 401, and nothing else
   WatchEndOptions watch_end;
 
   friend bool operator==(const ProxyOptions&, const ProxyOptions&) = default;

@@ -84,7 +84,12 @@ struct ClusterOptions {
   // In the normal form of tls::ServerNames. A name that two clusters claim is nobody's.
   std::vector<std::string> server_names;
   OtherClients others = OtherClients::none;  // of one cluster at most
+  std::vector<io::Address> listen;  // whoever connects there is its client, whatever it asks for
+  std::vector<io::Network> allowed_networks;  // of clients; empty: all
   tls::ServerOptions tls;
+  // Connections go on untouched, to one of these; then all but names, networks and these is
+  // nobody's.
+  std::vector<io::Address> pass_through;
   std::vector<backend::Endpoint> backends;
   backend::BackendSetOptions backend_set;
   backend::BackendTls backend_tls;

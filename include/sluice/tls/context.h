@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -37,7 +38,10 @@ void set_wall_clock(WallClock clock);
 using Entropy = void (*)(MutableBytes);
 void set_entropy(Entropy source);
 
+enum class Version : std::uint8_t { tls1_2, tls1_3 };
+
 struct ServerOptions {
+  Version version_min = Version::tls1_2;
   std::string certificate_chain_pem;
   Secret private_key_pem;
   std::string client_ca_pem;  // empty: no client certificate is requested
@@ -88,6 +92,10 @@ struct CertificateSummary {
   WallTime not_after{};  // of the leaf
 };
 Result<CertificateSummary> read_certificates(std::string_view pem);
+
+// Whether the first certificate of a PEM text is one of this server, as clients see it: by its
+// subject alternative names. False as well when it cannot be read.
+bool names_server(std::string_view pem, std::string_view name);
 
 // The certificates in a PEM text, whatever they are.
 Result<std::vector<std::vector<std::uint8_t>>> certificates_in(std::string_view pem);

@@ -100,6 +100,20 @@ TEST(FlagsTest, TheDefaultClusterIsForThoseWithoutANameOrForAllStrangers) {
               ElementsAre("--default=\"yes\": write true, unknown or false."));
 }
 
+TEST(FlagsTest, AVersionOfTlsIsWrittenAsOneOrAsApiServersHaveIt) {
+  EXPECT_EQ(line({}).config.tls_min_version, tls::Version::tls1_2);
+  for (const char* value : {"1.3", "VersionTLS13"}) {
+    EXPECT_EQ(line({"--tls-min-version", value}).config.tls_min_version, tls::Version::tls1_3);
+  }
+  for (const char* value : {"1.2", "VersionTLS12"}) {
+    EXPECT_EQ(line({"--tls-min-version", value}).config.tls_min_version, tls::Version::tls1_2);
+  }
+  for (const char* value : {"1.1", "VersionTLS11", "", "1.3 "}) {
+    EXPECT_THAT(mistakes({std::string("--tls-min-version=") + value}),
+                ElementsAre(HasSubstr("write 1.2 or 1.3.")));
+  }
+}
+
 TEST(FlagsTest, KnowsWhatToDo) {
   EXPECT_EQ(line({"--check"}).action, CommandLine::Action::check);
   EXPECT_EQ(line({"--version"}).action, CommandLine::Action::version);
@@ -236,6 +250,7 @@ TEST(FlagsTest, HelpFitsATerminalAndShowsDefaults) {
   EXPECT_THAT(help, HasSubstr("--drain-timeout DURATION  (default 1m)"));
   EXPECT_THAT(help, HasSubstr("--http2-stream-window-bytes SIZE  (default 64KiB)"));
   EXPECT_THAT(help, HasSubstr("--balance POLICY  (default power-of-two)"));
+  EXPECT_THAT(help, HasSubstr("--anonymous-auth  (default true)"));
 }
 
 TEST(FlagsTest, HelpSaysWhoseValueAFlagSets) {
@@ -244,6 +259,7 @@ TEST(FlagsTest, HelpSaysWhoseValueAFlagSets) {
   EXPECT_THAT(help, HasSubstr("--tls-cert-file FILE  [cluster]\n"));
   EXPECT_THAT(help, HasSubstr("--client-cert-strict  [cluster]\n"));
   EXPECT_THAT(help, HasSubstr("--balance POLICY  (default power-of-two)  [both]\n"));
+  EXPECT_THAT(help, HasSubstr("--listen ADDR:PORT  (default 0.0.0.0:6443)  [each]\n"));
 }
 
 TEST(FlagsTest, AFlagOfTheProcessSetsNothingOfAClusterAndTheOthersNothingElse) {
@@ -254,8 +270,10 @@ TEST(FlagsTest, AFlagOfTheProcessSetsNothingOfAClusterAndTheOthersNothingElse) {
     ASSERT_THAT(set.mistakes, IsEmpty());
     const ProcessConfig& process = set.config;
     const ClusterConfig& cluster = set.config;
-    EXPECT_EQ(process == ProcessConfig{}, row.scope != Scope::process) << row.name;
-    EXPECT_EQ(cluster == ClusterConfig{}, row.scope == Scope::process) << row.name;
+    // One that each may have is a cluster's where it stands in the cluster's file.
+    const bool of_process = row.scope == Scope::process || row.scope == Scope::each;
+    EXPECT_EQ(process == ProcessConfig{}, !of_process) << row.name;
+    EXPECT_EQ(cluster == ClusterConfig{}, of_process) << row.name;
   }
 }
 

@@ -146,7 +146,8 @@ class ClustersTest : public LoadTest {
       return names;
     };
     static const test::Certificate ca = test::make_ca("ca");
-    static const test::Certificate serving = test::issue_server(ca, {"gateway.example"});
+    static const test::Certificate serving =
+        test::issue_server(ca, {"gateway.example", "a.example", "b.example"});
     files_["c/ca.crt"] = ca.pem();
     files_["c/tls.crt"] = serving.pem();
     files_["c/tls.key"] = serving.key_pem();
@@ -245,6 +246,16 @@ TEST_F(ClustersTest, TakeNothingElseFromAnybody) {
   EXPECT_THAT(result.mistakes, IsEmpty());
 }
 
+// Whoever writes the name means to keep somebody out.
+TEST_F(ClustersTest, ServeNoNetworkByMistake) {
+  put("a", "server-names=a.example\nallowed-networks=\n");
+  put("b", "server-names=b.example\n");
+  const Validation result = check();
+  EXPECT_THAT(cluster(result, "a").mistakes,
+              ElementsAre(HasSubstr("--allowed-networks is empty: name the networks")));
+  EXPECT_THAT(cluster(result, "b").mistakes, IsEmpty());
+}
+
 TEST_F(ClustersTest, WhatIsAClustersIsRefusedBesideThem) {
   put("a", "server-names=a.example\n");
   for (const FlagRow& row : flag_rows()) {
@@ -281,7 +292,7 @@ TEST_F(ClustersTest, AMistakeCostsItsClusterAlone) {
 
 TEST_F(ClustersTest, WhatIsSurelyAboutSomethingElseLeavesNamesKnown) {
   for (const std::string lines :
-       {"requst-timeout=75s\n", "probe-interval\n", "workers=3\n", "allowed-networks=::/0\n",
+       {"requst-timeout=75s\n", "probe-interval\n", "workers=3\n", "allowed-network=::/0\n",
         "backend-ca-file=twice.crt\n", "balance=best\n"}) {
     put("a", "server-names=a.example\ndefault=true\n");
     put("b", "server-names=b.example\n" + lines);
@@ -390,6 +401,73 @@ TEST_F(ClustersTest, TwoDefaultsAreNone) {
               ElementsAre("c/b.conf:7: --default is claimed in c/a.conf:6, too: no cluster gets "
                           "it; keep it in one of them."));
   EXPECT_EQ(result.default_cluster, std::nullopt);
+}
+
+TEST_F(ClustersTest, MayHaveAddressesOfTheirOwnAndThenNeedNoName) {
+  put("a", "listen=10.0.0.7:6443\nlisten=[fd00::7]:6443\n");
+  put("b", "server-names=b.example\n");
+  const Validation result = check({"--listen=10.0.0.9:6443"});
+  EXPECT_TRUE(result.valid()) << result.report();
+  ASSERT_THAT(cluster(result, "a").listen, SizeIs(2));
+  EXPECT_EQ(cluster(result, "a").listen[1].to_string(), "[fd00::7]:6443");
+  EXPECT_TRUE(cluster(result, "a").names_known);
+  // The process's are nobody's alone.
+  EXPECT_THAT(cluster(result, "b").listen, IsEmpty());
+  ASSERT_THAT(result.listen, SizeIs(1));
+  EXPECT_EQ(result.listen[0].to_string(), "10.0.0.9:6443");
+  EXPECT_TRUE(check({"--listen="}).valid());
+}
+
+TEST_F(ClustersTest, AnAddressThatIsTakenAlreadyIsAMistakeOfWhoComesLater) {
+  put("a",
+      "server-names=a.example\nlisten=10.0.0.7:6443\nlisten=10.0.0.7:9180\n"
+      "listen=10.0.0.8:1,10.0.0.8:1,x\n");
+  const Validation result = check({"--listen=0.0.0.0:6443", "--admin-listen=10.0.0.7:9180"});
+  EXPECT_THAT(result.mistakes, IsEmpty());
+  EXPECT_THAT(cluster(result, "a").mistakes,
+              ElementsAre(HasSubstr("c/a.conf:7: --listen=\"10.0.0.7:6443\" overlaps with "
+                                    "\"0.0.0.0:6443\", which is the process's"),
+                          HasSubstr("c/a.conf:8: --listen=\"10.0.0.7:9180\" overlaps"),
+                          HasSubstr("c/a.conf:9: --listen=\"10.0.0.8:1\" overlaps with "
+                                    "\"10.0.0.8:1\", another address of the cluster"),
+                          HasSubstr("c/a.conf:9: --listen")));
+  EXPECT_THAT(cluster(result, "a").listen, IsEmpty());
+}
+
+// Or one's clients could reach the other's API servers.
+TEST_F(ClustersTest, AnAddressThatTwoClaimIsNobodysAndBothAreNamed) {
+  for (const std::string broken : {"", "probe-timeout=soon\n"}) {
+    put("a", "server-names=a.example\nlisten=0.0.0.0:6444,10.0.0.7:7000\n");
+    put("b", "server-names=b.example\nlisten=10.0.0.7:6444\n" + broken);
+    const Validation result = check();
+    EXPECT_THAT(result.conflicts,
+                ElementsAre("c/a.conf:7: --listen=\"0.0.0.0:6444\" is claimed in c/b.conf:7, too: "
+                            "neither cluster gets it; keep it in one of them.",
+                            HasSubstr("c/b.conf:7: --listen=\"10.0.0.7:6444\" is claimed in "
+                                      "c/a.conf:7, too")));
+    ASSERT_THAT(cluster(result, "a").listen, SizeIs(1));
+    EXPECT_EQ(cluster(result, "a").listen[0].port(), 7000);
+    EXPECT_THAT(cluster(result, "b").listen, IsEmpty());
+  }
+}
+
+TEST_F(ClustersTest, WhoListensForAllAddressesOfBothFamiliesLeavesThemToNobody) {
+  put("a", "server-names=a.example\nlisten=[::]:6444\nlisten=0.0.0.0:6444\n");
+  put("b", "server-names=b.example\nlisten=[fd00::7]:6445,10.0.0.7:6445\n");
+  Validation result = check({"--listen=[::]:6445"});
+  // A certain address goes before all of them.
+  EXPECT_THAT(cluster(result, "a").listen, SizeIs(2));
+  EXPECT_THAT(cluster(result, "b").mistakes,
+              ElementsAre(HasSubstr("\"[fd00::7]:6445\" overlaps with \"[::]:6445\"")));
+  put("b", "server-names=b.example\nlisten=0.0.0.0:6445\n");
+  result = check({"--listen=[::]:6445"});
+  EXPECT_THAT(cluster(result, "b").mistakes, ElementsAre(HasSubstr("overlaps with \"[::]:6445\"")));
+  put("b", "server-names=b.example\nlisten=[::]:6446\n");
+  put("c", "server-names=c.example\nlisten=0.0.0.0:6446\n");
+  result = check();
+  EXPECT_THAT(result.conflicts, SizeIs(2));
+  EXPECT_THAT(cluster(result, "b").listen, IsEmpty());
+  EXPECT_THAT(cluster(result, "c").listen, IsEmpty());
 }
 
 TEST_F(ClustersTest, ABrokenDefaultIsNone) {

@@ -226,6 +226,129 @@ TEST_F(ValidateTest, TakesTheNetworksOfExemptClientsAndWarnsWhenAllAre) {
   EXPECT_EQ(result.exempt_clients[0].to_string(), "10.1.0.0/16");
 }
 
+TEST_F(ValidateTest, AHibernatedClusterNeedsNoBackendsAndUsesNone) {
+  config_.hibernated = true;
+  EXPECT_TRUE(check().valid());
+  EXPECT_THAT(check().clusters[0].backends, IsEmpty());
+  EXPECT_THAT(check().clusters[0].backend_server_names, IsEmpty());
+  EXPECT_THAT(check().notes, ElementsAre(HasSubstr("It hibernates: ")));
+  config_.backends.clear();
+  config_.backend_ca_file.clear();
+  EXPECT_TRUE(check().valid());
+  // What stands there counts again one day, and is right then.
+  config_.backends = {"10.0.0.1"};
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("10.0.0.1")));
+  config_.hibernated = false;
+  config_.backends.clear();
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--backend is missing"),
+                                      HasSubstr("--backend-ca-file is missing")));
+}
+
+class PassThroughTest : public ValidateTest {
+ protected:
+  // Nothing but where to.
+  void only_pass() {
+    const Config empty;
+    static_cast<ClusterConfig&>(config_) = empty;
+    config_.pass_through = {"10.0.0.1:6443", "10.0.0.2:6443"};
+  }
+};
+
+TEST_F(PassThroughTest, NeedsNothingButTargets) {
+  only_pass();
+  for (const Mode mode : {Mode::automatic, Mode::l4}) {
+    config_.mode = mode;
+    const Validation result = check();
+    EXPECT_TRUE(result.valid()) << result.report();
+    EXPECT_THAT(result.warnings, IsEmpty());
+    const CheckedCluster& cluster = result.clusters[0];
+    EXPECT_EQ(cluster.config.mode, Mode::l4);
+    ASSERT_THAT(cluster.pass_through, SizeIs(2));
+    EXPECT_EQ(cluster.pass_through[1].to_string(), "10.0.0.2:6443");
+    EXPECT_THAT(cluster.backends, IsEmpty());
+  }
+  config_.mode = Mode::l7;
+  EXPECT_THAT(mistakes(), Contains(HasSubstr("--backend is missing")));
+}
+
+TEST_F(PassThroughTest, TargetsAreAddressesOfSomebodyElse) {
+  only_pass();
+  config_.listen = {"127.0.0.1:6443"};
+  config_.pass_through = {"127.0.0.1:6443", "api.example:6443", "10.0.0.1:0", "10.0.0.2:1",
+                          "10.0.0.2:1"};
+  EXPECT_THAT(mistakes(),
+              ElementsAre(HasSubstr("--pass-through=\"127.0.0.1:6443\" is our own --listen"),
+                          HasSubstr("--pass-through=\"api.example:6443\": names are not resolved"),
+                          HasSubstr("--pass-through=\"10.0.0.1:0\": nothing can be reached there"),
+                          HasSubstr("--pass-through=\"10.0.0.2:1\" is given twice")));
+  config_.pass_through.clear();
+  for (int i = 0; i < 65; ++i) config_.pass_through.push_back("10.0.0.1:" + std::to_string(1 + i));
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--pass-through is given 65 times")));
+}
+
+TEST_F(PassThroughTest, AClusterMayHaveWhatBothModesNeed) {
+  config_.pass_through = {"10.0.0.1:6443"};
+  for (const Mode mode : {Mode::automatic, Mode::l7}) {
+    config_.mode = mode;
+    EXPECT_TRUE(check().valid());
+    EXPECT_EQ(check().clusters[0].config.mode, Mode::l7);
+    EXPECT_THAT(check().clusters[0].backends, SizeIs(3));
+    EXPECT_THAT(check().clusters[0].pass_through, IsEmpty());
+  }
+  config_.mode = Mode::l4;
+  const Validation result = check();
+  EXPECT_TRUE(result.valid());
+  EXPECT_THAT(result.warnings, IsEmpty());
+  EXPECT_THAT(result.clusters[0].backends, IsEmpty());
+  EXPECT_TRUE(result.clusters[0].files.tls_cert_pem.empty());
+  EXPECT_THAT(result.clusters[0].pass_through, SizeIs(1));
+}
+
+// It is the way out of just that.
+TEST_F(PassThroughTest, WhatIsWrongWithTheOtherModeIsAWarning) {
+  config_.pass_through = {"10.0.0.1:6443"};
+  config_.mode = Mode::l4;
+  files_["tls.crt"] = "nonsense";
+  config_.backends = {"nonsense"};
+  const Validation result = check();
+  EXPECT_TRUE(result.valid()) << result.report();
+  EXPECT_THAT(result.warnings, ElementsAre(HasSubstr("--backend=\"nonsense\": "),
+                                           HasSubstr("--tls-cert-file=\"tls.crt\" is no PEM")));
+  for (const std::string& warning : result.warnings) {
+    EXPECT_THAT(warning, HasSubstr("With --mode=l7"));
+  }
+  EXPECT_THAT(result.clusters[0].pass_through, SizeIs(1));
+}
+
+TEST_F(PassThroughTest, SaysWhatCannotBeTogether) {
+  config_.mode = Mode::l4;
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--mode=l4 needs to know where to")));
+  only_pass();
+  config_.mode = Mode::l4;
+  config_.hibernated = true;
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--hibernated needs --mode=l7")));
+  only_pass();
+  config_.anonymous_auth = false;
+  config_.client_cert_strict = true;
+  config_.tls_min_version = tls::Version::tls1_3;
+  EXPECT_TRUE(check().valid());
+  EXPECT_THAT(check().warnings, ElementsAre(HasSubstr("--anonymous-auth has no effect"),
+                                            HasSubstr("--client-cert-strict has no effect"),
+                                            HasSubstr("--tls-min-version has no effect")));
+}
+
+TEST_F(ValidateTest, TakesTheNetworksThatAClusterServes) {
+  config_.allowed_networks = {"10.1.0.0/16", "fd00::/8", "192.0.2.7"};
+  const Validation result = check();
+  EXPECT_TRUE(result.valid());
+  EXPECT_THAT(result.warnings, IsEmpty());
+  ASSERT_THAT(result.clusters[0].allowed_networks, SizeIs(3));
+  EXPECT_EQ(result.clusters[0].allowed_networks[2].to_string(), "192.0.2.7/32");
+  config_.allowed_networks = {"10.1.0.1/16", "fd00::/8", "fd00::/8"};
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--allowed-networks: \"10.1.0.1/16\" is no"),
+                                      HasSubstr("--allowed-networks=fd00::/8 is given twice")));
+}
+
 TEST_F(ValidateTest, WhatIsQuotedDisturbsNoTerminal) {
   const std::string odd = std::string("10.0.0.1\x1b[2J\0\n", 13);
   config_.exempt_clients = {odd};
@@ -380,6 +503,23 @@ TEST_F(ValidateTest, LooksAtEachAuthoritysEnd) {
   EXPECT_TRUE(check().valid());
   files_["backend-ca.crt"] = old.pem();
   EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("all its CA certificates have expired")));
+}
+
+TEST_F(ValidateTest, WarnsOfNamesThatTheCertificateDoesNotHave) {
+  config_.server_names = {"Gateway.example", "*.gateway.example", "b.example"};
+  EXPECT_TRUE(check().valid());
+  EXPECT_THAT(check().warnings,
+              ElementsAre(HasSubstr("--server-names=*.gateway.example is no name of "
+                                    "--tls-cert-file=tls.crt: clients that verify it"),
+                          HasSubstr("--server-names=b.example is no name of")));
+  const test::Certificate wide = test::issue_server(
+      material().serving_ca, {"gateway.example", "*.gateway.example", "b.example"});
+  files_["tls.crt"] = wide.pem();
+  files_["tls.key"] = wide.key_pem();
+  EXPECT_THAT(check().warnings, IsEmpty());
+  // One that cannot be read has no names either, and that is said already.
+  files_["tls.crt"] = "nonsense";
+  EXPECT_THAT(check().warnings, IsEmpty());
 }
 
 TEST_F(ValidateTest, WarnsOfAKeyThatEverybodyMayRead) {

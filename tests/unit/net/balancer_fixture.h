@@ -47,7 +47,12 @@ class BalancerTest : public testing::Test {
     int descriptor = -1;
     while ((descriptor = io::accept_now(listener)) < 0) simulation.reactor().turn(false);
     pair.server->connection.accept(
-        descriptor, [this](std::string_view) { return contexts.server; }, balancers);
+        descriptor,
+        [this](std::string_view name) {
+          asked_for.emplace_back(name);
+          return contexts.server;
+        },
+        balancers);
     return pair;
   }
   std::uint64_t failed() { return simulation.transport().counters().handshakes_failed; }
@@ -57,6 +62,7 @@ class BalancerTest : public testing::Test {
   io::Address address = *io::Address::parse("10.0.0.1:6443");
   // Where the simulated network has its callers.
   std::vector<io::Network> balancers = {io::Network::parse("0.0.0.0/0").value()};
+  std::vector<std::string> asked_for;  // by each
   int listener = -1;
   std::vector<Pair> pairs;
 };

@@ -45,6 +45,27 @@ TEST_F(BalancerTest, TheHeadersSourceIsWhoCallsAndTlsFollows) {
   EXPECT_EQ(failed(), 0U);
 }
 
+TEST_F(BalancerTest, TheNameInTheHeaderGoesBeforeThatOfTheHello) {
+  test::ProxyBlock named = test::ipv4_block();
+  named.values = test::proxy_value(2, "One.Example");
+  test::ProxyBlock empty = test::ipv4_block();
+  empty.values = test::proxy_value(2, "");
+  for (const std::string& header :
+       {named.text(), empty.text(), std::string(test::ipv4_line), test::local_block().text()}) {
+    Pair& pair = connect();
+    pair.caller->send(header);
+    pair.caller->begin_tls(contexts.client);
+    simulation.settle();
+    EXPECT_TRUE(pair.server->established);
+  }
+  ASSERT_EQ(asked_for.size(), 4U);
+  EXPECT_EQ(asked_for[0], "One.Example");
+  EXPECT_EQ(asked_for[1], asked_for[2]);
+  EXPECT_EQ(asked_for[2], asked_for[3]);
+  EXPECT_EQ(asked_for[1], pairs[1].server->connection.server_name());
+  EXPECT_NE(asked_for[1], "");
+}
+
 TEST_F(BalancerTest, WhatComesInOneSegmentWithTheHeaderIsNotLost) {
   for (const std::string& header : {std::string(test::ipv4_line), test::ipv6_block().text(),
                                     std::string(test::unknown_line), test::local_block().text()}) {

@@ -154,6 +154,35 @@ TEST(ProxyBlockTest, AValueThatDoesNotFitIsRefused) {
   }
 }
 
+// --- the authority -----------------------------------------------------------------------------
+
+TEST(ProxyBlockTest, TheAuthorityIsTheServerNameThatTheClientAskedFor) {
+  for (ProxyBlock block : {ipv4_block(), ipv6_block()}) {
+    EXPECT_EQ(read(block.text()).authority, "");
+    for (const std::string& name :
+         {std::string("one.example"), std::string(255, 'n'), std::string("\xff\0 \n", 4)}) {
+      block.values = proxy_value(1, "h2") + proxy_value(2, name) + proxy_value(5, "id");
+      for (const std::string& text : {block.text(), block.text_with_checksum()}) {
+        EXPECT_EQ(read(text + "what follows").authority, name);
+      }
+    }
+    block.values = proxy_value(2, "");
+    EXPECT_EQ(read(block.text()).authority, "");
+    // Which of two would count?
+    for (const char* other : {"one.example", "two.example", ""}) {
+      block.values = proxy_value(2, "one.example") + proxy_value(2, other);
+      expect_bad(block.text(), "a value that is malformed");
+    }
+  }
+}
+
+TEST(ProxyBlockTest, WhoeverSpeaksForItselfHasAskedForNothing) {
+  ProxyBlock block = local_block();
+  block.values = proxy_value(2, "one.example");
+  EXPECT_EQ(read(block.text()).authority, "");
+  EXPECT_EQ(read("PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\n").authority, "");
+}
+
 // --- the checksum ------------------------------------------------------------------------------
 
 TEST(ProxyBlockTest, ARightChecksumIsTaken) {

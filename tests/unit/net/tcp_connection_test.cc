@@ -681,5 +681,21 @@ TEST_F(TcpConnectionTest, ItsOwnerMayDestroyItWhenItIsClosed) {
   io::close_socket(descriptor);
 }
 
+TEST_F(TcpConnectionTest, AResetBehindTheEndOfStreamIsFoundByWhoWatches) {
+  connect();
+  near->ends = true;
+  near->connection.hear_out();
+  near->connection.watch_peer();
+  far->connection.pause_receiving();
+  far->connection.end_output();
+  simulation.settle();
+  near->send("what nobody reads");
+  simulation.advance(10min);
+  EXPECT_FALSE(near->end);
+  far->connection.terminate();
+  simulation.advance(3min);
+  EXPECT_TRUE(near->end);
+}
+
 }  // namespace
 }  // namespace sluice::net

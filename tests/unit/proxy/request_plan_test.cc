@@ -41,7 +41,7 @@ class RequestPlanTest : public testing::Test {
     if (!authorization.empty()) head.fields.add("authorization", authorization);
     head.fields.add("x-remote-group", "system:masters");
     plan = *plan_request(head);
-    return plan_identity(plan, head, facts, {vouches, fields}, proofs, last, now);
+    return plan_identity(plan, head, facts, {vouches, anonymous, fields}, proofs, last, now);
   }
   std::string_view field(std::string_view name) const {
     return head.fields.find(name).value_or("(absent)");
@@ -49,6 +49,7 @@ class RequestPlanTest : public testing::Test {
 
   ClientFacts facts;
   bool vouches = true;
+  bool anonymous = true;
   kubernetes::IdentityFields fields = *kubernetes::IdentityFields::make({});
   TokenProofs proofs{10, {1, 2}};
   LastToken last;
@@ -124,7 +125,7 @@ TEST_F(RequestPlanTest, WhatAClusterFallsApartWithoutIsNeverShed) {
   const auto never_shed = [&](std::string_view method, std::string_view path) {
     head = head_of(method, path);
     plan = *plan_request(head);
-    EXPECT_TRUE(plan_identity(plan, head, facts, {vouches, fields}, proofs, last, now));
+    EXPECT_TRUE(plan_identity(plan, head, facts, {vouches, anonymous, fields}, proofs, last, now));
     return is_never_shed(plan, facts);
   };
   const std::string lease = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/a";
@@ -206,6 +207,36 @@ TEST_F(RequestPlanTest, WithoutAFrontProxyCertificateATokenDecides) {
   EXPECT_FALSE(plan_with(""));
 }
 
+// As an API server with --anonymous-auth=false, whose health is no secret's either.
+TEST_F(RequestPlanTest, WhereAnonymousRequestsAreOffThereMustBeACertificateOrAToken) {
+  anonymous = false;
+  for (const std::string_view authorization : {"", "Basic YTpi", "Bearer"}) {
+    const auto planned = plan_with(authorization);
+    ASSERT_FALSE(planned) << authorization;
+    EXPECT_EQ(planned.error().code, 401);
+    EXPECT_EQ(planned.error().message, "Unauthorized");
+    EXPECT_EQ(planned.error().reason, ReplyReason::unauthenticated);
+  }
+  for (const std::string_view path : {"/readyz", "/version", "/apis"}) {
+    head = head_of("GET", path);
+    plan = *plan_request(head);
+    EXPECT_FALSE(plan_identity(plan, head, facts, {vouches, anonymous, fields}, proofs, last, now));
+  }
+  EXPECT_TRUE(plan_with("Bearer abc"));
+  be("alice");
+  EXPECT_TRUE(plan_with(""));
+  // Its certificate says so: the API server decides.
+  be("system:anonymous");
+  EXPECT_TRUE(plan_with(""));
+}
+
+TEST_F(RequestPlanTest, OptionsOfTheServerItselfAreAnsweredBeforeAnybodyAsksWhoAsks) {
+  anonymous = false;
+  head = head_of("OPTIONS", "*");
+  plan = *plan_request(head);
+  EXPECT_TRUE(plan_identity(plan, head, facts, {vouches, anonymous, fields}, proofs, last, now));
+}
+
 TEST_F(RequestPlanTest, ACertificateThatWeDoNotCarryIsRefusedWhateverComesAlong) {
   facts.why_not = NoIdentity::outer_space;
   facts.refusal = "Unauthorized: a name begins with a space";
@@ -223,7 +254,7 @@ TEST_F(RequestPlanTest, WhatStopsAtAHopGoesNoFurther) {
   head = head_of("GET", "/api/v1/pods");
   head.fields.add("te", "trailers");
   plan = *plan_request(head);
-  ASSERT_TRUE(plan_identity(plan, head, facts, {vouches, fields}, proofs, last, now));
+  ASSERT_TRUE(plan_identity(plan, head, facts, {vouches, anonymous, fields}, proofs, last, now));
   EXPECT_EQ(field("te"), "(absent)");
 }
 

@@ -183,7 +183,7 @@ class ClientConnectionTest : public testing::Test,
         [this](ClientConnection& closed) { connections_.erase(&closed); });
     newest_ = connection.get();
     connections_.emplace(newest_, std::move(connection));
-    newest_->accept(descriptor, find_cluster_);
+    newest_->accept(descriptor, finder_);
   }
 
   // Everything that waits at the API server is answered.
@@ -240,9 +240,13 @@ class ClientConnectionTest : public testing::Test,
   net::AdmissionBudget admission_{1000};
   std::optional<ClientShares> shares_;
   std::optional<ServedCluster> cluster_of_all_;
-  const ClientConnection::FindCluster find_cluster_ = [this](std::string_view) {
-    return &*cluster_of_all_;
+  struct Finder final : ClusterFinder {
+    explicit Finder(std::optional<ServedCluster>& its_cluster) : cluster(its_cluster) {}
+    bool may_call(const ClientOrigin&) override { return true; }
+    ServedCluster* find(const ClientOrigin&, std::string_view) override { return &*cluster; }
+    std::optional<ServedCluster>& cluster;
   };
+  Finder finder_{cluster_of_all_};
   std::shared_ptr<const tls::ClientContext> client_tls_;
   std::vector<std::unique_ptr<Client>> clients_;
   std::map<ClientConnection*, std::unique_ptr<ClientConnection>> connections_;

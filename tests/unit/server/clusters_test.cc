@@ -434,6 +434,76 @@ TEST_F(ClustersTest, AnAddressHasAShareInEachCluster) {
   EXPECT_TRUE(connect("two.example").closed);
 }
 
+TEST_F(ClustersTest, ForWhoCallsFromAnotherNetworkNobodyHasTheName) {
+  options_.clusters[two].allowed_networks = {*io::Network::parse("192.0.2.0/24"),
+                                             *io::Network::parse("2001:db8::/32")};
+  start();
+  for (const char* host : {"192.0.3.1", "198.51.100.7"}) {
+    simulation_.network().connect_from(host);
+    SmallClient& refused = connect("two.example", &Keys::get()[two].alice);
+    EXPECT_TRUE(refused.closed) << host;
+    EXPECT_THAT(refused.end, HasSubstr("unrecognized_name")) << host;
+    EXPECT_FALSE(connect("one.example", &Keys::get()[one].alice).closed) << host;
+  }
+  EXPECT_THAT(metrics(), HasSubstr("\nsluice_clients_not_allowed_total 2\n"));
+  // Nothing was made for them.
+  EXPECT_THAT(told(), Not(HasSubstr("cluster two")));
+  simulation_.network().connect_from("192.0.2.255");
+  SmallClient& client = connect("two.example", &Keys::get()[two].alice);
+  ask(client);
+  EXPECT_THAT(client.statuses, ElementsAre(200));
+}
+
+TEST_F(ClustersTest, TheOnlyClustersNetworksAreKnownBeforeAnyByteHasCome) {
+  options_.clusters.pop_back();
+  options_.clusters[one].allowed_networks = {*io::Network::parse("192.0.2.7")};
+  start();
+  simulation_.network().connect_from("192.0.2.8");
+  SmallClient& refused = connect("one.example", &Keys::get()[one].alice);
+  EXPECT_TRUE(refused.closed);
+  EXPECT_THAT(refused.end, Not(HasSubstr("unrecognized_name")));
+  EXPECT_THAT(metrics(), HasSubstr("\nsluice_clients_not_allowed_total 1\n"));
+  simulation_.network().connect_from("192.0.2.7");
+  SmallClient& client = connect("one.example", &Keys::get()[one].alice);
+  ask(client);
+  EXPECT_THAT(client.statuses, ElementsAre(200));
+}
+
+TEST_F(ClustersTest, WhoConnectsToAClustersOwnAddressIsItsClientWhateverItAsksFor) {
+  options_.clusters[one].allowed_networks = {*io::Network::parse("192.0.2.0/24")};
+  start();
+  const io::Address address = *io::Address::parse("10.0.1.9:443");
+  server_->worker(0).listen(io::listen_on(address, {}).value(), two);
+  for (const char* name : {"two.example", "one.example", "three.example", "10.0.1.9"}) {
+    clients_.push_back(std::make_unique<SmallClient>(simulation_.transport(), address,
+                                                     tls(&Keys::get()[two].alice), name));
+    simulation_.settle();
+  }
+  // It is shown the certificate of the cluster, and takes it or not.
+  EXPECT_TRUE(clients_[0]->connection.established());
+  EXPECT_THAT(told(), HasSubstr("\n  cluster two clients=1 "));
+  for (std::size_t i = 1; i < clients_.size(); ++i) {
+    EXPECT_THAT(clients_[i]->end, Not(HasSubstr("unrecognized_name"))) << i;
+  }
+  EXPECT_THAT(told(), Not(HasSubstr("cluster one")));
+  ask(*clients_[0], "two.example");
+  ask(*clients_[0], "one.example");
+  EXPECT_THAT(clients_[0]->statuses, ElementsAre(200, 421));
+  EXPECT_THAT(metrics(), HasSubstr("\nsluice_clients_not_allowed_total 0\n"));
+}
+
+TEST_F(ClustersTest, TheNetworksOfAListenersClusterAreKnownBeforeAnyByteHasCome) {
+  options_.clusters[two].allowed_networks = {*io::Network::parse("192.0.2.0/24")};
+  start();
+  const io::Address address = *io::Address::parse("10.0.1.9:443");
+  server_->worker(0).listen(io::listen_on(address, {}).value(), two);
+  net::Recorder silent(simulation_.transport());
+  silent.connection.connect(address, tls(nullptr), "two.example");
+  simulation_.settle();
+  EXPECT_TRUE(silent.closed);
+  EXPECT_THAT(metrics(), HasSubstr("\nsluice_clients_not_allowed_total 1\n"));
+}
+
 TEST_F(ClustersTest, ADrainTellsTheClientsOfAllClusters) {
   start();
   for (const auto& [name, alice] : {std::pair{"one.example", &Keys::get()[one].alice},

@@ -328,6 +328,24 @@ TEST_F(EngineTest, SpeaksTls12WithAForeignClient) {
   }
 }
 
+TEST_F(EngineTest, AServerOfNewerClientsSendsOlderOnesAway) {
+  ServerOptions strict = server_options();
+  strict.version_min = Version::tls1_3;
+  const auto context = make_server(strict);
+  for (const int version : {0x0303, 0x0304}) {
+    ForeignPeer::Options options;
+    options.version_max = version;
+    options.ca_pem = authority().ca.pem();
+    options.alpn = {"h2"};
+    ForeignPeer foreign(options);
+    auto ours = std::move(Engine::server(context).value());
+    EXPECT_EQ(shake_hands(*ours, foreign), version == 0x0304) << ours->error().context;
+    if (version == 0x0303) {
+      EXPECT_EQ(foreign.alert(), "protocol version");
+    }
+  }
+}
+
 TEST_F(EngineTest, SpeaksWithForeignServersOfBothVersions) {
   for (const int version : {0x0303, 0x0304}) {
     ForeignPeer::Options options;
