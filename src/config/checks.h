@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -74,13 +75,28 @@ struct Claim {
 // What all clusters claim to be called.
 class Claims {
  public:
+  explicit Claims(const std::vector<HeldCluster>& held) : held_(held) {}
+
   void add_name(const std::string& name, Claim claim) { names_[name].push_back(std::move(claim)); }
   void add_default(Claim claim) { default_.push_back(std::move(claim)); }
-  // Gives each name to its only holder, once all clusters have been checked.
+  // Gives each name to who holds it already, or is the only one to claim it, once all clusters have
+  // been checked.
   void settle(Validation& process) const;
 
  private:
-  std::map<std::string, std::vector<Claim>> names_;
+  using ByName = std::map<std::string, std::vector<Claim>>;
+
+  // Which of the process's clusters has it so far, as long as it wants it, or cannot say so.
+  std::optional<std::size_t> holder(const std::string& name, const std::vector<Claim>& claims,
+                                    const Validation& process) const;
+  std::optional<std::size_t> default_holder(const Validation& process) const;
+  void settle_name(const std::string& name, const std::vector<Claim>& claims,
+                   Validation& process) const;
+  void settle_default(Validation& process) const;
+  bool is_held(const CheckedCluster& cluster) const;
+
+  const std::vector<HeldCluster>& held_;
+  ByName names_;
   std::vector<Claim> default_;
 };
 

@@ -72,8 +72,17 @@ struct Validation : Findings {
   std::string report() const;
 };
 
-// tls::initialize() must have succeeded.
-Validation validate(const Loaded& loaded, const Environment& environment);
+// A cluster that is served while the configuration is read again: what it is called is its own,
+// whoever else claims it now, and stays so while its file has mistakes.
+struct HeldCluster {
+  std::string name;
+  std::vector<std::string> server_names;
+  bool is_default = false;
+};
+
+// tls::initialize() must have succeeded. `held`: none at a start.
+Validation validate(const Loaded& loaded, const Environment& environment,
+                    const std::vector<HeldCluster>& held = {});
 // A process with one cluster, of values that stand nowhere.
 Validation validate(const Config& config, const Environment& environment);
 
