@@ -256,8 +256,11 @@ Composed compose(const Validation& valid, std::string version) {
                            .resources = resources_options(config)};
   for (std::size_t i = 0; i < valid.clusters.size(); ++i) {
     const CheckedCluster& cluster = valid.clusters[i];
-    // With a mistake it is not served; its names are reserved.
-    if (!cluster.mistakes.empty()) continue;
+    // With a mistake it is not served, or serves on as before; its names are reserved.
+    if (!cluster.mistakes.empty()) {
+      options.broken.push_back({cluster.name, cluster.file, cluster.mistakes});
+      continue;
+    }
     options.clusters.push_back(cluster_options(cluster));
     if (valid.default_cluster == i) {
       options.clusters.back().others = other_clients(cluster.config.default_for);

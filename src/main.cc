@@ -14,6 +14,7 @@
 #endif
 
 #include "compose.h"
+#include "reader.h"
 #include "sluice/config/check_client_certificate.h"
 #include "sluice/config/flags.h"
 #include "sluice/config/load.h"
@@ -75,14 +76,14 @@ void tell(const sluice::config::Findings& findings) {
 }
 
 // `valid` is emptied of the files and the private keys in them.
-int serve(Validation& valid) {
+int serve(Validation& valid, sluice::server::ReadConfiguration read) {
   sluice::Composed composed = sluice::compose(valid, SLUICE_VERSION);
   for (sluice::config::CheckedCluster& cluster : valid.clusters) cluster.files = {};
   sluice::io::reserve_descriptors();
   sluice::log::start(composed.log);
   tell(valid);
   for (const sluice::config::CheckedCluster& cluster : valid.clusters) tell(cluster);
-  auto server = sluice::server::Server::create(std::move(composed.server));
+  auto server = sluice::server::Server::create(std::move(composed.server), std::move(read));
   int code = exit_failure;
   if (server) {
     code = (*server)->run();
@@ -98,7 +99,8 @@ void print(const std::vector<std::string>& mistakes) {
 }
 
 int check_or_serve(const CommandLine& line, const Environment& environment) {
-  Validation valid = sluice::config::validate(sluice::config::load(line, environment), environment);
+  const Loaded loaded = sluice::config::load(line, environment);
+  Validation valid = sluice::config::validate(loaded, environment);
   if (line.action == CommandLine::Action::check) {
     std::fputs(valid.report().c_str(), stdout);
     return valid.valid() ? 0 : exit_configuration;
@@ -107,7 +109,8 @@ int check_or_serve(const CommandLine& line, const Environment& environment) {
   print(valid.mistakes);
   print(valid.conflicts);
   for (const sluice::config::CheckedCluster& cluster : valid.clusters) print(cluster.mistakes);
-  return valid.mistakes.empty() ? serve(valid) : exit_configuration;
+  if (!valid.mistakes.empty()) return exit_configuration;
+  return serve(valid, sluice::make_reader(line, loaded.process.config));
 }
 
 int run(std::span<const char* const> arguments) {

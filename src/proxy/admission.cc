@@ -93,7 +93,7 @@ std::expected<Admitted, NotAdmitted> admit(RequestPlan& plan, http::RequestHead&
   if (shared.budget.exhausted()) return overloaded();
   const ProxyParts& parts = shared.parts;
   const auto planned = plan_identity(
-      plan, head, client.facts(), {shared.options.vouches_for_identity, parts.identity_fields},
+      plan, head, client.facts(), {shared.options.vouches_for_identity, *shared.identity_fields},
       shared.proofs, client.last_token(), parts.reactor.ring().wall_now());
   if (!planned) return refused(planned.error());
   if (plan.identity_fields_dropped > 0) {

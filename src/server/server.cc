@@ -52,7 +52,8 @@ class Start {
 
 class Server::Process {
  public:
-  explicit Process(ServerOptions options) : options_(std::move(options)) {}
+  Process(ServerOptions options, ReadConfiguration read)
+      : options_(std::move(options)), read_(std::move(read)) {}
 
   Result<void> prepare() {
     auto features = io::probe_kernel_features();
@@ -70,6 +71,8 @@ class Server::Process {
     auto control = Control::create(*reactor_, *environment_, *shared_, options_);
     if (!control) return std::unexpected(control.error());
     control_ = std::move(*control);
+    control_->read_by(std::move(read_));
+    forget_clusters();
     auto signals = Signals::create(reactor_->ring(), [this](int n) { control_->signal(n); });
     if (!signals) return std::unexpected(signals.error());
     signals_ = std::move(*signals);
@@ -110,20 +113,15 @@ class Server::Process {
     }
     // A worker prepares in milliseconds and always answers.
     auto started = start->wait();
-    if (shared_->only_one()) forget_keys();
     control_->workers_started(std::move(ports), started);
     return started;
   }
 
-  // No private key is kept for longer than it takes to make contexts of it.
-  void forget_keys() {
-    for (ClusterOptions& cluster : options_.clusters) {
-      cluster.tls = {};
-      cluster.backend_tls = {};
-    }
-  }
+  // They are Shared's now, and may change.
+  void forget_clusters() { options_.clusters.clear(); }
 
   ServerOptions options_;
+  ReadConfiguration read_;
   std::unique_ptr<Environment> environment_ = system_environment();
   std::unique_ptr<io::Reactor> reactor_;
   std::unique_ptr<Shared> shared_;
@@ -135,8 +133,8 @@ class Server::Process {
 Server::Server(std::unique_ptr<Process> process) : process_(std::move(process)) {}
 Server::~Server() = default;
 
-Result<std::unique_ptr<Server>> Server::create(ServerOptions options) {
-  auto process = std::make_unique<Process>(std::move(options));
+Result<std::unique_ptr<Server>> Server::create(ServerOptions options, ReadConfiguration read) {
+  auto process = std::make_unique<Process>(std::move(options), std::move(read));
   if (auto prepared = process->prepare(); !prepared) {
     process->stop();
     return std::unexpected(prepared.error());

@@ -56,6 +56,14 @@ class Worker final : private proxy::ResourcesEvents {
   void stop();
   bool stopped() const { return state_ == State::stopping && all_gone(); }
 
+  // What is served has changed. A cluster that leaves drains within these windows; for one that has
+  // changed WorkerEvents is asked for what it takes to serve by it.
+  void update(std::shared_ptr<const ClusterTable> table, Duration window, Duration tunnel_window);
+  void renew(std::size_t cluster, ClusterRenewal renewal);
+  // For clients that come, and what those that are there do next; what its memory was laid out by
+  // stays.
+  void update(const WorkerOptions& options);
+
   // The control thread has asked its backends how they are.
   void cluster_known(std::size_t cluster);
   // Another worker has learned it.
@@ -77,7 +85,13 @@ class Worker final : private proxy::ResourcesEvents {
          std::uint64_t seed);
   WorkerOptions with_memory(WorkerOptions options);
   Result<WorkerCluster*> make_cluster(std::size_t number);
+  void compare(std::size_t number);
+  void let_go_of_backends(std::size_t number);
   void let_go_of_unused_clusters();
+  void go_on_draining_clusters();
+  void for_each_client_of(const WorkerCluster& cluster,
+                          const std::function<void(ClientConnection&)>& what);
+  void let_go_of(std::size_t number);
   void for_each_cluster(const std::function<void(WorkerCluster&)>& what);
   ServedCluster* find_cluster(std::string_view server_name);
   void accepted(int descriptor);
@@ -96,8 +110,9 @@ class Worker final : private proxy::ResourcesEvents {
   io::Reactor& reactor_;
   const std::size_t number_;
   http2::CodecMemory codec_memory_;
-  const WorkerOptions options_;
+  WorkerOptions options_;
   const WorkerParts parts_;
+  std::shared_ptr<const ClusterTable> table_;
   Random random_;
   State state_ = State::serving;
   metrics::Cells cells_;

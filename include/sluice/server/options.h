@@ -96,6 +96,15 @@ struct ClusterOptions {
   friend bool operator==(const ClusterOptions&, const ClusterOptions&) = default;
 };
 
+// One that is not served as its file says, because that has mistakes.
+struct BrokenCluster {
+  std::string name;
+  std::string file;
+  std::vector<std::string> mistakes;
+
+  friend bool operator==(const BrokenCluster&, const BrokenCluster&) = default;
+};
+
 struct ServerOptions {
   std::string version;
   std::vector<io::Address> admin_listen;  // none or one
@@ -103,6 +112,7 @@ struct ServerOptions {
   std::size_t client_connections_max = 0;
   WorkerThreadOptions thread;
   std::vector<ClusterOptions> clusters;
+  std::vector<BrokenCluster> broken;
   // Of clusters that are not served for now: nobody else may have them meanwhile.
   std::vector<std::string> reserved_names;
   StopOptions stop;
