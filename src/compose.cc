@@ -258,7 +258,8 @@ Composed compose(const Validation& valid, std::string version) {
     const CheckedCluster& cluster = valid.clusters[i];
     // With a mistake it is not served, or serves on as before; its names are reserved.
     if (!cluster.mistakes.empty()) {
-      options.broken.push_back({cluster.name, cluster.file, cluster.mistakes});
+      options.broken.push_back(
+          {cluster.name, cluster.file, cluster.mistakes, cluster.waits});
       continue;
     }
     options.clusters.push_back(cluster_options(cluster));
@@ -271,6 +272,7 @@ Composed compose(const Validation& valid, std::string version) {
                   .drain_window = config.drain_timeout,
                   .tunnel_window = valid.drain_timeout_tunnels};
   options.access_log = config.access_log;
+  options.watch_files = config.watch_files;
   return composed;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -98,9 +99,9 @@ void print(const std::vector<std::string>& mistakes) {
   for (const std::string& mistake : mistakes) std::fprintf(stderr, "sluice: %s\n", mistake.c_str());
 }
 
-int check_or_serve(const CommandLine& line, const Environment& environment) {
-  const Loaded loaded = sluice::config::load(line, environment);
-  Validation valid = sluice::config::validate(loaded, environment);
+int check_or_serve(const CommandLine& line) {
+  const auto reader = std::make_shared<sluice::Reader>(line);
+  Validation valid = reader->start();
   if (line.action == CommandLine::Action::check) {
     std::fputs(valid.report().c_str(), stdout);
     return valid.valid() ? 0 : exit_configuration;
@@ -110,7 +111,9 @@ int check_or_serve(const CommandLine& line, const Environment& environment) {
   print(valid.conflicts);
   for (const sluice::config::CheckedCluster& cluster : valid.clusters) print(cluster.mistakes);
   if (!valid.mistakes.empty()) return exit_configuration;
-  return serve(valid, sluice::make_reader(line, loaded.process.config));
+  return serve(valid, [reader](const sluice::server::ReadRequest& request) {
+    return reader->read(request);
+  });
 }
 
 int run(std::span<const char* const> arguments) {
@@ -130,7 +133,7 @@ int run(std::span<const char* const> arguments) {
   const bool asks_who =
       line.action == CommandLine::Action::check && !line.client_certificate.empty();
   const Environment environment = sluice::config::system_environment();
-  return asks_who ? check_client_certificate(line, environment) : check_or_serve(line, environment);
+  return asks_who ? check_client_certificate(line, environment) : check_or_serve(line);
 }
 
 }  // namespace

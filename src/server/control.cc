@@ -113,7 +113,7 @@ void Control::workers_started(std::vector<WorkerPort*> workers, Result<void> res
   stop_.workers_serve();
   log::info("serving", {{"workers", workers_.size()}, {"backends", shared_.backends()}});
   environment_.notify_service_manager("READY=1\nSTATUS=serving");
-  reloading_.workers_serve();
+  reloading_.workers_serve(options_.watch_files);
 }
 
 bool Control::workers_gone() const {

@@ -36,6 +36,11 @@ class Control final : public WorkerEvents, private ProcessState {
 
   // How the configuration is read again; without it SIGHUP does nothing.
   void read_by(ReadConfiguration read) { reloading_.read_by(std::move(read)); }
+  // Who watches files, and that it has seen something.
+  void watch_by(std::shared_ptr<FileWatch::Folders> watch) {
+    reloading_.watch_by(std::move(watch));
+  }
+  void files_changed() { reloading_.files_changed(); }
 
   // Begins to probe. Workers should not open before may_open(): when each backend has been asked
   // once, when that has taken too long, or when we are told to stop.

@@ -47,7 +47,7 @@ ReloadPlan plan_reload(Configuration configuration, const ServedSettings& served
                        std::size_t workers) {
   ReloadPlan plan;
   plan.configuration = std::move(configuration);
-  if (!plan.configuration.mistakes.empty()) return plan;
+  if (plan.configuration.unchanged || !plan.configuration.mistakes.empty()) return plan;
   ServerOptions& options = plan.configuration.options;
   ByName by_name;
   for (const auto& settings : served) by_name.emplace(settings->options.name, settings.get());

@@ -56,21 +56,30 @@ void Reloading::stop() {
 
 void Reloading::begin() {
   if (!read_) return log::info("there is nothing to reload");
-  if (std::exchange(reading_, true)) {
-    again_ = true;
-    return;
-  }
-  again_ = false;
-  if (!std::exchange(announced_, true)) {
-    parts_.environment.notify_service_manager(
-        "RELOADING=1\nMONOTONIC_USEC=" + monotonic_microseconds(parts_.reactor.now()) +
-        "\nSTATUS=reloading");
-  }
-  parts_.environment.aside([door = door_, read = read_, held = held(), served = served(),
+  announce();
+  again_ = reading_;
+  if (!reading_) read(false);
+}
+
+void Reloading::announce() {
+  if (std::exchange(announced_, true)) return;
+  parts_.environment.notify_service_manager(
+      "RELOADING=1\nMONOTONIC_USEC=" + monotonic_microseconds(parts_.reactor.now()) +
+      "\nSTATUS=reloading");
+}
+
+void Reloading::read(bool only_if_changed) {
+  CHECK(!reading_);
+  reading_ = true;
+  parts_.environment.aside([door = door_, read = read_, watch = changes_.on() ? watch_ : nullptr,
+                            request = ReadRequest{held(), only_if_changed}, served = served(),
                             workers = parts_.worker_count]() {
-    auto plan = std::make_unique<ReloadPlan>(plan_reload(read(held), served, workers));
-    door->post([plan = std::move(plan)](Reloading& reloading) mutable {
-      reloading.take_over(std::move(*plan));
+    Configuration configuration = read(request);
+    const bool new_folders = watch != nullptr && watch->watch(configuration.folders);
+    auto plan =
+        std::make_unique<ReloadPlan>(plan_reload(std::move(configuration), served, workers));
+    door->post([plan = std::move(plan), new_folders](Reloading& reloading) mutable {
+      reloading.take_over(std::move(*plan), new_folders);
     });
   });
 }
@@ -94,9 +103,17 @@ ServedSettings Reloading::served() const {
 
 // --- taking over
 
-void Reloading::take_over(ReloadPlan plan) {
+void Reloading::take_over(ReloadPlan plan, bool new_folders) {
   reading_ = false;
   const Configuration& configuration = plan.configuration;
+  changes_.looked(parts_.reactor.now(), configuration.waits);
+  // What was changed there before it was watched was told to nobody.
+  if (new_folders) changes_.changed(parts_.reactor.now());
+  if (configuration.unchanged) {
+    for (const std::string& warning : configuration.warnings) log::warning(warning);
+    return finish();
+  }
+  announce();
   say(configuration);
   parts_.shared.mistakes = configuration.mistakes;
   if (!configuration.mistakes.empty()) {
@@ -133,8 +150,9 @@ void Reloading::take_over(ReloadPlan plan) {
 void Reloading::say(const Configuration& configuration) const {
   for (const std::string& mistake : configuration.mistakes) log::error(mistake);
   for (const BrokenCluster& broken : configuration.options.broken) {
+    const auto say = broken.waits ? log::info : log::error;
     for (const std::string& mistake : broken.mistakes) {
-      log::error(mistake, {{"cluster", broken.name}});
+      say(mistake, {{"cluster", broken.name}}, log::Place::current());
     }
   }
   for (const std::string& warning : configuration.warnings) log::warning(warning);
@@ -144,6 +162,7 @@ void Reloading::say(const Configuration& configuration) const {
 void Reloading::take_over_process(const Configuration& configuration) {
   log::set_level(configuration.log_level);
   stop_ = configuration.options.stop;
+  changes_.turn(configuration.options.watch_files);
   const WorkerOptions& options = configuration.options.thread.worker;
   if (options == worker_) return;
   worker_ = options;
@@ -304,7 +323,11 @@ void Reloading::finish() {
   }
 }
 
-void Reloading::workers_serve() { finish(); }
+void Reloading::workers_serve(bool watch_files) {
+  changes_.turn(watch_files && read_);
+  files_changed();
+  finish();
+}
 
 // --- what leaves
 
@@ -329,8 +352,13 @@ void Reloading::backend_left(std::size_t worker, BackendId backend, std::uint64_
   republish(backend.cluster);
 }
 
-// A number is free when the probes of its cluster are gone, too.
 void Reloading::tick() {
+  if (!reading_ && read_ && changes_.due(parts_.reactor.now())) read(true);
+  free_numbers();
+}
+
+// A number is free when the probes of its cluster are gone, too.
+void Reloading::free_numbers() {
   std::shared_ptr<ClusterTable> table;
   for (auto leaving = leaving_clusters_.begin(); leaving != leaving_clusters_.end();) {
     const auto& [number, left] = *leaving;

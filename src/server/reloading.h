@@ -22,7 +22,9 @@
 #include <utility>
 #include <vector>
 
+#include "change_watch.h"
 #include "environment.h"
+#include "file_watch.h"
 #include "probes.h"
 #include "reload.h"
 #include "shared.h"
@@ -47,12 +49,16 @@ class Reloading {
   ~Reloading();
 
   void read_by(ReadConfiguration read) { read_ = std::move(read); }
+  // Whom to tell which folders to watch; null, and without it: nobody.
+  void watch_by(std::shared_ptr<FileWatch::Folders> watch) { watch_ = std::move(watch); }
 
   // Reads all again, now, or when the reading that is under way is over.
   void begin();
+  // Something in the folders that are watched.
+  void files_changed() { changes_.changed(parts_.reactor.now()); }
   // Workers serve: no private key is kept for longer than it takes to make contexts of it, where
-  // all contexts are made at once.
-  void workers_serve();
+  // all contexts are made at once; and files are watched, if they are to be.
+  void workers_serve(bool watch_files);
   // Nothing is taken over any more.
   void stop();
 
@@ -81,9 +87,11 @@ class Reloading {
     std::set<std::size_t> left;
   };
 
+  void announce();
+  void read(bool only_if_changed);
   std::vector<HeldNames> held() const;
   ServedSettings served() const;
-  void take_over(ReloadPlan plan);
+  void take_over(ReloadPlan plan, bool new_folders);
   void say(const Configuration& configuration) const;
   void take_over_process(const Configuration& configuration);
   void change(ClusterTable& table, ReloadPlan::Change change);
@@ -94,12 +102,15 @@ class Reloading {
   static std::size_t free_number(ClusterTable& table);
   void publish(std::shared_ptr<ClusterTable> table);
   void republish(std::size_t number);
+  void free_numbers();
   void make_next();
   void deliver(std::size_t worker, std::size_t cluster, Result<ClusterRenewal> renewal);
   void finish();
 
   const Parts parts_;
   ReadConfiguration read_;
+  std::shared_ptr<FileWatch::Folders> watch_;
+  ChangeWatch changes_;
   StopOptions stop_;
   WorkerOptions worker_;
   std::shared_ptr<Door> door_;

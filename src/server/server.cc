@@ -7,6 +7,7 @@
 
 #include "control.h"
 #include "environment.h"
+#include "file_watch.h"
 #include "shared.h"
 #include "signals.h"
 #include "sluice/io/kernel_features.h"
@@ -76,6 +77,7 @@ class Server::Process {
     auto signals = Signals::create(reactor_->ring(), [this](int n) { control_->signal(n); });
     if (!signals) return std::unexpected(signals.error());
     signals_ = std::move(*signals);
+    watch_files();
     return {};
   }
 
@@ -94,9 +96,12 @@ class Server::Process {
   void stop() {
     if (control_) control_->stop();
     if (signals_) signals_->stop();
+    if (file_watch_) file_watch_->stop();
     if (!reactor_) return;
-    reactor_->run_until(
-        [&] { return (!control_ || control_->stopped()) && (!signals_ || signals_->stopped()); });
+    reactor_->run_until([&] {
+      return (!control_ || control_->stopped()) && (!signals_ || signals_->stopped()) &&
+             (!file_watch_ || file_watch_->stopped());
+    });
   }
 
  private:
@@ -117,6 +122,14 @@ class Server::Process {
     return started;
   }
 
+  // Without it changes are seen once a minute.
+  void watch_files() {
+    auto watch = FileWatch::create(reactor_->ring(), [this] { control_->files_changed(); });
+    if (!watch) return log::warning(watch.error().context);
+    file_watch_ = std::move(*watch);
+    control_->watch_by(file_watch_->folders());
+  }
+
   // They are Shared's now, and may change.
   void forget_clusters() { options_.clusters.clear(); }
 
@@ -127,6 +140,7 @@ class Server::Process {
   std::unique_ptr<Shared> shared_;
   std::unique_ptr<Control> control_;
   std::unique_ptr<Signals> signals_;
+  std::unique_ptr<FileWatch> file_watch_;
   std::vector<std::unique_ptr<WorkerThread>> workers_;
 };
 

@@ -124,6 +124,7 @@ std::string Shared::render_metrics() const {
   Registries passing;
   add_errors(add_registry(passing, {}), mistakes.size());
   for (const BrokenCluster& cluster : broken) {
+    if (cluster.waits) continue;
     add_errors(add_registry(passing, cluster.name), cluster.mistakes.size());
   }
   std::vector<const metrics::Registry*> registries{&registry};

@@ -4,7 +4,9 @@
 
 #include <array>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -31,6 +33,7 @@ class ReloadTest : public ClusterFolderTest {
     put("one", text);
     flags.push_back(clusters());
     flags.push_back("--workers=2");
+    if (!watches_) flags.push_back("--watch-files=false");
     start_sluice({.flags = flags, .cluster_flags = false});
     // The first client wakes the cluster up.
     ASSERT_EQ(get(*connect(&credentials.alice)), 200);
@@ -52,6 +55,13 @@ class ReloadTest : public ClusterFolderTest {
     write_file(folder.file("gateway.key"), gateway.key_pem());
   }
   std::string page() const { return sluice->page("/clusters").body; }
+  // Whether who believes in this authority alone is served.
+  bool is_served_under(const Certificate& gateway_ca) {
+    Http2Client client(*loop, sluice->address(), client_tls(&credentials.alice, &gateway_ca));
+    return client.ready() && get(client) == 200;
+  }
+
+  bool watches_ = false;  // files are taken over by themselves
 };
 
 TEST_F(ReloadTest, AClusterComesAndGoesBesideAnotherOnesWatches) {
@@ -145,6 +155,97 @@ TEST_F(ReloadTest, WhatCountsFromTheNextStartOnIsSaid) {
   sluice->child().signal(SIGHUP);
   EXPECT_TRUE(eventually([&] { return reloads("refused") == 1; }));
   EXPECT_EQ(get(*connect(&credentials.alice)), 200);
+}
+
+// --- by themselves -----------------------------------------------------------------------------
+
+class ChangedFilesTest : public ReloadTest {
+ protected:
+  ChangedFilesTest() { watches_ = true; }
+  // A Secret as a kubelet mounts it: a folder of links into the folder of a generation.
+  void mount_gateway(const std::string& generation, const Certificate& gateway) const {
+    const std::string mount = folder.file("mounted");
+    const std::string data = mount + "/.." + generation;
+    std::filesystem::create_directories(data);
+    write_file(data + "/tls.crt", gateway.pem());
+    write_file(data + "/tls.key", gateway.key_pem());
+    std::filesystem::create_symlink(".." + generation, mount + "/..data_tmp");
+    std::filesystem::rename(mount + "/..data_tmp", mount + "/..data");
+    for (const std::string name : {"tls.crt", "tls.key"}) {
+      if (std::filesystem::exists(mount + "/" + name)) continue;
+      std::filesystem::create_symlink("..data/" + name, mount + "/" + name);
+    }
+  }
+  static constexpr Duration seen_within = 5s;
+};
+
+TEST_F(ChangedFilesTest, AFileThatComesIsServedAndOneThatGoesIsNot) {
+  start_with(without_backends() + backend(0) + asked_for());
+  put("two", without_backends() + backend(1) + "server-names=two.example\n");
+  EXPECT_TRUE(eventually([&] { return page().contains(R"("name":"two")"); }, seen_within));
+  ASSERT_EQ(std::remove(folder.file("two.conf").c_str()), 0);
+  EXPECT_TRUE(eventually([&] { return !page().contains(R"("name":"two")"); }, seen_within * 2));
+}
+
+TEST_F(ChangedFilesTest, AKeyAndItsCertificateMayComeOneAfterTheOther) {
+  start_with(lines() + asked_for());
+  const auto there = connect(&credentials.alice);
+  const auto watches = open_watches(*there, 5);
+  const Certificate next_ca = make_ca("next-gateway-ca");
+  const Certificate next = issue_server(next_ca, {std::string(api_server_name)});
+  write_file(folder.file("gateway.key"), next.key_pem());
+  const Clock::time_point until = Clock::now() + 3s;
+  while (Clock::now() < until) {
+    ASSERT_TRUE(is_served_under(credentials.gateway_ca));
+    ASSERT_EQ(sluice->metric("sluice_config_errors"), 0);
+    loop->run_for(50ms);
+  }
+  write_file(folder.file("gateway.crt"), next.pem());
+  EXPECT_TRUE(eventually([&] { return is_served_under(next_ca); }, seen_within));
+  EXPECT_EQ(get(*there), 200);
+  for (const Http2Client::Id id : watches) EXPECT_FALSE(there->answer(id).over);
+}
+
+TEST_F(ChangedFilesTest, AMountedSecretIsSwappedAsOne) {
+  std::string text = lines() + asked_for();
+  text.replace(text.find("gateway.crt"), 11, "mounted/tls.crt");
+  text.replace(text.find("gateway.key"), 11, "mounted/tls.key");
+  mount_gateway("1", credentials.gateway);
+  start_with(text);
+  for (int i = 2; i < 5; ++i) {
+    const Certificate next_ca = make_ca("next-gateway-ca");
+    mount_gateway(std::to_string(i), issue_server(next_ca, {std::string(api_server_name)}));
+    std::filesystem::remove_all(folder.file("mounted/.." + std::to_string(i - 1)));
+    EXPECT_TRUE(eventually([&] { return is_served_under(next_ca); }, seen_within)) << i;
+  }
+  EXPECT_FALSE(sluice->child().log().contains("level=error")) << sluice->child().log();
+}
+
+TEST_F(ChangedFilesTest, ABrokenFileAtTheStartServesOnceItIsMended) {
+  start_apisim();
+  put("one", lines() + asked_for() + "probe-interval=soon\n");
+  start_sluice({.flags = {clusters()}, .cluster_flags = false, .wait_ready = false});
+  ASSERT_TRUE(sluice->wait_serving());
+  EXPECT_FALSE(connect(&credentials.alice)->ready());
+  EXPECT_EQ(sluice->metric("sluice_config_errors", {"cluster=\"one\""}), 1);
+  put("one", lines() + asked_for());
+  EXPECT_TRUE(eventually([&] { return is_served_under(credentials.gateway_ca); }, seen_within));
+  EXPECT_EQ(sluice->metric("sluice_config_errors"), 0);
+}
+
+TEST_F(ChangedFilesTest, AStartWaitsForTheKeyOfItsCertificate) {
+  start_apisim();
+  const Certificate next = issue_server(credentials.gateway_ca, {std::string(api_server_name)});
+  write_file(folder.file("gateway.key"), next.key_pem());
+  put("sluice", lines());
+  start_sluice({.flags = {"--config=" + folder.file("sluice.conf")},
+                .cluster_flags = false,
+                .wait_ready = false});
+  loop->run_for(500ms);
+  EXPECT_FALSE(sluice->child().exit_code().has_value());
+  write_file(folder.file("gateway.crt"), next.pem());
+  EXPECT_TRUE(sluice->wait_page("/readyz", 200));
+  EXPECT_TRUE(is_served_under(credentials.gateway_ca));
 }
 
 // One reload in three finds a mistake, one another certificate, and one other tuning, backends and

@@ -46,6 +46,10 @@ struct CheckedCluster : Findings {
   bool names_known = true;  // false: there may be others, and a claim to be the default
   std::vector<io::Address> backends;
   std::vector<std::string> backend_server_names;  // one per backend
+  // Of its mistakes: certificates whose keys are another's. Who writes both, one after the other,
+  // is between the two.
+  std::size_t unfit_pairs = 0;
+  bool waits = false;                             // for that to pass: no mistake to act on yet
   bool vouches_for_identity = false;              // client CA and front-proxy pair are both there
 };
 

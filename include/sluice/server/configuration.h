@@ -4,7 +4,7 @@
 #pragma once
 
 #include <functional>
-#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,7 +20,16 @@ struct HeldNames {
   OtherClients others = OtherClients::none;
 };
 
+struct ReadRequest {
+  std::vector<HeldNames> held;
+  // Where no file is another than at the last time, that is all there is to say.
+  bool only_if_changed = false;
+};
+
 struct Configuration {
+  bool unchanged = false;  // since the last time: the rest says nothing, but for these two
+  bool waits = false;      // for something that may pass by itself: to be read again soon
+  std::set<std::string> folders;  // whose changes may be changes of it
   // Of the process. With one nothing is taken over, and what is below is not complete.
   std::vector<std::string> mistakes;
   std::vector<std::string> warnings;  // sentences for the log
@@ -30,6 +39,6 @@ struct Configuration {
 };
 
 // Reads files and checks them, which takes its time. On any thread, one call at a time.
-using ReadConfiguration = std::function<Configuration(const std::vector<HeldNames>& held)>;
+using ReadConfiguration = std::function<Configuration(const ReadRequest& request)>;
 
 }  // namespace sluice::server

@@ -101,6 +101,7 @@ struct BrokenCluster {
   std::string name;
   std::string file;
   std::vector<std::string> mistakes;
+  bool waits = false;  // for something that may pass by itself: no mistake yet
 
   friend bool operator==(const BrokenCluster&, const BrokenCluster&) = default;
 };
@@ -116,7 +117,8 @@ struct ServerOptions {
   // Of clusters that are not served for now: nobody else may have them meanwhile.
   std::vector<std::string> reserved_names;
   StopOptions stop;
-  std::string access_log;  // empty: none
+  std::string access_log;   // empty: none
+  bool watch_files = true;  // changed files are taken over by themselves
 
   friend bool operator==(const ServerOptions&, const ServerOptions&) = default;
 };

@@ -23,6 +23,7 @@ constexpr std::string_view watch = "/api/v1/namespaces/a/pods?watch=1&resourceVe
 class ReloadTest : public ClustersTest {
  protected:
   ReloadTest() {
+    options_.watch_files = false;
     for (const auto& backend : backends_) {
       backend->on_request = [this, scripted = backend->on_request](auto& request) {
         if (request.head.path != watch) return scripted(request);
@@ -38,10 +39,14 @@ class ReloadTest : public ClustersTest {
   }
   void start_reloadable() {
     start();
-    server_->control().read_by([this](const std::vector<HeldNames>& held) {
-      held_ = held;
-      ++readings_;
+    server_->control().read_by([this](const ReadRequest& request) {
+      held_ = request.held;
+      if (request.only_if_changed) ++looks_;
       Configuration configuration = configuration_;
+      configuration.unchanged = request.only_if_changed && !changed_;
+      if (configuration.unchanged) return configuration;
+      ++readings_;
+      changed_ = false;
       configuration.options = options_;
       return configuration;
     });
@@ -71,6 +76,8 @@ class ReloadTest : public ClustersTest {
   const std::array<std::string, 3> names_{"one", "two", "three"};
   Configuration configuration_;
   std::vector<HeldNames> held_;
+  bool changed_ = false;  // some file
+  int looks_ = 0;
   int readings_ = 0;
 };
 
@@ -408,6 +415,69 @@ TEST_F(ReloadTest, WhoIsToldToStopReadsNothingMore) {
   server_->control().stop();
   server_->environment().run_what_waits();
   simulation_.settle();
+}
+
+TEST_F(ReloadTest, ChangedFilesAreTakenOverByThemselvesOnceTheyHaveSettled) {
+  options_.watch_files = true;
+  start_reloadable();
+  reload();
+  simulation_.advance(1s);
+  const int looks = looks_;
+  options_.clusters[two].proxy.request_timeout = 2s;
+  changed_ = true;
+  for (int i = 0; i < 8; ++i) {
+    server_->control().files_changed();
+    simulation_.advance(300ms);
+    EXPECT_EQ(looks_, looks);
+  }
+  simulation_.advance(700ms);
+  EXPECT_EQ(looks_, looks + 1);
+  EXPECT_EQ(readings_, 2);
+  EXPECT_EQ(server_->shared().cluster(two).version()->generation, 2U);
+  EXPECT_EQ(server_->environment().notified.back(), "READY=1\nSTATUS=serving");
+}
+
+TEST_F(ReloadTest, WhatIsNotToldIsSeenWithinAMinute) {
+  options_.watch_files = true;
+  start_reloadable();
+  reload();
+  options_.clusters[two].proxy.request_timeout = 2s;
+  changed_ = true;
+  simulation_.advance(61s);
+  EXPECT_EQ(readings_, 2);
+  const std::size_t told = server_->environment().notified.size();
+  simulation_.advance(10min);
+  EXPECT_GE(looks_, 10);
+  EXPECT_EQ(readings_, 2);
+  EXPECT_EQ(server_->environment().notified.size(), told);  // nothing to tell
+}
+
+TEST_F(ReloadTest, WhoWaitsLooksOften) {
+  options_.watch_files = true;
+  configuration_.waits = true;
+  start_reloadable();
+  reload();
+  simulation_.advance(10s);
+  EXPECT_GE(looks_, 7);
+  EXPECT_LE(looks_, 10);
+}
+
+TEST_F(ReloadTest, WithoutWatchingNothingIsReadUnasked) {
+  start_reloadable();
+  reload();
+  server_->control().files_changed();
+  simulation_.advance(10min);
+  EXPECT_EQ(looks_, 0);
+}
+
+TEST_F(ReloadTest, WhatMayPassByItselfIsNoMistakeYet) {
+  start_reloadable();
+  const ClusterOptions second = take_cluster(two);
+  options_.broken = {{"two", "two.conf", {"two.conf: a key does not go with it."}, true}};
+  reload();
+  EXPECT_EQ(status_of(alice(two)), 200);
+  EXPECT_THAT(metrics(), Not(HasSubstr("sluice_config_errors{")));
+  EXPECT_THAT(clusters_json(), HasSubstr("lastError"));
 }
 
 TEST_F(ReloadTest, WhatIsHeldIsToldToWhoReads) {
