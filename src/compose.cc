@@ -261,8 +261,12 @@ Composed compose(const Validation& valid, std::string version) {
                            .resources = resources_options(config)};
   for (std::size_t i = 0; i < valid.clusters.size(); ++i) {
     const CheckedCluster& cluster = valid.clusters[i];
-    // With a mistake it is not served; its names are reserved.
-    if (!cluster.mistakes.empty()) continue;
+    // With a mistake it is not served, or serves on as before; its names are reserved.
+    if (!cluster.mistakes.empty()) {
+      options.broken.push_back(
+          {cluster.name, cluster.file, cluster.mistakes, cluster.waits});
+      continue;
+    }
     options.clusters.push_back(cluster_options(cluster));
     if (valid.default_cluster == i) {
       options.clusters.back().others = other_clients(cluster.config.default_for);
@@ -273,6 +277,7 @@ Composed compose(const Validation& valid, std::string version) {
                   .drain_window = config.drain_timeout,
                   .tunnel_window = valid.drain_timeout_tunnels};
   options.access_log = config.access_log;
+  options.watch_files = config.watch_files;
   return composed;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -14,6 +15,7 @@
 #endif
 
 #include "compose.h"
+#include "reader.h"
 #include "sluice/config/check_client_certificate.h"
 #include "sluice/config/flags.h"
 #include "sluice/config/load.h"
@@ -75,14 +77,14 @@ void tell(const sluice::config::Findings& findings) {
 }
 
 // `valid` is emptied of the files and the private keys in them.
-int serve(Validation& valid) {
+int serve(Validation& valid, sluice::server::ReadConfiguration read) {
   sluice::Composed composed = sluice::compose(valid, SLUICE_VERSION);
   for (sluice::config::CheckedCluster& cluster : valid.clusters) cluster.files = {};
   sluice::io::reserve_descriptors();
   sluice::log::start(composed.log);
   tell(valid);
   for (const sluice::config::CheckedCluster& cluster : valid.clusters) tell(cluster);
-  auto server = sluice::server::Server::create(std::move(composed.server));
+  auto server = sluice::server::Server::create(std::move(composed.server), std::move(read));
   int code = exit_failure;
   if (server) {
     code = (*server)->run();
@@ -97,8 +99,9 @@ void print(const std::vector<std::string>& mistakes) {
   for (const std::string& mistake : mistakes) std::fprintf(stderr, "sluice: %s\n", mistake.c_str());
 }
 
-int check_or_serve(const CommandLine& line, const Environment& environment) {
-  Validation valid = sluice::config::validate(sluice::config::load(line, environment), environment);
+int check_or_serve(const CommandLine& line) {
+  const auto reader = std::make_shared<sluice::Reader>(line);
+  Validation valid = reader->start();
   if (line.action == CommandLine::Action::check) {
     std::fputs(valid.report().c_str(), stdout);
     return valid.valid() ? 0 : exit_configuration;
@@ -107,7 +110,10 @@ int check_or_serve(const CommandLine& line, const Environment& environment) {
   print(valid.mistakes);
   print(valid.conflicts);
   for (const sluice::config::CheckedCluster& cluster : valid.clusters) print(cluster.mistakes);
-  return valid.mistakes.empty() ? serve(valid) : exit_configuration;
+  if (!valid.mistakes.empty()) return exit_configuration;
+  return serve(valid, [reader](const sluice::server::ReadRequest& request) {
+    return reader->read(request);
+  });
 }
 
 int run(std::span<const char* const> arguments) {
@@ -127,7 +133,7 @@ int run(std::span<const char* const> arguments) {
   const bool asks_who =
       line.action == CommandLine::Action::check && !line.client_certificate.empty();
   const Environment environment = sluice::config::system_environment();
-  return asks_who ? check_client_certificate(line, environment) : check_or_serve(line, environment);
+  return asks_who ? check_client_certificate(line, environment) : check_or_serve(line);
 }
 
 }  // namespace

@@ -62,7 +62,8 @@ void BackendConnection::connect() {
   // Spread over a fifth, so that connections opened together do not end together.
   const Duration age = options().connection_age_max;
   retire_at_ = now() + parts_.random.between(age - age / 5, age + Duration(1));
-  connection_.connect(parts_.endpoint.address, parts_.context, parts_.endpoint.server_name);
+  context_ = parts_.context;
+  connection_.connect(parts_.endpoint.address, context_, parts_.endpoint.server_name);
 }
 
 void BackendConnection::set_state(State state) {

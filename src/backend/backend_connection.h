@@ -27,7 +27,7 @@ struct ConnectionParts {
   const Endpoint& endpoint;
   const PoolKind kind;
   const PoolOptions& options;
-  const std::shared_ptr<const tls::ClientContext> context;
+  std::shared_ptr<const tls::ClientContext> context;  // of those that are opened next
   Random& random;
   PoolCounters& counters;
 };
@@ -110,6 +110,8 @@ class BackendConnection final : public Carrier,
   void check();
   // No new streams; closed when the last one has ended.
   void drain();
+  // Opened under a context that is not its pool's any more.
+  bool outdated() const { return context_ != parts_.context; }
   void for_each_stream(const std::function<void(BackendStream&)>& what);
   // Those of streams, and those that cancelled ones still hold.
   void for_each_place(const std::function<void(const PlaceHolder&)>& what);
@@ -157,6 +159,7 @@ class BackendConnection final : public Carrier,
 
   ConnectionOwner& owner_;
   const ConnectionParts& parts_;
+  std::shared_ptr<const tls::ClientContext> context_;
   State state_ = State::connecting;
   net::Connection connection_;
   http2::Session http2_;

@@ -6,9 +6,14 @@
 #include <bit>
 
 #include "sluice/base/check.h"
-#include "sluice/base/random.h"
 
 namespace sluice::backend {
+namespace {
+
+// As many as a mask has bits.
+constexpr std::size_t backends_max = 64;
+
+}  // namespace
 
 std::string_view to_string(Health health) {
   switch (health) {
@@ -21,23 +26,67 @@ std::string_view to_string(Health health) {
 }
 
 Cluster::Cluster(const std::vector<Endpoint>& endpoints) {
-  CHECK_LE(endpoints.size(), std::size_t{64});
+  CHECK_LE(endpoints.size(), backends_max);
   for (const Endpoint& endpoint : endpoints) {
-    backends.push_back(std::make_unique<BackendStatus>(endpoint));
+    backends.push_back(std::make_shared<BackendStatus>(endpoint));
   }
 }
 
+Cluster Cluster::changed_to(const std::vector<Endpoint>& endpoints) const {
+  Cluster changed = *this;
+  const auto slot_of = [&](const Endpoint& endpoint) {
+    return std::ranges::find_if(changed.backends, [&](const auto& backend) {
+      return backend != nullptr && backend->endpoint == endpoint;
+    });
+  };
+  for (const auto& backend : changed.backends) {
+    if (backend == nullptr) continue;
+    backend->leaving.store(std::ranges::find(endpoints, backend->endpoint) == endpoints.end(),
+                           std::memory_order_relaxed);
+  }
+  for (const Endpoint& endpoint : endpoints) {
+    if (slot_of(endpoint) != changed.backends.end()) continue;
+    const auto free = std::ranges::find(changed.backends, nullptr);
+    // The first of a cluster that had none are asked by whoever waits for them.
+    auto added = std::make_shared<BackendStatus>(endpoint, true);
+    if (free != changed.backends.end()) {
+      *free = std::move(added);
+    } else if (changed.backends.size() < backends_max) {
+      changed.backends.push_back(std::move(added));
+    }
+  }
+  return changed;
+}
+
+Cluster Cluster::without(std::size_t slot) const {
+  CHECK_LT(slot, backends.size());
+  Cluster changed = *this;
+  changed.backends[slot] = nullptr;
+  return changed;
+}
+
+std::size_t Cluster::serving() const {
+  std::size_t count = 0;
+  for (std::size_t slot = 0; slot < backends.size(); ++slot) {
+    if (serves(slot)) ++count;
+  }
+  return count;
+}
+
 bool Cluster::any_usable() const {
-  return std::ranges::any_of(backends, [](const auto& backend) {
-    const Health health = backend->health.load(std::memory_order_relaxed);
-    return health == Health::ready || health == Health::slow;
-  });
+  for (std::size_t slot = 0; slot < backends.size(); ++slot) {
+    if (!serves(slot)) continue;
+    const Health health = backends[slot]->health.load(std::memory_order_relaxed);
+    if (health == Health::ready || health == Health::slow) return true;
+  }
+  return false;
 }
 
 bool Cluster::any_answers() const {
-  return std::ranges::any_of(backends, [](const auto& backend) {
-    return backend->answers.load(std::memory_order_relaxed);
-  });
+  for (std::size_t slot = 0; slot < backends.size(); ++slot) {
+    if (serves(slot) && backends[slot]->answers.load(std::memory_order_relaxed)) return true;
+  }
+  return false;
 }
 
 namespace {
@@ -72,48 +121,113 @@ Result<BackendContexts> BackendTls::make_contexts() const {
   return contexts;
 }
 
-namespace {
+PoolOptions BackendSet::pool_options(PoolKind kind) const {
+  PoolOptions pool = options_.pool;
+  if (is_suspect(kind)) {
+    pool.streams_per_connection_max = options_.suspect_streams_per_connection;
+    pool.connect_spacing = options_.suspect_connect_spacing;
+  }
+  return pool;
+}
 
-UpgradeOptions upgrade_options(const BackendSetOptions& options, PoolKind kind) {
-  UpgradeOptions upgrades = options.upgrades;
+UpgradeOptions BackendSet::upgrade_options(PoolKind kind) const {
+  UpgradeOptions upgrades = options_.upgrades;
   if (!is_suspect(kind)) return upgrades;
   upgrades.connecting_max = 1;
-  upgrades.connections_max = options.suspect_upgrades_max;
-  upgrades.connect_spacing = options.suspect_connect_spacing;
+  upgrades.connections_max = options_.suspect_upgrades_max;
+  upgrades.connect_spacing = options_.suspect_connect_spacing;
   return upgrades;
 }
 
-}  // namespace
-
-BackendSet::BackendSet(net::Transport& transport, Cluster& cluster, const BackendContexts& contexts,
+BackendSet::BackendSet(net::Transport& transport, Cluster cluster, BackendContexts contexts,
                        const BackendSetOptions& options, std::uint64_t seed, OnEvent on_event)
-    : cluster_(cluster), backends_(cluster.backends.size()) {
-  Random random(seed);
-  for (std::size_t i = 0; i < backends_.size(); ++i) {
-    Backend& backend = backends_[i];
-    for (std::size_t k = 0; k < pool_kinds; ++k) {
-      const auto kind = static_cast<PoolKind>(k);
-      const auto& context = vouches(kind) ? contexts.identity : contexts.plain;
-      if (context == nullptr) continue;
-      PoolOptions pool = options.pool;
-      if (is_suspect(kind)) {
-        pool.streams_per_connection_max = options.suspect_streams_per_connection;
-        pool.connect_spacing = options.suspect_connect_spacing;
+    : transport_(transport),
+      cluster_(std::move(cluster)),
+      contexts_(std::move(contexts)),
+      options_(options),
+      random_(seed),
+      on_event_(std::move(on_event)) {
+  update(std::move(cluster_), std::move(contexts_), options);
+}
+
+void BackendSet::update(Cluster cluster, BackendContexts contexts,
+                        const BackendSetOptions& options) {
+  CHECK_GE(cluster.backends.size(), backends_.size());  // slots are never taken away
+  cluster_ = std::move(cluster);
+  contexts_ = std::move(contexts);
+  options_ = options;
+  backends_.resize(cluster_.backends.size());
+  for (std::size_t i = 0; i < backends_.size(); ++i) update(i);
+  reap();
+}
+
+void BackendSet::update(std::size_t backend) {
+  for (std::size_t k = 0; k < pool_kinds; ++k) {
+    const auto kind = static_cast<PoolKind>(k);
+    if (cluster_.backends[backend] == nullptr) {
+      CHECK(backends_[backend].pools[k] == nullptr);  // only then its slot is free
+      continue;
+    }
+    const auto& context = vouches(kind) ? contexts_.identity : contexts_.plain;
+    if (context == nullptr) {
+      end_pools(backend, kind);
+    } else if (const auto& pool = backends_[backend].pools[k]) {
+      pool->update(pool_options(kind), context);
+      if (const auto& upgrades = backends_[backend].upgrades[k]) {
+        upgrades->update(upgrade_options(kind), contexts_.upgrades.of(kind));
       }
-      backend.pools[k] = std::make_unique<ConnectionPool>(
-          transport, cluster.backends[i]->endpoint, kind, pool, context, random.next(),
-          [on_event, i, kind](PoolEvent event, const std::string& text) {
-            on_event(i, kind, event, text);
-          });
-      if (contexts.upgrades.of(kind) == nullptr) continue;
-      backend.upgrades[k] = std::make_unique<UpgradePool>(
-          transport, cluster.backends[i]->endpoint, upgrade_options(options, kind),
-          contexts.upgrades.of(kind),
-          [on_event, i, kind](PoolEvent event, const std::string& text) {
-            on_event(i, kind, event, text);
-          });
+    } else if (cluster_.serves(backend)) {
+      make_pools(backend, kind);
     }
   }
+}
+
+void BackendSet::make_pools(std::size_t backend, PoolKind kind) {
+  const auto k = static_cast<std::size_t>(kind);
+  const auto tell = [this, backend, kind](PoolEvent event, const std::string& text) {
+    on_event_(backend, kind, event, text);
+  };
+  auto& pool = backends_[backend].pools[k];
+  pool = std::make_unique<ConnectionPool>(transport_, endpoint(backend), kind, pool_options(kind),
+                                          vouches(kind) ? contexts_.identity : contexts_.plain,
+                                          random_.next(), tell);
+  if (const auto& context = contexts_.upgrades.of(kind)) {
+    backends_[backend].upgrades[k] = std::make_unique<UpgradePool>(
+        transport_, endpoint(backend), upgrade_options(kind), context, tell);
+  }
+  if (warm_[k]) pool->warm_up();
+}
+
+// What was under way there is lost.
+void BackendSet::end_pools(std::size_t backend, PoolKind kind) {
+  const auto k = static_cast<std::size_t>(kind);
+  if (auto& pool = backends_[backend].pools[k]) {
+    pool->terminate();
+    ending_.push_back(std::move(pool));
+  }
+  if (auto& upgrades = backends_[backend].upgrades[k]) {
+    upgrades->terminate();
+    ending_upgrades_.push_back(std::move(upgrades));
+  }
+}
+
+void BackendSet::reap() {
+  std::erase_if(ending_, [](const auto& pool) { return pool->terminated(); });
+  std::erase_if(ending_upgrades_, [](const auto& pool) { return pool->terminated(); });
+}
+
+bool BackendSet::leave(std::size_t backend) {
+  reap();
+  bool unused = true;
+  for (std::size_t k = 0; k < pool_kinds; ++k) {
+    const auto& pool = backends_[backend].pools[k];
+    if (pool != nullptr && !pool->leave()) unused = false;
+    const auto& upgrades = backends_[backend].upgrades[k];
+    if (upgrades != nullptr && !upgrades->unused()) unused = false;
+  }
+  if (!unused) return false;
+  for (std::size_t k = 0; k < pool_kinds; ++k) end_pools(backend, static_cast<PoolKind>(k));
+  return true;
 }
 
 std::uint64_t BackendSet::usable(PoolKind kind, std::uint64_t leaving) const {
@@ -123,9 +237,9 @@ std::uint64_t BackendSet::usable(PoolKind kind, std::uint64_t leaving) const {
   std::uint64_t any = 0;
   for (std::size_t i = 0; i < backends_.size(); ++i) {
     const std::uint64_t bit = std::uint64_t{1} << i;
-    const BackendStatus& status = *cluster_.backends[i];
     const ConnectionPool* pool = backends_[i].pools[static_cast<std::size_t>(kind)].get();
-    if (pool == nullptr) continue;
+    if (pool == nullptr || !cluster_.serves(i)) continue;
+    const BackendStatus& status = *cluster_.backends[i];
     if (vouches(kind) && !status.trusts_identity.load(std::memory_order_relaxed)) continue;
     any |= bit;
     if (pool->unreachable()) continue;
@@ -133,6 +247,7 @@ std::uint64_t BackendSet::usable(PoolKind kind, std::uint64_t leaving) const {
     if ((leaving & bit) != 0) continue;
     const Health health = status.health.load(std::memory_order_relaxed);
     if (health == Health::not_ready) continue;
+    if (health == Health::unknown && status.newcomer) continue;
     alive |= bit;
     if (health != Health::slow) good |= bit;
   }
@@ -153,8 +268,9 @@ void BackendSet::warm_up(PoolKind kind) {
   bool& warm = warm_[static_cast<std::size_t>(kind)];
   if (warm) return;
   warm = true;
-  for (Backend& backend : backends_) {
-    if (auto& pool = backend.pools[static_cast<std::size_t>(kind)]) pool->warm_up();
+  for (std::size_t i = 0; i < backends_.size(); ++i) {
+    const auto& pool = backends_[i].pools[static_cast<std::size_t>(kind)];
+    if (pool != nullptr && cluster_.serves(i)) pool->warm_up();
   }
 }
 
@@ -179,11 +295,16 @@ void BackendSet::terminate() {
       if (pool) pool->terminate();
     }
   }
+  for (const auto& pool : ending_) pool->terminate();
+  for (const auto& pool : ending_upgrades_) pool->terminate();
 }
 
 bool BackendSet::terminated() const {
-  return std::ranges::all_of(backends_, [](const Backend& backend) {
-    const auto over = [](const auto& pool) { return !pool || pool->terminated(); };
+  const auto over = [](const auto& pool) { return !pool || pool->terminated(); };
+  if (!std::ranges::all_of(ending_, over) || !std::ranges::all_of(ending_upgrades_, over)) {
+    return false;
+  }
+  return std::ranges::all_of(backends_, [&](const Backend& backend) {
     return std::ranges::all_of(backend.pools, over) && std::ranges::all_of(backend.upgrades, over);
   });
 }

@@ -33,6 +33,8 @@ constexpr Duration room_interval = std::chrono::milliseconds(500);
 constexpr std::size_t draining_asked_at_once = 4;
 // Watches end some seconds later, and the places of cancelled streams are held for one.
 constexpr Duration room_made_within = std::chrono::seconds(2);
+// Between the connections that drain because TLS has changed, so that not all open anew at once.
+constexpr Duration renewal_interval = std::chrono::milliseconds(50);
 
 }  // namespace
 
@@ -48,7 +50,8 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
         reconnect_timer_(io::Timer::bind<&State::provide_places>(this)),
         waiting_timer_(io::Timer::bind<&State::waited_too_long>(this)),
         held_place_timer_(io::Timer::bind<&State::held_place_came_free>(this)),
-        room_timer_(io::Timer::bind<&State::make_room>(this)) {}
+        room_timer_(io::Timer::bind<&State::make_room>(this)),
+        renewal_timer_(io::Timer::bind<&State::drain_outdated>(this)) {}
   ~State() override { CHECK(connections_.empty()); }
 
   void open(BackendStream& stream, const OpenRequest& request);
@@ -56,6 +59,8 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
     if (connections_.empty()) provide_places();
   }
   void check(std::function<bool()> confirmed);
+  void update(const PoolOptions& options, std::shared_ptr<const tls::ClientContext> context);
+  bool leave();
   void terminate();
 
   bool full(Stay stay) const {
@@ -98,6 +103,9 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   void await_held_place();
   void held_place_came_free();
   void connect();
+  void renew();
+  bool may_open_another() const;
+  void drain_outdated();
   void serve_waiting();
   void serve_waiting(Stay stay, bool behind);
   void fail_waiting(const std::string& context);
@@ -107,12 +115,12 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   Instant now() { return reactor().now(); }
 
   const Endpoint endpoint_;
-  const PoolOptions options_;
+  PoolOptions options_;
   Random random_;
   OnEvent on_event_;
   std::function<bool()> check_confirmed_;
   PoolCounters counters_;
-  const ConnectionParts parts_;
+  ConnectionParts parts_;
   Connections connections_;
   PoolPlaces places_{connections_, options_, parts_.kind};
   // Each Stay: nothing is kept for what nobody asks for.
@@ -120,11 +128,13 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   WaitingRoom waiting_;
   std::uint32_t failures_ = 0;  // connects that failed in a row
   Instant next_connect_{};
+  bool leaving_ = false;  // nothing is opened but for those that wait
   bool terminating_ = false;
   io::Timer reconnect_timer_;
   io::Timer waiting_timer_;
   io::Timer held_place_timer_;
   io::Timer room_timer_;
+  io::Timer renewal_timer_;
 };
 
 void ConnectionPool::State::open(BackendStream& stream, const OpenRequest& request) {
@@ -190,7 +200,7 @@ void ConnectionPool::State::leave_oldest_draining() {
 
 // Opens connections before they are needed.
 void ConnectionPool::State::provide_places() {
-  if (terminating_) return;
+  if (terminating_ || (leaving_ && waiting_.empty())) return;
   const std::size_t connecting = places_.count(Connected::connecting);
   std::size_t wanted = 0;
   for (const Stay stay : all_stays) {
@@ -235,6 +245,61 @@ void ConnectionPool::State::connect() {
   ConnectionOwner& owner = *this;
   connections_.push_back(std::make_unique<BackendConnection>(owner, parts_));
   connections_.back()->connect();
+}
+
+void ConnectionPool::State::update(const PoolOptions& options,
+                                   std::shared_ptr<const tls::ClientContext> context) {
+  options_ = options;
+  leaving_ = false;
+  const bool renewed = parts_.context != context;
+  parts_.context = std::move(context);
+  for (const auto& connection : connections_) connection->look_at_places();
+  if (renewed) renew();
+}
+
+void ConnectionPool::State::renew() {
+  // What failed before may have failed for the old context.
+  next_connect_ = {};
+  if (!terminating_ && places_.count(Connected::ready) > 0 && may_open_another()) connect();
+  drain_outdated();
+}
+
+bool ConnectionPool::State::may_open_another() const {
+  return places_.may_connect() && places_.count(Connected::connecting) < options_.connecting_max;
+}
+
+// Of the new connections one comes before the first of the old ones goes, unless there is no room
+// for it.
+void ConnectionPool::State::drain_outdated() {
+  BackendConnection* outdated = nullptr;
+  bool more = false;
+  bool renewed = false;
+  for (const auto& connection : connections_) {
+    if (connection->state() == Connected::connecting && connection->outdated()) more = true;
+    if (connection->state() != Connected::ready) continue;
+    if (!connection->outdated()) renewed = true;
+    if (connection->outdated() && outdated == nullptr) outdated = connection.get();
+  }
+  if (terminating_ || (outdated == nullptr && !more)) return;
+  reactor().timers().set(renewal_timer_, now(), renewal_interval);
+  if (outdated == nullptr) return;
+  if (renewed || !places_.may_connect()) return outdated->drain();
+  if (places_.count(Connected::connecting) == 0 && next_connect_ <= now()) connect();
+}
+
+// One connection's watches at a time, so that not all resume at once.
+bool ConnectionPool::State::leave() {
+  leaving_ = true;
+  if (connections_.empty()) return waiting_.empty();
+  std::vector<BackendConnection*> ready;
+  for (const auto& connection : connections_) {
+    if (connection->state() == Connected::ready) ready.push_back(connection.get());
+  }
+  for (BackendConnection* connection : ready) connection->drain();
+  for (const auto& connection : connections_) {
+    if (connection->state() == Connected::draining && connection->retire(Retiring::all)) break;
+  }
+  return false;
 }
 
 void ConnectionPool::State::check(std::function<bool()> confirmed) {
@@ -353,6 +418,7 @@ void ConnectionPool::State::terminate() {
   waiting_timer_.cancel();
   held_place_timer_.cancel();
   room_timer_.cancel();
+  renewal_timer_.cancel();
   fail_waiting("the proxy is stopping");
   for (const auto& connection : connections_) connection->terminate();
 }
@@ -393,6 +459,13 @@ void ConnectionPool::check(std::function<bool()> confirmed) { state_->check(std:
 bool ConnectionPool::full(Stay stay) const { return state_->full(stay); }
 
 bool ConnectionPool::unreachable() const { return state_->unreachable(); }
+
+void ConnectionPool::update(const PoolOptions& options,
+                            std::shared_ptr<const tls::ClientContext> context) {
+  state_->update(options, std::move(context));
+}
+
+bool ConnectionPool::leave() { return state_->leave(); }
 
 void ConnectionPool::terminate() { state_->terminate(); }
 

@@ -29,11 +29,12 @@ constexpr std::string_view review_body =
 
 class HealthProbe::Target {
  public:
-  Target(net::Transport& transport, BackendStatus& status, std::size_t index,
+  Target(net::Transport& transport, std::shared_ptr<BackendStatus> shared, std::size_t index,
          const BackendContexts& contexts, const ProbeOptions& options, ClaimIdentity& claim,
          std::uint64_t seed, OnChange& on_change, OnUnanswered& on_unanswered)
       : transport_(transport),
-        status_(status),
+        shared_(std::move(shared)),
+        status_(*shared_),
         index_(index),
         options_(options),
         claim_(claim),
@@ -42,15 +43,33 @@ class HealthProbe::Target {
         random_(seed),
         // A name that nobody else has: an answer with it can only come from our own claim.
         user_("sluice:probe:" + std::to_string(random_.next())),
-        readiness_(transport, status.endpoint,
+        readiness_(transport, status_.endpoint,
                    contexts.identity ? contexts.identity : contexts.plain),
         timer_(io::Timer::bind<&Target::probe_readiness>(this)),
         late_timer_(io::Timer::bind<&Target::still_unanswered>(this)) {
-    if (contexts.identity) {
-      identity_ = std::make_unique<ProbeConnection>(transport, status.endpoint, contexts.identity);
-      // Trust is earned by the first probe.
+    if (!contexts.identity) return;
+    identity_ = std::make_unique<ProbeConnection>(transport, status_.endpoint, contexts.identity);
+    // Trust is earned by the first probe; one that was no backend for a while has it still.
+    identity_known_ = health() != Health::unknown;
+    if (!identity_known_) status_.trusts_identity.store(false, std::memory_order_relaxed);
+  }
+
+  void use(const BackendContexts& contexts) {
+    std::erase_if(left_, [](const auto& connection) { return connection->terminated(); });
+    readiness_.use(contexts.identity ? contexts.identity : contexts.plain);
+    if (!contexts.identity) {
+      if (!identity_) return;
+      identity_->terminate();
+      left_.push_back(std::move(identity_));
+    } else if (identity_) {
+      identity_->use(contexts.identity);
+    } else {
+      identity_ =
+          std::make_unique<ProbeConnection>(transport_, status_.endpoint, contexts.identity);
+      identity_known_ = false;
       status_.trusts_identity.store(false, std::memory_order_relaxed);
     }
+    next_identity_probe_ = {};
   }
 
   void start(Duration within) {
@@ -109,8 +128,10 @@ class HealthProbe::Target {
   }
 
   bool terminated() const {
-    return readiness_.terminated() && (!identity_ || identity_->terminated());
+    return readiness_.terminated() && (!identity_ || identity_->terminated()) &&
+           std::ranges::all_of(left_, [](const auto& left) { return left->terminated(); });
   }
+  const std::shared_ptr<BackendStatus>& status() const { return shared_; }
   bool asked() const { return asked_; }
   const Counters& counters() const { return counters_; }
 
@@ -297,6 +318,7 @@ class HealthProbe::Target {
   }
 
   net::Transport& transport_;
+  const std::shared_ptr<BackendStatus> shared_;
   BackendStatus& status_;
   std::size_t index_;
   const ProbeOptions& options_;
@@ -307,6 +329,7 @@ class HealthProbe::Target {
   std::string user_;
   ProbeConnection readiness_;
   std::unique_ptr<ProbeConnection> identity_;
+  std::vector<std::unique_ptr<ProbeConnection>> left_;
   io::Timer timer_;
   io::Timer late_timer_;
   Counters counters_;
@@ -324,52 +347,103 @@ class HealthProbe::Target {
   Instant identity_probed_{};  // when it last began
 };
 
-HealthProbe::HealthProbe(net::Transport& transport, Cluster& cluster,
-                         const BackendContexts& contexts, const ProbeOptions& options,
-                         ClaimIdentity claim, std::uint64_t seed, OnChange on_change,
-                         OnUnanswered on_unanswered)
-    : options_(options),
+HealthProbe::HealthProbe(net::Transport& transport, Cluster cluster, BackendContexts contexts,
+                         const ProbeOptions& options, ClaimIdentity claim, std::uint64_t seed,
+                         OnChange on_change, OnUnanswered on_unanswered)
+    : transport_(transport),
+      cluster_(std::move(cluster)),
+      contexts_(std::move(contexts)),
+      options_(options),
       claim_(std::move(claim)),
+      random_(seed),
       on_change_(std::move(on_change)),
       on_unanswered_(std::move(on_unanswered)) {
-  Random random(seed);
-  for (std::size_t i = 0; i < cluster.backends.size(); ++i) {
-    targets_.push_back(std::make_unique<Target>(transport, *cluster.backends[i], i, contexts,
-                                                options_, claim_, random.next(), on_change_,
-                                                on_unanswered_));
-  }
+  update_targets();
 }
 
 HealthProbe::~HealthProbe() { CHECK(terminated()); }
 
+void HealthProbe::update(Cluster cluster, BackendContexts contexts, const ProbeOptions& options,
+                         ClaimIdentity claim) {
+  if (stopping_) return;
+  cluster_ = std::move(cluster);
+  const bool renewed =
+      contexts.identity != contexts_.identity || contexts.plain != contexts_.plain;
+  contexts_ = std::move(contexts);
+  options_ = options;
+  claim_ = std::move(claim);
+  if (renewed) {
+    for (const auto& target : targets_) {
+      if (target != nullptr) target->use(contexts_);
+    }
+  }
+  update_targets();
+}
+
+void HealthProbe::update_targets() {
+  std::erase_if(ending_, [](const auto& target) { return target->terminated(); });
+  targets_.resize(std::max(targets_.size(), cluster_.backends.size()));
+  for (std::size_t slot = 0; slot < targets_.size(); ++slot) {
+    auto& target = targets_[slot];
+    const bool asked = cluster_.serves(slot);
+    if (target != nullptr && (!asked || target->status() != cluster_.backends[slot])) {
+      target->terminate();
+      ending_.push_back(std::move(target));
+    }
+    if (!asked || target != nullptr) continue;
+    target = std::make_unique<Target>(transport_, cluster_.backends[slot], slot, contexts_,
+                                      options_, claim_, random_.next(), on_change_,
+                                      on_unanswered_);
+    target->set_quiet(quiet_);
+    if (started_) target->start(Duration::zero());
+  }
+}
+
 void HealthProbe::start(Duration within) {
-  for (const auto& target : targets_) target->start(within);
+  started_ = true;
+  for (const auto& target : targets_) {
+    if (target != nullptr) target->start(within);
+  }
 }
 
 void HealthProbe::set_quiet(bool quiet) {
-  for (const auto& target : targets_) target->set_quiet(quiet);
+  quiet_ = quiet;
+  for (const auto& target : targets_) {
+    if (target != nullptr) target->set_quiet(quiet);
+  }
 }
 
-void HealthProbe::probe_now(std::size_t backend) { targets_[backend]->probe_now(); }
+void HealthProbe::probe_now(std::size_t backend) {
+  if (Target* target = find(backend)) target->probe_now();
+}
 
 void HealthProbe::connections_silent(std::size_t backend) {
-  targets_[backend]->connections_silent();
+  if (Target* target = find(backend)) target->connections_silent();
 }
 
 void HealthProbe::check_identity_now(std::size_t backend) {
-  targets_[backend]->check_identity_now();
+  if (Target* target = find(backend)) target->check_identity_now();
+}
+
+HealthProbe::Target* HealthProbe::find(std::size_t backend) const {
+  return backend < targets_.size() ? targets_[backend].get() : nullptr;
 }
 
 bool HealthProbe::first_round_done() const {
-  return std::ranges::all_of(targets_, [](const auto& target) { return target->asked(); });
+  return std::ranges::all_of(
+      targets_, [](const auto& target) { return target == nullptr || target->asked(); });
 }
 
 void HealthProbe::terminate() {
-  for (const auto& target : targets_) target->terminate();
+  stopping_ = true;
+  for (const auto& target : targets_) {
+    if (target != nullptr) target->terminate();
+  }
 }
 
 bool HealthProbe::terminated() const {
-  return std::ranges::all_of(targets_, [](const auto& target) { return target->terminated(); });
+  const auto over = [](const auto& target) { return target == nullptr || target->terminated(); };
+  return std::ranges::all_of(targets_, over) && std::ranges::all_of(ending_, over);
 }
 
 const HealthProbe::Counters& HealthProbe::counters(std::size_t backend) const {

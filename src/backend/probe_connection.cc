@@ -22,6 +22,15 @@ ProbeConnection::ProbeConnection(net::Transport& transport, const Endpoint& endp
 
 ProbeConnection::~ProbeConnection() { CHECK(connection_ == nullptr); }
 
+void ProbeConnection::use(std::shared_ptr<const tls::ClientContext> context) {
+  if (context_ == context) return;
+  context_ = std::move(context);
+  if (connection_ == nullptr) return;
+  if (busy()) return close_after();
+  leaving_ = true;
+  connection_->close();
+}
+
 void ProbeConnection::request(http::RequestHead head, std::string body, Duration timeout,
                               Done done) {
   CHECK(!busy());

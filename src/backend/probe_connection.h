@@ -31,6 +31,8 @@ class ProbeConnection final : public net::ConnectionHandler, public http2::Sessi
                   std::shared_ptr<const tls::ClientContext> context);
   ~ProbeConnection() override;
 
+  // From now on; a connection under another context goes as soon as nobody waits for its answer.
+  void use(std::shared_ptr<const tls::ClientContext> context);
   bool busy() const { return static_cast<bool>(done_); }
   void request(http::RequestHead head, std::string body, Duration timeout, Done done);
   // Nobody waits for the answer any longer: ends the request like its timeout does.

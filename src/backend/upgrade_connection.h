@@ -37,7 +37,7 @@ struct UpgradeParts {
   net::Transport& transport;
   const Endpoint& endpoint;
   const UpgradeOptions& options;
-  const std::shared_ptr<const tls::ClientContext> context;
+  std::shared_ptr<const tls::ClientContext> context;  // of those that are opened next
 };
 
 class UpgradeConnection final : public Carrier,

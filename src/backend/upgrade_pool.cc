@@ -25,6 +25,12 @@ class UpgradePool::State final : private Carrier, private UpgradeOwner {
   ~State() override { CHECK(connections_.empty()); }
 
   void open(BackendStream& stream, const OpenRequest& request);
+  void update(const UpgradeOptions& options, std::shared_ptr<const tls::ClientContext> context) {
+    options_ = options;
+    parts_.context = std::move(context);
+    serve();
+  }
+  bool unused() const { return connections_.empty() && waiting_.empty(); }
   void terminate();
   const UpgradeCounters& counters() const { return counters_; }
   std::size_t connections() const { return connections_.size(); }
@@ -52,9 +58,9 @@ class UpgradePool::State final : private Carrier, private UpgradeOwner {
   Instant now() { return reactor().now(); }
 
   const Endpoint endpoint_;
-  const UpgradeOptions options_;
+  UpgradeOptions options_;
   OnEvent on_event_;
-  const UpgradeParts parts_;
+  UpgradeParts parts_;
   UpgradeCounters counters_;
   std::vector<std::unique_ptr<UpgradeConnection>> connections_;
   WaitingRoom waiting_;
@@ -155,6 +161,13 @@ UpgradePool::~UpgradePool() = default;
 void UpgradePool::open(BackendStream& stream, const OpenRequest& request) {
   state_->open(stream, request);
 }
+
+void UpgradePool::update(const UpgradeOptions& options,
+                         std::shared_ptr<const tls::ClientContext> context) {
+  state_->update(options, std::move(context));
+}
+
+bool UpgradePool::unused() const { return state_->unused(); }
 
 void UpgradePool::terminate() { state_->terminate(); }
 

@@ -32,9 +32,14 @@ LoadBoard::LoadBoard(std::size_t workers, std::size_t backends)
   CHECK_LE(backends, backends_max);
 }
 
+void LoadBoard::grow(std::size_t backends) {
+  CHECK_LE(backends, backends_max);
+  backends_.store(std::max(backends, this->backends()), std::memory_order_relaxed);
+}
+
 Load LoadBoard::part(std::size_t worker, std::size_t backend) const {
   CHECK_LT(worker, workers_);
-  CHECK_LT(backend, backends_);
+  CHECK_LT(backend, backends());
   const std::uint64_t packed = slots_[worker].counts[backend].load(std::memory_order_relaxed);
   return {.work = work_of(packed),
           .watches = watches_of(packed),

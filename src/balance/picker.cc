@@ -42,6 +42,11 @@ std::optional<Policy> policy_from(std::string_view text) { return enumerator_nam
 
 Picker::Picker(PickerOptions options) : options_(options) { CHECK_GE(options_.hot_work, 1u); }
 
+void Picker::update(const PickerOptions& options) {
+  CHECK_GE(options.hot_work, 1u);
+  options_ = options;
+}
+
 std::optional<std::size_t> Picker::pick(std::span<const Load> loads, BackendMask usable,
                                         RequestClass request, Random& random, BackendMask tried) {
   CHECK_LE(loads.size(), backends_max);

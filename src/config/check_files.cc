@@ -147,6 +147,7 @@ class FileChecks {
                                                     .private_key_pem = key.pem,
                                                     .client_ca_pem = {}});
     if (!usable) {
+      ++cluster_.unfit_pairs;
       report_.mistake({key.flag, certificate.flag}, "--{}={} does not go with --{}={} ({}).",
                       key.flag, quote(key.path), certificate.flag, quote(certificate.path),
                       usable.error().context);

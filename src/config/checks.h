@@ -78,18 +78,41 @@ struct Claim {
 // What all clusters claim for themselves alone.
 class Claims {
  public:
+  explicit Claims(const std::vector<HeldCluster>& held) : held_(held) {}
+
   void add_name(const std::string& name, Claim claim) { names_[name].push_back(std::move(claim)); }
   void add_default(Claim claim) { default_.push_back(std::move(claim)); }
   void add_listener(const io::Address& address, Claim claim) {
-    listeners_[address.port()].emplace_back(address, std::move(claim));
+    listeners_[address.port()].push_back({address, std::move(claim)});
   }
-  // Gives each name and address to its only holder, once all clusters have been checked.
+  // Gives each name and address to who holds it already, or is the only one to claim it, once all
+  // clusters have been checked.
   void settle(Validation& process) const;
 
  private:
-  std::map<std::string, std::vector<Claim>> names_;
+  using ByName = std::map<std::string, std::vector<Claim>>;
+  struct ListenerClaim {
+    io::Address address;
+    Claim claim;
+  };
+
+  // Which of the process's clusters has it so far, as long as it wants it, or cannot say so.
+  std::optional<std::size_t> holder(const std::string& name, const std::vector<Claim>& claims,
+                                    const Validation& process) const;
+  std::optional<std::size_t> default_holder(const Validation& process) const;
+  void settle_name(const std::string& name, const std::vector<Claim>& claims,
+                   Validation& process) const;
+  void settle_default(Validation& process) const;
+  std::optional<std::size_t> listens(const io::Address& address,
+                                     const std::vector<ListenerClaim>& claims,
+                                     const Validation& process) const;
+  void settle_listeners(const std::vector<ListenerClaim>& claims, Validation& process) const;
+  bool is_held(const CheckedCluster& cluster) const;
+
+  const std::vector<HeldCluster>& held_;
+  ByName names_;
   std::vector<Claim> default_;
-  std::map<std::uint16_t, std::vector<std::pair<io::Address, Claim>>> listeners_;  // by port
+  std::map<std::uint16_t, std::vector<ListenerClaim>> listeners_;  // by port
 };
 
 // Whether a client could reach both, so that they cannot be two owners' listeners.

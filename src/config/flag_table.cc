@@ -322,6 +322,8 @@ const std::vector<Group>& flag_table() {
             "error, warning, info or debug."},
            {"access-log", "FILE", Scope::process, &ProcessConfig::access_log,
             "One JSON line for each request; - is standard output. Empty: none."},
+           {"watch-files", "", Scope::process, &ProcessConfig::watch_files,
+            "Take changed files over by themselves, as SIGHUP does; =false: only then."},
        }},
   };
   return groups;

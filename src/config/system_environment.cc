@@ -2,6 +2,7 @@
 // The world as the running system shows it.
 #include <dirent.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -72,6 +73,22 @@ Result<std::vector<std::string>> list_folder(const std::string& path) {
   return names;
 }
 
+Result<std::string> read_link(const std::string& path) {
+  std::string target(4096, '\0');
+  const ssize_t size = ::readlink(path.c_str(), target.data(), target.size());
+  if (size < 0) return failed(errno);
+  target.resize(static_cast<std::size_t>(size));
+  return target;
+}
+
+std::string stamp(const std::string& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0) return {};
+  return fmt::format("{}:{} {} {}.{} {}.{}", status.st_dev, status.st_ino, status.st_size,
+                     status.st_mtim.tv_sec, status.st_mtim.tv_nsec, status.st_ctim.tv_sec,
+                     status.st_ctim.tv_nsec);
+}
+
 // Asked without creating the file: a check leaves no traces.
 Result<void> may_append(const std::string& path) {
   struct stat status{};
@@ -114,6 +131,8 @@ Environment system_environment() {
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) environment.descriptors_max = limit.rlim_cur;
   environment.read_file = read_file;
   environment.list_folder = list_folder;
+  environment.read_link = read_link;
+  environment.stamp = stamp;
   environment.may_append = may_append;
   environment.others_may_read = others_may_read;
   return environment;

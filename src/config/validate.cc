@@ -129,14 +129,15 @@ std::string Validation::report() const {
   return out;
 }
 
-Validation validate(const Loaded& loaded, const Environment& environment) {
+Validation validate(const Loaded& loaded, const Environment& environment,
+                    const std::vector<HeldCluster>& held) {
   Validation process;
   process.mistakes = loaded.mistakes;
   process.config = loaded.process.config;
   Reporter report(loaded.process.places, "", process);
   check_process(environment, report, process);
   if (!process.config.clusters.empty()) check_tuning(report, loaded.process.config);
-  Claims claims;
+  Claims claims(held);
   for (const LoadedCluster& one : loaded.clusters) {
     const std::size_t number = process.clusters.size();
     process.clusters.push_back(check_cluster(one, number, environment, process, claims));

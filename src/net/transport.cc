@@ -43,6 +43,12 @@ Transport::Transport(io::Reactor& reactor, const TransportOptions& options)
   CHECK_GE(options.send_buffer_bytes, 2 * tls::encrypted_record_bytes_max);
 }
 
+void Transport::update(const TransportOptions& options) {
+  const std::size_t send_buffer_bytes = options_.send_buffer_bytes;  // of the pool that there is
+  options_ = options;
+  options_.send_buffer_bytes = send_buffer_bytes;
+}
+
 Transport::~Transport() { CHECK_EQ(connections_, std::size_t{0}); }
 
 void Transport::flush() {

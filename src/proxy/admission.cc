@@ -95,7 +95,7 @@ std::expected<Admitted, NotAdmitted> admit(RequestPlan& plan, http::RequestHead&
   const auto planned =
       plan_identity(plan, head, client.facts(),
                     {shared.options.vouches_for_identity, shared.options.anonymous_requests,
-                     parts.identity_fields},
+                     *shared.identity_fields},
                     shared.proofs, client.last_token(), parts.reactor.ring().wall_now());
   if (!planned) return refused(planned.error());
   if (plan.identity_fields_dropped > 0) {

@@ -27,6 +27,9 @@ class Attempts {
 
   // Also one that was refused, and does not count.
   bool any() const { return backend_ != SIZE_MAX; }
+  bool any_at(std::size_t backend) const {
+    return backend_ == backend || (tried_ & balance::mask_of(backend)) != 0;
+  }
   // The backend of the last try.
   std::size_t backend() const { return backend_; }
   std::uint32_t count() const { return count_; }

@@ -28,6 +28,8 @@ class BackendChoice {
   BackendChoice(backend::BackendSet& backends, balance::LoadBoard& board, std::size_t worker,
                 const balance::PickerOptions& options, Random& random);
 
+  void update(const balance::PickerOptions& options) { picker_.update(options); }
+
   // Nothing when each that is usable was tried.
   std::optional<Choice> choose(backend::PoolKind kind, kubernetes::RequestClass request_class,
                                const kubernetes::RequestInfo& info, balance::BackendMask tried,

@@ -125,6 +125,8 @@ class Budget {
   Budget(const Budget&) = delete;
   Budget& operator=(const Budget&) = delete;
 
+  void set_client_bytes_max(std::size_t bytes) { options_.client_bytes_max = bytes; }
+
   BytesLease requests() { return BytesLease(request_); }
   BytesLease bodies() { return BytesLease(body_); }
   BytesLease window() { return BytesLease(lent_); }
@@ -208,7 +210,7 @@ class Budget {
     }
   }
 
-  const BudgetOptions options_;
+  BudgetOptions options_;
   Budget* const whole_;
   ClusterShare share_;    // of the whole, as a part of it
   BytesAccount request_;  // themselves, and heads of both directions

@@ -27,7 +27,7 @@ bool Dispatch::send(const RequestPlan& plan, bool has_body) {
   attempts_.begin(choice->backend);
   load_ = std::move(choice->load);
   CHECK(load_);
-  shared_.count(shared_.parts.metrics.requests.at(plan.request_class, choice->backend));
+  shared_.parts.events.on_sent(choice->backend, plan.request_class);
   backends.open(stream_, choice->backend, plan.pool,
                 {.has_body = has_body,
                  .ends_connection = plan.anonymous,

@@ -123,7 +123,7 @@ void Exchange::arm_deadline() {
 
 Outcome Exchange::send_to_a_backend() {
   CHECK(!begun());
-  if (shared_.parts.backends.size() == 0) {
+  if (shared_.parts.backends.hibernates()) {
     const auto retry_after = static_cast<int>(5 + shared_.random.below(10));
     reply(ReplyReason::hibernates,
           make_local_reply(503, "the cluster has no API servers for now", retry_after));

@@ -59,6 +59,8 @@ class Exchange final : public backend::StreamHandler {
   // waits for it. One that may not do so is ended instead.
   bool look_for_stall();
 
+  // Whether it went to this backend, or tried to.
+  bool refers_to(std::size_t backend) const { return dispatch_.attempts().any_at(backend); }
   // Whose it is, and the bytes that it holds of it; null: nobody's.
   const ClientAccount* account() const { return account_.get(); }
   // Null when it has ended.

@@ -47,6 +47,7 @@ class Proxy::State final : public ExchangeOwner, public Tenant {
   // Null when it has ended.
   Exchange* find(SlotId id);
   void for_each(const std::function<void(Exchange&)>& what);
+  bool refers_to(std::size_t backend) const;
   Shared& shared() { return shared_; }
 
   // Tenant
@@ -102,6 +103,12 @@ void Proxy::State::for_each(const std::function<void(Exchange&)>& what) {
   for (const SlotId id : ids) {
     if (Exchange* exchange = find(id)) what(*exchange);
   }
+}
+
+bool Proxy::State::refers_to(std::size_t backend) const {
+  bool any = false;
+  exchanges_.for_each([&](SlotId, const auto& exchange) { any |= exchange->refers_to(backend); });
+  return any;
 }
 
 void Proxy::State::exchange_finished(SlotId id) {
@@ -160,6 +167,12 @@ SlotId Proxy::start(ClientSide& client, ClientStream stream, http::RequestHead&&
   state_->begin(client, stream, std::move(head), id).start(end_of_stream, misdirected);
   return id;
 }
+
+void Proxy::update(const ProxyOptions& options, const kubernetes::IdentityFields& fields) {
+  state_->shared().update(options, fields);
+}
+
+bool Proxy::refers_to(std::size_t backend) const { return state_->refers_to(backend); }
 
 void Proxy::learn(const TokenChange& change) {
   TokenProofs& proofs = state_->shared().proofs;

@@ -6,15 +6,6 @@
 #include "sluice/proxy/proxy.h"
 
 namespace sluice::proxy {
-namespace {
-
-std::vector<std::string> names_of(const backend::Cluster& cluster) {
-  std::vector<std::string> names;
-  for (const auto& backend : cluster.backends) names.push_back(backend->endpoint.name);
-  return names;
-}
-
-}  // namespace
 
 std::string_view to_string(WatchEnd end) {
   switch (end) {
@@ -44,12 +35,8 @@ std::string_view to_string(TunnelWay way) {
   return "unknown";
 }
 
-ProxyMetrics::ProxyMetrics(metrics::Registry& registry, const backend::Cluster& cluster)
-    : requests(registry.counters("sluice_requests_total",
-                                 "Requests sent to a backend, by class and backend.",
-                                 {metrics::dimension_of<kubernetes::RequestClass>("class"),
-                                  {"backend", names_of(cluster)}})),
-      responses(registry.counters("sluice_responses_total", "Answers sent to clients, by status.",
+ProxyMetrics::ProxyMetrics(metrics::Registry& registry)
+    : responses(registry.counters("sluice_responses_total", "Answers sent to clients, by status.",
                                   {{"code", {"1xx", "2xx", "3xx", "4xx", "5xx"}}})),
       local_replies(registry.counters_by<ReplyReason>(
           "sluice_local_replies_total", "Answers that the proxy made itself, by reason.",

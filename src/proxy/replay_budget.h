@@ -13,6 +13,8 @@ class ReplayBudget {
  public:
   explicit ReplayBudget(std::uint32_t percent) : share_(percent / 100.0) {}
 
+  void set_percent(std::uint32_t percent) { share_ = percent / 100.0; }
+
   // A request has come, of whichever kind. A suspect's replay costs the backends nothing, it was
   // refused: as many as there are requests.
   void earn() {

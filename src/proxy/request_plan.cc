@@ -23,7 +23,7 @@ using kubernetes::RequestClass;
 std::optional<NoIdentity> unauthenticated(const ClientFacts& client, const Credential& credential) {
   const bool presented = client.identity || client.why_not != NoIdentity::no_certificate;
   if (!presented || credential.kind != CredentialKind::none) return std::nullopt;
-  return client.identity ? NoIdentity::expired : client.why_not;
+  return client.identity && !client.identity_withdrawn ? NoIdentity::expired : client.why_not;
 }
 
 // RFC 9113 section 8.3.1: for the server itself. API servers answer it before they ask who asks.
@@ -57,7 +57,8 @@ std::expected<void, Refusal> plan_identity(RequestPlan& plan, http::RequestHead&
   // A certificate that has expired on a live connection is no identity any more, as at an API
   // server, which verifies it on every request.
   const bool identified =
-      policy.vouches && client.identity.has_value() && now <= client.identity_not_after;
+      policy.vouches && client.identity.has_value() && !client.identity_withdrawn &&
+      now <= client.identity_not_after;
   http::remove_connection_fields(head.fields);
   const Credential credential = kubernetes::classify_credential(
       head.fields, ascii::equal_ignoring_case(head.protocol, "websocket"));
@@ -108,7 +109,8 @@ bool is_probe(const RequestPlan& plan) {
 }
 
 bool is_component(const ClientFacts& client) {
-  return client.identity && kubernetes::is_component(*client.identity);
+  return client.identity && !client.identity_withdrawn &&
+         kubernetes::is_component(*client.identity);
 }
 
 bool is_never_shed(const RequestPlan& plan, const ClientFacts& client) {

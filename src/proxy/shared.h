@@ -19,6 +19,7 @@ struct Shared {
   Shared(const ProxyParts& p, const ProxyOptions& o)
       : parts(p),
         options(o),
+        identity_fields(&p.identity_fields),
         random(p.seed),
         choice(p.backends, p.board, p.worker, o.picker, random),
         proofs(o.proven_tokens_max, p.key),
@@ -32,7 +33,18 @@ struct Shared {
   void count(metrics::CounterId counter, std::uint64_t n = 1) const { parts.cells.add(counter, n); }
 
   const ProxyParts parts;
-  const ProxyOptions options;
+  // Takes over what can change while requests are under way.
+  void update(const ProxyOptions& now, const kubernetes::IdentityFields& fields) {
+    options = now;
+    identity_fields = &fields;
+    choice.update(now.picker);
+    proofs.resize(now.proven_tokens_max);
+    budget.set_client_bytes_max(now.body_bytes_per_client);
+    replays.set_percent(now.replay_budget_percent);
+  }
+
+  ProxyOptions options;
+  const kubernetes::IdentityFields* identity_fields;
   Random random;
   BackendChoice choice;
   TokenProofs proofs;

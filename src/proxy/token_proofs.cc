@@ -25,13 +25,20 @@ bool TokenProofs::prove(const TokenHash& hash, std::uint64_t client) {
     if (doubted_ > 0 && std::exchange(found->second->doubted, false)) --doubted_;
     return false;
   }
-  if (index_.size() >= max_) {
-    const Proofs& most = by_client_.find(by_number_.rbegin()->second)->second;
-    erase(index_.find(most.back().hash));
-  }
+  if (index_.size() >= max_) evict_one();
   Proofs& proofs = resize(client, 1);
   index_.emplace(hash, proofs.insert(proofs.begin(), {hash, client}));
   return true;
+}
+
+void TokenProofs::evict_one() {
+  const Proofs& most = by_client_.find(by_number_.rbegin()->second)->second;
+  erase(index_.find(most.back().hash));
+}
+
+void TokenProofs::resize(std::size_t max) {
+  max_ = max;
+  while (index_.size() > max_) evict_one();
 }
 
 bool TokenProofs::refuse(const TokenHash& hash) {

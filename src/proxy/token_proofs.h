@@ -22,6 +22,9 @@ class TokenProofs {
  public:
   TokenProofs(std::size_t max, HashKey key);
 
+  // The room that there is from now on.
+  void resize(std::size_t max);
+
   TokenHash hash(std::string_view token) const;
   // Counts as a use of it.
   bool proven(const TokenHash& hash);
@@ -48,6 +51,7 @@ class TokenProofs {
   using Index = std::unordered_map<TokenHash, Proofs::iterator, Hasher>;
 
   void erase(Index::iterator found);
+  void evict_one();
   // Changes how many a client has by one; keeps the order by number.
   Proofs& resize(std::uint64_t client, int by);
 

@@ -5,8 +5,10 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iterator>
-#include <ranges>
+#include <string_view>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -37,10 +39,10 @@ AdminReply AdminPages::page(std::string_view path) const {
   constexpr std::string_view of_cluster = "/readyz/";
   if (path.starts_with(of_cluster)) return readyz_of(path.substr(of_cluster.size()));
   if (path == "/backends") {
-    return {200, "application/json", backends_page(shared_.clusters)};
+    return {200, "application/json", backends_page(shared_)};
   }
   if (path == "/clusters") {
-    return {200, "application/json", clusters_page(shared_.clusters)};
+    return {200, "application/json", clusters_page(shared_)};
   }
   return text(404, "try /metrics, /livez, /readyz, /backends, /clusters or /debug\n");
 }
@@ -53,17 +55,17 @@ AdminReply AdminPages::readyz() const {
   const StopSequence::State state = process_.stop_state();
   if (state == StopSequence::State::starting) return text(503, "starting\n");
   if (state != StopSequence::State::serving) return text(503, "stopping\n");
-  if (shared_.clusters_have_names()) {
+  if (!shared_.alone) {
     return process_.workers_turn() ? text(200, "ok\n") : text(503, "a worker is stuck\n");
   }
   return readyz_of({});
 }
 
 AdminReply AdminPages::readyz_of(std::string_view name) const {
-  for (const auto& cluster : shared_.clusters) {
+  for (const Cluster* cluster : shared_.clusters()) {
     if (cluster->name() != name) continue;
     if (cluster->usable()) return text(200, "ok\n");
-    if (cluster->hibernates()) return text(503, "it hibernates\n");
+    if (cluster->version()->hibernates()) return text(503, "it hibernates\n");
     if (cluster->passes_on()) return text(503, "no target can be reached\n");
     return text(503, "no backend is ready\n");
   }
@@ -72,22 +74,12 @@ AdminReply AdminPages::readyz_of(std::string_view name) const {
 
 namespace {
 
-// Requests that were sent to it, of all classes.
-std::uint64_t requests_of(const Cluster& cluster, std::size_t backend) {
-  const ClusterMetrics* used = cluster.metrics_if_used();
-  if (used == nullptr) return 0;
-  std::uint64_t requests = 0;
-  for (std::size_t c = 0; c < enumerator_names<kubernetes::RequestClass>().size(); ++c) {
-    requests += used->registry.total(used->proxy.requests.at(c, backend));
-  }
-  return requests;
-}
-
 constexpr std::size_t name_bytes_max = 1024;  // more than a host name and a port have
 
 void append_backend(std::string& page, const Cluster& cluster, std::size_t backend) {
-  const backend::BackendStatus& status = *cluster.status.backends[backend];
-  const balance::Load load = cluster.board.total(backend);
+  const backend::BackendStatus& status = *cluster.backends().backends[backend];
+  const BackendMetrics* used = cluster.version()->series[backend]->metrics_if_used();
+  const balance::Load load = cluster.board->total(backend);
   page += R"({"name":)";
   observability::append_json_string(page, status.endpoint.name, name_bytes_max);
   if (!cluster.name().empty()) {
@@ -96,10 +88,20 @@ void append_backend(std::string& page, const Cluster& cluster, std::size_t backe
   }
   fmt::format_to(
       std::back_inserter(page),
-      R"(,"health":"{}","trustsIdentity":{},"work":{},"watches":{},"tunnels":{},"requests":{}}})",
+      R"(,"health":"{}","trustsIdentity":{},"work":{},"watches":{},"tunnels":{},"requests":{})",
       to_string(status.health.load(std::memory_order_relaxed)),
       status.trusts_identity.load(std::memory_order_relaxed), load.work, load.watches, load.tunnels,
-      requests_of(cluster, backend));
+      used == nullptr ? 0 : used->requests_sent());
+  if (!cluster.backends().serves(backend)) page += R"(,"leaving":true)";
+  page += '}';
+}
+
+std::vector<std::size_t> backends_of(const Cluster& cluster) {
+  std::vector<std::size_t> slots;
+  for (std::size_t slot = 0; slot < cluster.backends().backends.size(); ++slot) {
+    if (cluster.backends().backends[slot] != nullptr) slots.push_back(slot);
+  }
+  return slots;
 }
 
 // `[…]` of what `append` writes for each.
@@ -114,10 +116,37 @@ void append_array(std::string& page, const Items& items, Append&& append) {
   page += ']';
 }
 
-void append_cluster(std::string& page, const Cluster& cluster) {
-  const ClusterOptions& options = cluster.options();
+constexpr std::size_t error_bytes_max = 4096;
+
+void append_error(std::string& page, const std::vector<std::string>& mistakes) {
+  if (mistakes.empty()) return;
+  page += R"(,"lastError":)";
+  observability::append_json_string(page, mistakes.front(), error_bytes_max);
+}
+
+const BrokenCluster* find_broken(const Shared& shared, std::string_view name) {
+  const auto found = std::ranges::find(shared.broken, name, &BrokenCluster::name);
+  return found == shared.broken.end() ? nullptr : &*found;
+}
+
+// One that has never been served.
+void append_broken(std::string& page, const BrokenCluster& broken) {
+  page += R"({"name":)";
+  observability::append_json_string(page, broken.name, name_bytes_max);
+  page += R"(,"generation":0)";
+  append_error(page, broken.mistakes);
+  page += '}';
+}
+
+void append_cluster(std::string& page, const Shared& shared, const Cluster& cluster, bool leaving) {
+  const ClusterVersion& version = *cluster.version();
+  const ClusterOptions& options = version.options();
   page += R"({"name":)";
   observability::append_json_string(page, cluster.name(), name_bytes_max);
+  fmt::format_to(std::back_inserter(page), R"(,"generation":{})", version.generation);
+  if (leaving) page += R"(,"leaving":true)";
+  const BrokenCluster* broken = leaving ? nullptr : find_broken(shared, cluster.name());
+  if (broken != nullptr) append_error(page, broken->mistakes);
   page += R"(,"serverNames":)";
   append_array(page, options.server_names, [&](const std::string& name) {
     observability::append_json_string(page, name, name_bytes_max);
@@ -129,7 +158,7 @@ void append_cluster(std::string& page, const Cluster& cluster) {
                    certificate.use, certificate.not_after);
   });
   page += R"(,"backends":)";
-  append_array(page, std::views::iota(std::size_t{0}, cluster.status.backends.size()),
+  append_array(page, backends_of(cluster),
                [&](std::size_t backend) { append_backend(page, cluster, backend); });
   if (cluster.passes_on()) {
     page += R"(,"passThrough":)";
@@ -144,12 +173,10 @@ void append_cluster(std::string& page, const Cluster& cluster) {
 
 }  // namespace
 
-std::string backends_page(const Shared::Clusters& clusters) {
+std::string backends_page(const Shared& shared) {
   std::vector<std::pair<const Cluster*, std::size_t>> backends;
-  for (const auto& cluster : clusters) {
-    for (std::size_t i = 0; i < cluster->status.backends.size(); ++i) {
-      backends.emplace_back(cluster.get(), i);
-    }
+  for (const Cluster* cluster : shared.clusters()) {
+    for (const std::size_t slot : backends_of(*cluster)) backends.emplace_back(cluster, slot);
   }
   std::string page = "{\"backends\":";
   append_array(page, backends,
@@ -157,9 +184,27 @@ std::string backends_page(const Shared::Clusters& clusters) {
   return page + "}\n";
 }
 
-std::string clusters_page(const Shared::Clusters& clusters) {
+std::string clusters_page(const Shared& shared) {
+  std::vector<const ClusterTable::Entry*> clusters;
+  std::unordered_set<std::string_view> served;
+  for (const ClusterTable::Entry& entry : shared.table->entries) {
+    if (entry.cluster == nullptr) continue;
+    clusters.push_back(&entry);
+    if (!entry.leaving) served.insert(entry.cluster->name());
+  }
+  std::vector<const BrokenCluster*> broken;
+  for (const BrokenCluster& each : shared.broken) {
+    if (!served.contains(each.name)) broken.push_back(&each);
+  }
   std::string page = "{\"clusters\":";
-  append_array(page, clusters, [&](const auto& cluster) { append_cluster(page, *cluster); });
+  append_array(page, clusters, [&](const ClusterTable::Entry* entry) {
+    append_cluster(page, shared, *entry->cluster, entry->leaving);
+  });
+  if (!broken.empty()) {
+    page += R"(,"broken":)";
+    append_array(page, broken, [&](const BrokenCluster* each) { append_broken(page, *each); });
+  }
+  append_error(page, shared.mistakes);
   return page + "}\n";
 }
 

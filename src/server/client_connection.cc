@@ -4,6 +4,7 @@
 
 #include "outline.h"
 #include "sluice/base/check.h"
+#include "sluice/kubernetes/identity.h"
 #include "sluice/observability/log.h"
 
 namespace sluice::server {
@@ -28,6 +29,10 @@ constexpr Duration quiet_after = std::chrono::minutes(2);
 
 }  // namespace
 
+std::string refusal_of(const proxy::ClientIdentity& client) {
+  return "Unauthorized: this gateway does not take the client certificate: " + client.reason;
+}
+
 ClientConnection::ClientConnection(net::Transport& transport, proxy::Resources& resources,
                                    ClientShares& shares, const ClientOptions& options,
                                    metrics::Cells& cells, const ClientMetrics& metrics,
@@ -50,6 +55,37 @@ void ClientConnection::proven() {
   connection_.waive_own_bytes();
   if (address_share_) address_share_.prove(now());
   shares_.prove(*this);
+}
+
+void ClientConnection::request_begins() {
+  if (judged_under_ == cluster_->trust) return;
+  judged_under_ = cluster_->trust;
+  judge_anew();
+}
+
+// By the authorities that count now, as an API server does with every request. Requests that have
+// begun go on, and may look at the identity that they began with.
+void ClientConnection::judge_anew() {
+  const tls::PeerCertificate& shown = connection_.engine()->peer_certificate();
+  if (!shown.presented || shown.chain_der.empty()) return;
+  const WallTime wall = connection_.transport().reactor().ring().wall_now();
+  const tls::PeerCertificate peer = tls::judge_again(shown, *cluster_->tls, wall);
+  proxy::ClientIdentity client = proxy::identify_client(peer);
+  facts_.why_not = client.why_not;
+  facts_.refusal.clear();
+  facts_.identity_withdrawn = !client.identity;
+  if (client.identity) {
+    facts_.identity_not_after = peer.not_after;
+    if (!facts_.identity) {
+      facts_.anonymous = kubernetes::is_anonymous(*client.identity);
+      facts_.keys.user = cluster_->proxy.user_key(facts_.address, client.identity->user);
+      facts_.identity = std::move(client.identity);
+    }
+    return;
+  }
+  if (client.refused) facts_.refusal = refusal_of(client);
+  log::info("a client certificate gives no identity any more",
+            {{"client", facts_.peer}, {"why", to_string(client.why_not)}, {"tls", peer.error}});
 }
 
 // The cluster was chosen by the name that was asked for, and with it whose certificates count: what

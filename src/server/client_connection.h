@@ -23,12 +23,16 @@
 #include "sluice/io/reactor.h"
 #include "sluice/io/timer_wheel.h"
 #include "sluice/net/connection.h"
+#include "sluice/proxy/client_identity.h"
 #include "sluice/proxy/proxy.h"
 #include "sluice/proxy/resources.h"
 #include "sluice/server/options.h"
 #include "worker_cluster.h"
 
 namespace sluice::server {
+
+// What the clients are told whose certificate is not taken, whatever comes along.
+std::string refusal_of(const proxy::ClientIdentity& client);
 
 class ClientConnection final : public net::ConnectionHandler,
                                public SharedPlace,
@@ -49,6 +53,11 @@ class ClientConnection final : public net::ConnectionHandler,
   // Our own stop, at any moment of its life: first a notice (GOAWAY), `gap` later the last word
   // (RFC 9113 section 6.8); closed when no request is left.
   void leave(Duration gap);
+  bool is_of(std::size_t cluster) const {
+    return cluster_ != nullptr && cluster_->number == cluster;
+  }
+  // By a listener of that cluster, and it has none yet.
+  bool came_in_by(std::size_t cluster) const { return cluster_ == nullptr && listener_ == cluster; }
   // It carries a tunnel, whose end is not ours to choose until its time is over.
   bool tunnels() const { return protocol_ != nullptr && protocol_->tunnels(); }
   // What is left is told to go (GOAWAY, close_notify, FIN), never reset.
@@ -100,6 +109,7 @@ class ClientConnection final : public net::ConnectionHandler,
   void be_patient() override { connection_.watch_peer(); }
   void requests_over() override;
   void proven() override;
+  void request_begins() override;
   bool misdirected(std::string_view authority) const override;
 
   // net::ConnectionHandler: what it costs is charged to where it comes from, from now on. One from
@@ -119,6 +129,7 @@ class ClientConnection final : public net::ConnectionHandler,
   EndReason end_reason(const Error& error) const;
   void note_address();
   void establish_identity();
+  void judge_anew();
   void begin_protocol();
   void begin_passing();
   bool passes_on() const { return speaks_ == Protocol::pass_through; }
@@ -144,6 +155,7 @@ class ClientConnection final : public net::ConnectionHandler,
   ClusterFinder* clusters_ = nullptr;  // from accept() on
   std::optional<std::size_t> listener_;
   ServedCluster* cluster_ = nullptr;  // from its ClientHello on, and for ever
+  std::uint64_t judged_under_ = 0;    // ServedCluster::trust
   ClientShares& shares_;
   const ClientOptions& options_;
   metrics::Cells& cells_;

@@ -111,6 +111,7 @@ void ClientHttp1::begin(SlotId exchange) {
 }
 
 void ClientHttp1::on_request(const http1::Request& request, http::RequestHead&& head) {
+  owner_.request_begins();
   const bool misdirected = owner_.misdirected(head.authority);
   if (head.authority.empty()) head.authority = nameless_authority;
   if (!head.protocol.empty()) owner_.may_switch();

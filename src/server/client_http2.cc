@@ -91,6 +91,7 @@ void ClientHttp2::add(http2::StreamRef ref, SlotId exchange) {
 }
 
 void ClientHttp2::on_request(http2::StreamRef ref, http::RequestHead&& head, bool end_of_stream) {
+  owner_.request_begins();
   const bool misdirected = owner_.misdirected(head.authority);
   add(ref, proxy_.start(*this, name_of(ref.id), std::move(head), end_of_stream, misdirected));
 }

@@ -46,6 +46,7 @@ std::shared_ptr<const tls::ServerContext> ClientConnection::choose_cluster(
   CHECK(cluster_ == nullptr);
   cluster_ = clusters_->find(origin(), server_name);
   if (cluster_ == nullptr) return nullptr;
+  judged_under_ = cluster_->trust;
   ++cluster_->clients;
   if (cluster_->names != nullptr) {
     facts_.keys.network = cluster_->proxy.network_key(facts_.address);
@@ -138,8 +139,7 @@ void ClientConnection::establish_identity() {
   }
   facts_.why_not = client.why_not;
   if (client.refused) {
-    facts_.refusal = "Unauthorized: this gateway does not take the client certificate: ";
-    facts_.refusal += client.reason;
+    facts_.refusal = refusal_of(client);
   }
   cells_.add(metrics_.certificates.at(client.refused ? CertificateResult::refused
                                                      : CertificateResult::no_identity));

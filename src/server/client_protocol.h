@@ -32,6 +32,8 @@ class ClientProtocolOwner {
   virtual void be_patient() = 0;
   // A request of a proven identity has come.
   virtual void proven() = 0;
+  // A request has come, and is about to be looked at.
+  virtual void request_begins() = 0;
   // Whether a request for this authority must go to another cluster than that of the connection.
   virtual bool misdirected(std::string_view authority) const = 0;
 };

@@ -4,82 +4,71 @@
 
 #include <utility>
 
+#include "sluice/base/check.h"
+
 namespace sluice::server {
-namespace {
 
-metrics::RegistryOptions registry_options(std::string_view name) {
-  if (name.empty()) return {};
-  return {.labels = {{"cluster", std::string(name)}}, .sparse = true};
+Cluster::Cluster(std::shared_ptr<const ClusterSettings> settings, std::size_t workers)
+    : board(std::make_shared<balance::LoadBoard>(workers, settings->options.backends.size())),
+      targets(make_targets(settings->options.pass_through)),
+      name_(settings->options.name) {
+  ClusterVersion first;
+  first.backends = backend::Cluster(settings->options.backends);
+  first.settings = std::move(settings);
+  take_over(std::move(first));
 }
 
-}  // namespace
-
-ClusterMetrics::ClusterMetrics(const Cluster& cluster)
-    : registry(registry_options(cluster.name())),
-      proxy(registry, cluster.status),
-      backends(registry, cluster.status) {
-  register_backends(cluster);
-  if (cluster.passes_on()) pass_through.emplace(registry, cluster.targets);
-}
-
-void ClusterMetrics::register_backends(const Cluster& cluster) {
-  const balance::LoadBoard& board = cluster.board;
-  for (std::size_t i = 0; i < cluster.status.backends.size(); ++i) {
-    const backend::BackendStatus& status = *cluster.status.backends[i];
-    const metrics::Labels labels{{"backend", status.endpoint.name}};
-    registry.gauge_function(
-        "sluice_backend_ready",
-        "1 while the backend is ready; 0 also while it answers probes late.",
-        [&status] {
-          return status.health.load(std::memory_order_relaxed) == backend::Health::ready ? 1.0
-                                                                                         : 0.0;
-        },
-        labels);
-    registry.gauge_function(
-        "sluice_backend_trusts_identity",
-        "1 while the backend takes the identities that the proxy vouches for.",
-        [&status] { return status.trusts_identity.load(std::memory_order_relaxed) ? 1.0 : 0.0; },
-        labels);
-    registry.gauge_function(
-        "sluice_backend_work", "Work in flight, in seats.",
-        [&board, i] { return static_cast<double>(board.total(i).work); }, labels);
-    registry.gauge_function(
-        "sluice_backend_watches", "Open watches.",
-        [&board, i] { return static_cast<double>(board.total(i).watches); }, labels);
-    registry.gauge_function(
-        "sluice_backend_tunnels", "Open tunnels.",
-        [&board, i] { return static_cast<double>(board.total(i).tunnels); }, labels);
-  }
-}
-
-Result<std::unique_ptr<Cluster>> Cluster::create(const ClusterOptions& options,
-                                                 std::size_t workers) {
-  auto names = kubernetes::IdentityFields::make(options.request_headers);
-  if (!names) return std::unexpected(names.error());
-  return std::unique_ptr<Cluster>(new Cluster(options, workers, std::move(*names)));
-}
-
-Cluster::Cluster(const ClusterOptions& options, std::size_t workers,
-                 kubernetes::IdentityFields names)
-    : status(options.backends),
-      board(workers, options.backends.size()),
-      identity_fields(std::move(names)),
-      targets(make_targets(options.pass_through)),
-      options_(options) {}
-
-std::string Cluster::backend_name(std::size_t backend) const {
-  const std::string& own = status.backends[backend]->endpoint.name;
-  return options_.name.empty() ? own : options_.name + "/" + own;
+std::string Cluster::backend_name(const backend::Endpoint& backend) const {
+  return name_.empty() ? backend.name : name_ + "/" + backend.name;
 }
 
 ClusterMetrics& Cluster::metrics() {
   if (ClusterMetrics* used = metrics_if_used()) return *used;
   const std::lock_guard lock(making_);
   if (metrics_ == nullptr) {
-    metrics_ = std::make_unique<ClusterMetrics>(*this);
+    metrics_ = std::make_unique<ClusterMetrics>(name_, targets);
     used_.store(metrics_.get(), std::memory_order_release);
   }
   return *metrics_;
+}
+
+std::shared_ptr<const ClusterVersion> Cluster::renew(
+    std::shared_ptr<const ClusterSettings> settings) {
+  ClusterVersion next = *version_;
+  ++next.generation;
+  next.backends = next.backends.changed_to(settings->options.backends);
+  next.settings = std::move(settings);
+  return take_over(std::move(next));
+}
+
+// Whoever found no slot before may have this one.
+std::shared_ptr<const ClusterVersion> Cluster::free_slot(std::size_t slot) {
+  ClusterVersion next = *version_;
+  next.backends = next.backends.without(slot);
+  next.series.at(slot) = nullptr;
+  if (next.backends.serving() < next.options().backends.size()) {
+    next.backends = next.backends.changed_to(next.options().backends);
+  }
+  return take_over(std::move(next));
+}
+
+std::shared_ptr<const ClusterVersion> Cluster::forget_keys() {
+  ClusterVersion next = *version_;
+  next.settings = next.settings->without_keys();
+  return take_over(std::move(next));
+}
+
+std::shared_ptr<const ClusterVersion> Cluster::take_over(ClusterVersion version) {
+  const auto& slots = version.backends.backends;
+  board->grow(slots.size());
+  version.series.resize(slots.size());
+  for (std::size_t slot = 0; slot < slots.size(); ++slot) {
+    if (slots[slot] == nullptr || version.series[slot] != nullptr) continue;
+    version.series[slot] = std::make_shared<BackendSeries>(name_, slots[slot], board, slot);
+  }
+  if (version_ != nullptr) version.revision = version_->revision + 1;
+  version_ = std::make_shared<const ClusterVersion>(std::move(version));
+  return version_;
 }
 
 }  // namespace sluice::server

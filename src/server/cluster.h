@@ -1,72 +1,60 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What all threads have of one cluster: how its backends are, how loaded, what is counted of them.
-// Nothing in it is another cluster's. What each worker has of it is a WorkerCluster.
+// What all threads have of one cluster for as long as it is served, whatever is configured of it
+// meanwhile: how loaded its backends are, what is counted, what is in force. Nothing in it is
+// another cluster's. What each worker has of it is a WorkerCluster.
 //
-// Owned by Shared, outlives all threads' use of it. Thread: any; each part says how (atomics, cells
-// and padded lines, each with one writer, or constant).
+// Owned by whoever holds a ClusterTable or a WorkerCluster of it. Thread: any; each part says how
+// (atomics, cells and padded lines, each with one writer, or constant), but for what is the control
+// thread's.
 #pragma once
 
 #include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <string_view>
 
-#include "backend_metrics.h"
+#include "cluster_settings.h"
 #include "pass_metrics.h"
 #include "pass_targets.h"
-#include "sluice/backend/backend_set.h"
 #include "sluice/balance/load_board.h"
-#include "sluice/kubernetes/identity_fields.h"
 #include "sluice/observability/metrics.h"
 #include "sluice/proxy/proxy.h"
 #include "sluice/server/options.h"
 
 namespace sluice::server {
 
-// A backend of one of the clusters, by their places in Shared.
+// A backend of one of the clusters, by their numbers.
 struct BackendId {
   std::size_t cluster = 0;
   std::size_t backend = 0;
   friend bool operator==(const BackendId&, const BackendId&) = default;
 };
 
-class Cluster;
-
 // Of a cluster that is used: one that nobody uses has no series.
 struct ClusterMetrics {
-  explicit ClusterMetrics(const Cluster& cluster);
+  ClusterMetrics(std::string_view cluster, const PassTargets& targets)
+      : registry(registry_options(cluster)), proxy(registry) {
+    if (!targets.empty()) pass_through.emplace(registry, targets);
+  }
 
   metrics::Registry registry;  // its series have the cluster's name as a label, if it has one
   proxy::ProxyMetrics proxy;
-  BackendMetrics backends;
-  std::optional<PassThroughMetrics> pass_through;  // of one whose connections are passed on
-
- private:
-  void register_backends(const Cluster& cluster);
+  // Of one whose connections are passed on.
+  std::optional<PassThroughMetrics> pass_through;
 };
 
 class Cluster {
  public:
-  // Header names may be unusable. `options` outlive the object, for so many workers.
-  static Result<std::unique_ptr<Cluster>> create(const ClusterOptions& options,
-                                                 std::size_t workers);
+  // For so many workers.
+  Cluster(std::shared_ptr<const ClusterSettings> settings, std::size_t workers);
 
-  const ClusterOptions& options() const { return options_; }
-  std::string_view name() const { return options_.name; }
-  bool has_backends() const { return !options_.backends.empty(); }
+  std::string_view name() const { return name_; }
   // Its connections go on untouched, to `targets`.
   bool passes_on() const { return !targets.empty(); }
-  // There are no API servers for now, and that is no failure.
-  bool hibernates() const { return !has_backends() && !passes_on(); }
-  // Whether there is an API server, or a target, that can be used, as far as is known.
-  bool usable() const { return passes_on() ? any_may_be_reached(targets) : status.any_usable(); }
-  // Whether it serves who calls from there.
-  bool admits(const io::Address& client) const {
-    return options_.allowed_networks.empty() || io::any_contains(options_.allowed_networks, client);
-  }
   // For logs: the backend's own name, behind that of the cluster if it has one.
-  std::string backend_name(std::size_t backend) const;
+  std::string backend_name(const backend::Endpoint& backend) const;
 
   // Whether each backend has been asked once how it is. Before that nobody's request is sent to
   // one: whether it takes what we say of a client for what it is must be known. Said by the control
@@ -79,15 +67,25 @@ class Cluster {
   // Null when that was never.
   ClusterMetrics* metrics_if_used() const { return used_.load(std::memory_order_acquire); }
 
-  backend::Cluster status;
-  balance::LoadBoard board;
-  const kubernetes::IdentityFields identity_fields;
+  // The control thread's: what is in force, and what comes after it. The settings may be the same
+  // and the slots others.
+  const std::shared_ptr<const ClusterVersion>& version() const { return version_; }
+  const backend::Cluster& backends() const { return version_->backends; }
+  // Whether there is an API server, or a target, that can be used, as far as is known.
+  bool usable() const { return passes_on() ? any_may_be_reached(targets) : backends().any_usable(); }
+  std::shared_ptr<const ClusterVersion> renew(std::shared_ptr<const ClusterSettings> settings);
+  std::shared_ptr<const ClusterVersion> free_slot(std::size_t slot);
+  std::shared_ptr<const ClusterVersion> forget_keys();
+
+  const std::shared_ptr<balance::LoadBoard> board;
+  // Others take another cluster of the same name.
   const PassTargets targets;
 
  private:
-  Cluster(const ClusterOptions& options, std::size_t workers, kubernetes::IdentityFields names);
+  std::shared_ptr<const ClusterVersion> take_over(ClusterVersion version);
 
-  const ClusterOptions& options_;
+  const std::string name_;
+  std::shared_ptr<const ClusterVersion> version_;
   std::atomic<bool> known_{false};
   std::mutex making_;
   std::unique_ptr<ClusterMetrics> metrics_;

@@ -2,7 +2,6 @@
 // Which cluster a client is of.
 #include "cluster_names.h"
 
-#include "sluice/base/check.h"
 #include "sluice/http/authority.h"
 
 namespace sluice::server {
@@ -17,19 +16,18 @@ std::string_view to_string(OtherClients others) {
 }
 
 ClusterNames::ClusterNames(const ServerOptions& options) {
-  for (std::size_t i = 0; i < options.clusters.size(); ++i) {
-    const ClusterOptions& cluster = options.clusters[i];
-    for (const std::string& name : cluster.server_names) {
-      names_.claim(name, static_cast<tls::ServerNames::Owner>(i));
-    }
-    if (cluster.others == OtherClients::none) continue;
-    CHECK(!unnamed_);  // there is one default
-    unnamed_ = i;
-    if (cluster.others == OtherClients::all) unknown_ = i;
+  for (std::size_t i = 0; i < options.clusters.size(); ++i) add(i, options.clusters[i]);
+  for (const std::string& name : options.reserved_names) reserve(name);
+}
+
+void ClusterNames::add(std::size_t number, const ClusterOptions& cluster) {
+  for (const std::string& name : cluster.server_names) {
+    names_.claim(name, static_cast<tls::ServerNames::Owner>(number));
   }
-  for (const std::string& name : options.reserved_names) {
-    names_.claim(name, tls::ServerNames::nobody);
-  }
+  // There is one default: the first keeps it.
+  if (cluster.others == OtherClients::none || unnamed_) return;
+  unnamed_ = number;
+  if (cluster.others == OtherClients::all) unknown_ = number;
 }
 
 std::optional<std::size_t> ClusterNames::of_hello(std::string_view server_name) const {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Which cluster a client is of: by the server name of its ClientHello, which binds its connection
-// for ever; and whether a request on it is meant for another cluster. Constant, so any thread may
-// ask.
+// for ever; and whether a request on it is meant for another cluster. Constant once it is made, so
+// any thread may ask.
 #pragma once
 
 #include <cstddef>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "sluice/server/options.h"
@@ -15,7 +16,13 @@ namespace sluice::server {
 
 class ClusterNames {
  public:
+  ClusterNames() = default;
+  // Clusters have the numbers of their places there.
   explicit ClusterNames(const ServerOptions& options);
+
+  void add(std::size_t number, const ClusterOptions& cluster);
+  // Nobody's, as long as somebody may turn out to have a right to it.
+  void reserve(std::string_view name) { names_.claim(name, tls::ServerNames::nobody); }
 
   // The cluster's number; nothing when nobody serves this name, or may. `server_name`: any bytes,
   // and empty when there is none.

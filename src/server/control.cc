@@ -30,15 +30,6 @@ net::TransportOptions probe_transport(const ServerOptions& options) {
   return transport;
 }
 
-void claim_identity(const kubernetes::IdentityFields& names, std::string_view user,
-                    http::Fields& fields) {
-  kubernetes::Identity claim;
-  claim.user = user;
-  // The role that may read readiness (k8s.io/apiserver pkg/authentication/user).
-  claim.groups = {"system:monitoring"};
-  names.append(claim, fields);
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Control>> Control::create(io::Reactor& reactor, Environment& environment,
@@ -61,38 +52,19 @@ Control::Control(io::Reactor& reactor, Environment& environment, Shared& shared,
       stop_(options.stop.delay),
       pages_(shared, *this),
       debug_(reactor),
-      transport_(reactor, probe_transport(options)),
+      probes_({reactor, environment, shared, workers_}, probe_transport(options)),
+      reloading_({reactor, environment, shared, probes_, workers_, options.cpus.size()},
+                 options.stop, options.thread.worker),
       watchdog_interval_(environment.watchdog_interval()),
       timer_(io::Timer::bind<&Control::tick>(this)) {}
 
 Control::~Control() = default;
 
 Result<void> Control::prepare() {
-  for (std::size_t i = 0; i < shared_.clusters.size(); ++i) {
-    if (auto probe = prepare_probe(i); !probe) return probe;
+  for (std::size_t number = 0; number < shared_.table->entries.size(); ++number) {
+    if (auto probe = probes_.add(number); !probe) return probe;
   }
   return prepare_admin();
-}
-
-Result<void> Control::prepare_probe(std::size_t number) {
-  Cluster& cluster = *shared_.clusters[number];
-  Result<backend::BackendContexts> contexts;
-  if (cluster.has_backends()) contexts = cluster.options().backend_tls.make_probe_contexts();
-  if (!contexts) return std::unexpected(contexts.error());
-  Probed& probed = probed_.emplace_back();
-  probed.probe = std::make_unique<backend::HealthProbe>(
-      transport_, cluster.status, *contexts, cluster.options().probe,
-      [&names = cluster.identity_fields](std::string_view user, http::Fields& fields) {
-        claim_identity(names, user, fields);
-      },
-      environment_.random(),
-      [this, number](std::size_t backend, const std::string& why) {
-        backend_changed({number, backend}, why);
-      },
-      [this, number](std::size_t backend) { backend_unanswered({number, backend}); });
-  // The only one is used from the start.
-  probed.probe->set_quiet(!shared_.only_one());
-  return {};
 }
 
 Result<void> Control::prepare_admin() {
@@ -111,12 +83,12 @@ Result<void> Control::prepare_admin() {
 // --- from start to stop
 
 void Control::start() {
-  CHECK_EQ(probed_.size(), shared_.clusters.size());
   CHECK(workers_.empty());
-  for (std::size_t i = 0; i < probed_.size(); ++i) {
+  const ClusterTable& table = *shared_.table;
+  for (std::size_t number = 0; number < table.entries.size(); ++number) {
     // Hundreds of clusters are not asked all at once, but as soon as they are used.
-    const Duration within = shared_.clusters[i]->options().probe.quiet_interval;
-    probed_[i].probe->start(shared_.only_one() ? Duration::zero() : within);
+    const Duration within = table.entries[number].version->options().probe.quiet_interval;
+    probes_.start(number, shared_.alone ? Duration::zero() : within);
   }
   open_at_latest_ = reactor_.now() + first_probes_max;
   reactor_.timers().set(timer_, reactor_.now(), tick_interval);
@@ -124,8 +96,8 @@ void Control::start() {
 
 bool Control::may_open() const {
   // Where there are several, clients wait for their own alone.
-  return !shared_.only_one() || probed_[0].probe->first_round_done() ||
-         reactor_.now() >= open_at_latest_ || !stop_.may_start();
+  return !shared_.alone || probes_.first_round_done(0) || reactor_.now() >= open_at_latest_ ||
+         !stop_.may_start();
 }
 
 void Control::workers_started(std::vector<WorkerPort*> workers, Result<void> result) {
@@ -141,6 +113,7 @@ void Control::workers_started(std::vector<WorkerPort*> workers, Result<void> res
   stop_.workers_serve();
   log::info("serving", {{"workers", workers_.size()}, {"backends", shared_.backends()}});
   environment_.notify_service_manager("READY=1\nSTATUS=serving");
+  reloading_.workers_serve(options_.watch_files);
 }
 
 bool Control::workers_gone() const {
@@ -148,17 +121,22 @@ bool Control::workers_gone() const {
 }
 
 void Control::signal(int number) {
-  if (number == SIGHUP) {
-    log::info("SIGHUP: nothing to reload");
-    return;
-  }
+  if (number == SIGHUP) return reload();
+  stop_.set_delay(reloading_.stop_options().delay);
   for (const StopSequence::Action action : stop_.signal(reactor_.now())) {
     if (action == StopSequence::Action::announce) {
-      log::info("stopping", {{"signal", number}, {"shutdown_delay", options_.stop.delay}});
+      log::info("stopping",
+                {{"signal", number}, {"shutdown_delay", reloading_.stop_options().delay}});
     }
     if (action == StopSequence::Action::stop) log::info("second signal: stopping at once");
     carry_out(action);
   }
+}
+
+// Who is on the way out changes nothing any more.
+void Control::reload() {
+  if (!stop_.may_start() && stop_.state() != StopSequence::State::serving) return;
+  reloading_.begin();
 }
 
 void Control::carry_out(const StopSequence::Actions& actions) {
@@ -170,16 +148,16 @@ void Control::carry_out(StopSequence::Action action) {
     case StopSequence::Action::announce:
       environment_.notify_service_manager("STOPPING=1\nSTATUS=draining");
       break;
-    case StopSequence::Action::drain:
-      log::info("draining", {{"drain_timeout", options_.stop.drain_window},
-                             {"tunnels", options_.stop.tunnel_window}});
-      tell_workers([stop = options_.stop](Worker& worker) {
-        worker.drain(stop.drain_window, stop.tunnel_window);
-      });
-      break;
+    case StopSequence::Action::drain: drain(); break;
     case StopSequence::Action::stop: tell_workers([](Worker& worker) { worker.stop(); }); break;
     case StopSequence::Action::abandon: environment_.abandon(1); break;
   }
+}
+
+void Control::drain() {
+  const StopOptions stop = reloading_.stop_options();
+  log::info("draining", {{"drain_timeout", stop.drain_window}, {"tunnels", stop.tunnel_window}});
+  tell_workers([stop](Worker& worker) { worker.drain(stop.drain_window, stop.tunnel_window); });
 }
 
 void Control::tell_workers(const std::function<void(Worker&)>& what) {
@@ -190,23 +168,21 @@ void Control::stop() {
   stop_.workers_gone();
   timer_.cancel();
   debug_.stop();
-  for (const Probed& probed : probed_) probed.probe->terminate();
+  reloading_.stop();
+  probes_.terminate();
   if (admin_) admin_->stop();
 }
 
 bool Control::stopped() const {
-  const bool probes_gone =
-      std::ranges::all_of(probed_, [](const Probed& probed) { return probed.probe->terminated(); });
-  return probes_gone && (!admin_ || admin_->stopped()) && transport_.connections() == 0;
+  return probes_.terminated() && (!admin_ || admin_->stopped());
 }
 
 // Four times a second: the steps of a stop, the watchdog.
 void Control::tick() {
   reactor_.timers().set(timer_, reactor_.now(), tick_interval);
   carry_out(stop_.time_passed(reactor_.now()));
-  for (std::size_t i = 0; i < probed_.size(); ++i) {
-    if (!probed_[i].waiting.empty()) tell_if_known(i);
-  }
+  probes_.tick();
+  reloading_.tick();
   watch_workers();
   feed_watchdog();
 }
@@ -245,28 +221,7 @@ void Control::watch_workers() {
   }
 }
 
-// --- backends
-
-void Control::backend_changed(BackendId backend, const std::string& why) {
-  const Cluster& cluster = *shared_.clusters.at(backend.cluster);
-  const backend::BackendStatus& status = *cluster.status.backends.at(backend.backend);
-  const backend::Health health = status.health.load(std::memory_order_relaxed);
-  const bool trusts = status.trusts_identity.load(std::memory_order_relaxed);
-  const auto log_change = health != backend::Health::not_ready && trusts ? log::info : log::warning;
-  log_change("backend",
-             {{"backend", cluster.backend_name(backend.backend)},
-              {"health", to_string(health)},
-              {"trusts_identity", trusts},
-              {"why", why}},
-             log::Place::current());
-  tell_if_known(backend.cluster);
-}
-
-void Control::backend_unanswered(BackendId backend) {
-  tell_if_known(backend.cluster);
-  if (!shared_.clusters.at(backend.cluster)->status.any_answers()) return;
-  tell_workers([backend](Worker& worker) { worker.check_backend(backend); });
-}
+// --- what workers say
 
 void Control::post(std::move_only_function<void()> message) {
   reactor_.mailbox().post([this, message = std::move(message)]() mutable {
@@ -275,38 +230,38 @@ void Control::post(std::move_only_function<void()> message) {
 }
 
 void Control::cluster_used(std::size_t worker, std::size_t cluster, bool used) {
-  post([this, worker, cluster, used] {
-    Probed& probed = probed_.at(cluster);
-    used ? ++probed.workers : --probed.workers;
-    if (shared_.only_one()) return;
-    probed.probe->set_quiet(probed.workers == 0);
-    if (!used) return;
-    if (probed.waiting.empty()) probed.known_at_latest = reactor_.now() + first_probes_max;
-    probed.waiting.push_back(worker);
-    tell_if_known(cluster);
-  });
-}
-
-// Clients wait for it; a backend that does not answer in time is not waited for.
-void Control::tell_if_known(std::size_t cluster) {
-  Probed& probed = probed_.at(cluster);
-  if (probed.probe->first_round_done()) shared_.clusters[cluster]->set_known();
-  if (!shared_.clusters[cluster]->known() && reactor_.now() < probed.known_at_latest) return;
-  for (const std::size_t worker : std::exchange(probed.waiting, {})) {
-    workers_.at(worker)->post([cluster](Worker& told) { told.cluster_known(cluster); });
-  }
+  post([this, worker, cluster, used] { probes_.cluster_used(worker, cluster, used); });
 }
 
 void Control::probe_soon(BackendId backend) {
-  post([this, backend] { probed_.at(backend.cluster).probe->probe_now(backend.backend); });
+  post([this, backend] { probes_.probe_now(backend); });
 }
 
 void Control::backend_silent(BackendId backend) {
-  post([this, backend] { probed_.at(backend.cluster).probe->connections_silent(backend.backend); });
+  post([this, backend] { probes_.connections_silent(backend); });
 }
 
 void Control::identity_refused(BackendId backend) {
-  post([this, backend] { probed_.at(backend.cluster).probe->check_identity_now(backend.backend); });
+  post([this, backend] { probes_.check_identity_now(backend); });
+}
+
+void Control::cluster_outdated(std::size_t worker, std::size_t cluster,
+                               std::shared_ptr<const ClusterSettings> before) {
+  post([this, worker, cluster, before = std::move(before)]() mutable {
+    reloading_.outdated(worker, cluster, std::move(before));
+  });
+}
+
+void Control::cluster_renewed(std::size_t) {
+  post([this] { reloading_.renewed(); });
+}
+
+void Control::cluster_left(std::size_t worker, std::size_t cluster) {
+  post([this, worker, cluster] { reloading_.cluster_left(worker, cluster); });
+}
+
+void Control::backend_left(std::size_t worker, BackendId backend, std::uint64_t revision) {
+  post([this, worker, backend, revision] { reloading_.backend_left(worker, backend, revision); });
 }
 
 // So that a client's next connection, which may be another worker's, is known there.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The control thread's work: it asks backends how they are, tells workers and is told by them,
-// follows the stop sequence, feeds the service manager's watchdog, and serves the admin pages.
+// The control thread's work: it has backends asked how they are (probes.h) and the configuration
+// read again (reloading.h), tells workers and is told by them, follows the stop sequence, feeds the
+// service manager's watchdog, and serves the admin pages.
 //
 // An object on a given reactor. Thread: that reactor's, but for WorkerEvents.
 #pragma once
@@ -15,10 +16,11 @@
 #include "admin_pages.h"
 #include "debug_page.h"
 #include "environment.h"
+#include "probes.h"
+#include "reloading.h"
 #include "shared.h"
-#include "sluice/backend/health_probe.h"
 #include "sluice/io/reactor.h"
-#include "sluice/net/transport.h"
+#include "sluice/server/configuration.h"
 #include "stop_sequence.h"
 #include "worker.h"
 #include "worker_port.h"
@@ -31,6 +33,14 @@ class Control final : public WorkerEvents, private ProcessState {
   static Result<std::unique_ptr<Control>> create(io::Reactor& reactor, Environment& environment,
                                                  Shared& shared, const ServerOptions& options);
   ~Control() override;  // CHECKs of its parts: stopped()
+
+  // How the configuration is read again; without it SIGHUP does nothing.
+  void read_by(ReadConfiguration read) { reloading_.read_by(std::move(read)); }
+  // Who watches files, and that it has seen something.
+  void watch_by(std::shared_ptr<FileWatch::Folders> watch) {
+    reloading_.watch_by(std::move(watch));
+  }
+  void files_changed() { reloading_.files_changed(); }
 
   // Begins to probe. Workers should not open before may_open(): when each backend has been asked
   // once, when that has taken too long, or when we are told to stop.
@@ -46,6 +56,8 @@ class Control final : public WorkerEvents, private ProcessState {
 
   // SIGTERM, SIGINT, SIGHUP.
   void signal(int number);
+  // Reads the configuration again, and takes it over.
+  void reload();
 
   // Ends what this object has begun; stopped() when all operations have come back.
   void stop();
@@ -58,30 +70,23 @@ class Control final : public WorkerEvents, private ProcessState {
   void identity_refused(BackendId backend) override;
   void token_changed(std::size_t worker, std::size_t cluster,
                      const proxy::TokenChange& change) override;
+  void cluster_outdated(std::size_t worker, std::size_t cluster,
+                        std::shared_ptr<const ClusterSettings> before) override;
+  void cluster_renewed(std::size_t worker) override;
+  void cluster_left(std::size_t worker, std::size_t cluster) override;
+  void backend_left(std::size_t worker, BackendId backend, std::uint64_t revision) override;
 
  private:
   Control(io::Reactor& reactor, Environment& environment, Shared& shared,
           const ServerOptions& options);
   Result<void> prepare();
-  // What this thread has of a cluster.
-  struct Probed {
-    std::unique_ptr<backend::HealthProbe> probe;
-    std::size_t workers = 0;           // that use it
-    std::vector<std::size_t> waiting;  // of them, those who are to be told when it is known
-    Instant known_at_latest{};
-  };
-
-  Result<void> prepare_probe(std::size_t cluster);
-  void tell_if_known(std::size_t cluster);
   Result<void> prepare_admin();
   void post(std::move_only_function<void()> message);
-
-  void backend_changed(BackendId backend, const std::string& why);
-  void backend_unanswered(BackendId backend);
 
   void tick();
   void carry_out(const StopSequence::Actions& actions);
   void carry_out(StopSequence::Action action);
+  void drain();
   void tell_workers(const std::function<void(Worker&)>& what);
   bool turns(const WorkerPort& worker) const;
   void watch_workers();
@@ -101,10 +106,10 @@ class Control final : public WorkerEvents, private ProcessState {
   StopSequence stop_;
   AdminPages pages_;
   DebugPage debug_;
-  net::Transport transport_;
-  std::vector<Probed> probed_;  // by cluster
-  std::unique_ptr<Admin> admin_;
   std::vector<WorkerPort*> workers_;
+  Probes probes_;
+  Reloading reloading_;
+  std::unique_ptr<Admin> admin_;
   std::vector<bool> stuck_;  // as was last said of each
   Instant open_at_latest_{};
   std::optional<Duration> watchdog_interval_;

@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 
+#include "helper_thread.h"
 #include "sluice/base/check.h"
 #include "sluice/observability/log.h"
 #include "systemd.h"
@@ -24,10 +25,14 @@ class System final : public Environment {
     server::notify_service_manager(state);
   }
   std::optional<Duration> watchdog_interval() override { return server::watchdog_interval(); }
+  void aside(std::move_only_function<void()> work) override { helper_.run(std::move(work)); }
   void abandon(int exit_code) override {
     log::stop();
     std::quick_exit(exit_code);
   }
+
+ private:
+  HelperThread helper_;
 };
 
 }  // namespace

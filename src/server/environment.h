@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -22,6 +23,9 @@ class Environment {
   // As notify_service_manager() and watchdog_interval() of systemd.h.
   virtual void notify_service_manager(std::string_view state) = 0;
   virtual std::optional<Duration> watchdog_interval() = 0;
+  // Runs it on another thread, one after the other: what takes long, or may block. `work` touches
+  // nothing that may end before the process does.
+  virtual void aside(std::move_only_function<void()> work) = 0;
   // Ends the process without waiting for any thread, after what was logged has been written.
   virtual void abandon(int exit_code) = 0;
 };

@@ -7,6 +7,7 @@
 
 #include "control.h"
 #include "environment.h"
+#include "file_watch.h"
 #include "shared.h"
 #include "signals.h"
 #include "sluice/io/kernel_features.h"
@@ -52,7 +53,8 @@ class Start {
 
 class Server::Process {
  public:
-  explicit Process(ServerOptions options) : options_(std::move(options)) {}
+  Process(ServerOptions options, ReadConfiguration read)
+      : options_(std::move(options)), read_(std::move(read)) {}
 
   Result<void> prepare() {
     auto features = io::probe_kernel_features();
@@ -70,9 +72,12 @@ class Server::Process {
     auto control = Control::create(*reactor_, *environment_, *shared_, options_);
     if (!control) return std::unexpected(control.error());
     control_ = std::move(*control);
+    control_->read_by(std::move(read_));
+    forget_clusters();
     auto signals = Signals::create(reactor_->ring(), [this](int n) { control_->signal(n); });
     if (!signals) return std::unexpected(signals.error());
     signals_ = std::move(*signals);
+    watch_files();
     return {};
   }
 
@@ -91,9 +96,12 @@ class Server::Process {
   void stop() {
     if (control_) control_->stop();
     if (signals_) signals_->stop();
+    if (file_watch_) file_watch_->stop();
     if (!reactor_) return;
-    reactor_->run_until(
-        [&] { return (!control_ || control_->stopped()) && (!signals_ || signals_->stopped()); });
+    reactor_->run_until([&] {
+      return (!control_ || control_->stopped()) && (!signals_ || signals_->stopped()) &&
+             (!file_watch_ || file_watch_->stopped());
+    });
   }
 
  private:
@@ -110,33 +118,37 @@ class Server::Process {
     }
     // A worker prepares in milliseconds and always answers.
     auto started = start->wait();
-    if (shared_->only_one()) forget_keys();
     control_->workers_started(std::move(ports), started);
     return started;
   }
 
-  // No private key is kept for longer than it takes to make contexts of it.
-  void forget_keys() {
-    for (ClusterOptions& cluster : options_.clusters) {
-      cluster.tls = {};
-      cluster.backend_tls = {};
-    }
+  // Without it changes are seen once a minute.
+  void watch_files() {
+    auto watch = FileWatch::create(reactor_->ring(), [this] { control_->files_changed(); });
+    if (!watch) return log::warning(watch.error().context);
+    file_watch_ = std::move(*watch);
+    control_->watch_by(file_watch_->folders());
   }
 
+  // They are Shared's now, and may change.
+  void forget_clusters() { options_.clusters.clear(); }
+
   ServerOptions options_;
+  ReadConfiguration read_;
   std::unique_ptr<Environment> environment_ = system_environment();
   std::unique_ptr<io::Reactor> reactor_;
   std::unique_ptr<Shared> shared_;
   std::unique_ptr<Control> control_;
   std::unique_ptr<Signals> signals_;
+  std::unique_ptr<FileWatch> file_watch_;
   std::vector<std::unique_ptr<WorkerThread>> workers_;
 };
 
 Server::Server(std::unique_ptr<Process> process) : process_(std::move(process)) {}
 Server::~Server() = default;
 
-Result<std::unique_ptr<Server>> Server::create(ServerOptions options) {
-  auto process = std::make_unique<Process>(std::move(options));
+Result<std::unique_ptr<Server>> Server::create(ServerOptions options, ReadConfiguration read) {
+  auto process = std::make_unique<Process>(std::move(options), std::move(read));
   if (auto prepared = process->prepare(); !prepared) {
     process->stop();
     return std::unexpected(prepared.error());

@@ -2,6 +2,8 @@
 // The common parts, and what is counted of them.
 #include "shared.h"
 
+#include <string_view>
+#include <unordered_set>
 #include <utility>
 
 #include "sluice/observability/log.h"
@@ -9,11 +11,14 @@
 namespace sluice::server {
 
 Result<std::unique_ptr<Shared>> Shared::create(const ServerOptions& options) {
-  Clusters clusters;
+  auto table = std::make_shared<ClusterTable>();
+  table->names = ClusterNames(options);
   for (const ClusterOptions& each : options.clusters) {
-    auto cluster = Cluster::create(each, options.cpus.size());
-    if (!cluster) return std::unexpected(cluster.error());
-    clusters.push_back(std::move(*cluster));
+    auto settings = ClusterSettings::create(each);
+    if (!settings) return std::unexpected(settings.error());
+    auto cluster = std::make_shared<Cluster>(std::move(*settings), options.cpus.size());
+    auto version = cluster->version();
+    table->entries.push_back({std::move(cluster), std::move(version)});
   }
   std::unique_ptr<observability::AccessLog> log;
   if (!options.access_log.empty()) {
@@ -22,53 +27,134 @@ Result<std::unique_ptr<Shared>> Shared::create(const ServerOptions& options) {
     if (!opened) return std::unexpected(opened.error());
     log = std::move(*opened);
   }
-  return std::unique_ptr<Shared>(new Shared(options, std::move(clusters), std::move(log)));
+  return std::unique_ptr<Shared>(new Shared(options, std::move(table), std::move(log)));
 }
 
-Shared::Shared(const ServerOptions& options, Clusters its_clusters,
-               std::unique_ptr<observability::AccessLog> log)
-    : clusters(std::move(its_clusters)),
-      names(options),
-      access_log(std::move(log)),
+Shared::Shared(const ServerOptions& options, std::shared_ptr<const ClusterTable> its_table,
+               std::unique_ptr<observability::AccessLog> its_log)
+    : alone(options.clusters.size() == 1 && options.clusters[0].name.empty()),
+      table(std::move(its_table)),
+      broken(options.broken),
+      reserved_names(options.reserved_names),
+      access_log(std::move(its_log)),
       admission(options.client_connections_max),
       resources_metrics(registry),
       client_metrics(registry),
       worker_metrics(registry) {
-  register_process(options);
+  registry.gauge_function("sluice_build_info", "Always 1; the version is a label.",
+                          [] { return 1.0; }, {{"version", options.version}});
+  register_reloads();
   register_logs();
-  if (only_one()) clusters[0]->metrics();
+  if (alone) cluster(0).metrics();
+}
+
+std::vector<Cluster*> Shared::clusters() const {
+  std::vector<Cluster*> served;
+  for (const ClusterTable::Entry& entry : table->entries) {
+    if (entry.cluster != nullptr && !entry.leaving) served.push_back(entry.cluster.get());
+  }
+  return served;
 }
 
 std::size_t Shared::backends() const {
   std::size_t backends = 0;
-  for (const auto& cluster : clusters) backends += cluster->status.backends.size();
+  for (const Cluster* cluster : clusters()) backends += cluster->backends().serving();
   return backends;
 }
 
-std::string Shared::render_metrics() const {
-  std::vector<const metrics::Registry*> registries{&registry};
-  for (const auto& cluster : clusters) {
-    if (const ClusterMetrics* used = cluster->metrics_if_used()) {
-      registries.push_back(&used->registry);
+namespace {
+
+using Registries = std::vector<std::unique_ptr<metrics::Registry>>;
+
+// What is so now, and may be otherwise at the next scrape.
+metrics::Registry& add_registry(Registries& registries, std::string_view cluster) {
+  metrics::RegistryOptions options;
+  if (!cluster.empty()) options.labels = {{"cluster", std::string(cluster)}};
+  return *registries.emplace_back(std::make_unique<metrics::Registry>(std::move(options)));
+}
+
+void add_errors(metrics::Registry& registry, std::size_t mistakes) {
+  registry.gauge_function(
+      "sluice_config_errors",
+      "Mistakes in the configuration: of the process, or of one cluster. What was right before "
+      "serves on.",
+      [mistakes] { return static_cast<double>(mistakes); });
+}
+
+void add_certificates(metrics::Registry& registry, const ClusterOptions& cluster) {
+  for (const NamedCertificate& certificate : cluster.certificates) {
+    const auto not_after = static_cast<double>(certificate.not_after.time_since_epoch().count());
+    registry.gauge_function(
+        "sluice_certificate_not_after_seconds",
+        "When the certificate ends, in seconds since 1970.", [not_after] { return not_after; },
+        {{"use", certificate.use}});
+  }
+}
+
+// One that leaves may have a namesake that has come.
+bool is_shown(const backend::Cluster& backends, std::size_t slot) {
+  if (backends.backends[slot] == nullptr) return false;
+  if (backends.serves(slot)) return true;
+  for (std::size_t other = 0; other < backends.backends.size(); ++other) {
+    if (other == slot || backends.backends[other] == nullptr) continue;
+    if (!backends.serves(other) && other > slot) continue;
+    if (backends.backends[other]->endpoint.name == backends.backends[slot]->endpoint.name) {
+      return false;
     }
   }
+  return true;
+}
+
+void append_used(std::vector<const metrics::Registry*>& registries, const Cluster& cluster) {
+  const ClusterMetrics* used = cluster.metrics_if_used();
+  if (used == nullptr) return;
+  registries.push_back(&used->registry);
+  const ClusterVersion& version = *cluster.version();
+  for (std::size_t slot = 0; slot < version.series.size(); ++slot) {
+    if (!is_shown(version.backends, slot)) continue;
+    if (const BackendMetrics* series = version.series[slot]->metrics_if_used()) {
+      registries.push_back(&series->registry);
+    }
+  }
+}
+
+}  // namespace
+
+std::string Shared::render_metrics() const {
+  Registries passing;
+  add_errors(add_registry(passing, {}), mistakes.size());
+  for (const BrokenCluster& cluster : broken) {
+    if (cluster.waits) continue;
+    add_errors(add_registry(passing, cluster.name), cluster.mistakes.size());
+  }
+  std::vector<const metrics::Registry*> registries{&registry};
+  std::unordered_set<std::string_view> names;
+  for (const Cluster* cluster : clusters()) {
+    names.insert(cluster->name());
+    if (!cluster->version()->options().certificates.empty()) {
+      add_certificates(add_registry(passing, cluster->name()), cluster->version()->options());
+    }
+    append_used(registries, *cluster);
+  }
+  for (const ClusterTable::Entry& entry : table->entries) {
+    if (entry.leaving && names.insert(entry.cluster->name()).second) {
+      append_used(registries, *entry.cluster);
+    }
+  }
+  for (const auto& each : passing) registries.push_back(each.get());
   return metrics::Registry::render(registries);
 }
 
-void Shared::register_process(const ServerOptions& options) {
-  for (const ClusterOptions& cluster : options.clusters) {
-    for (const NamedCertificate& certificate : cluster.certificates) {
-      const auto not_after = static_cast<double>(certificate.not_after.time_since_epoch().count());
-      metrics::Labels labels{{"use", certificate.use}};
-      if (!cluster.name.empty()) labels.insert(labels.begin(), {"cluster", cluster.name});
-      registry.gauge_function(
-          "sluice_certificate_not_after_seconds",
-          "When the certificate ends, in seconds since 1970.", [not_after] { return not_after; },
-          std::move(labels));
-    }
-  }
-  registry.gauge_function("sluice_build_info", "Always 1; the version is a label.",
-                          [] { return 1.0; }, {{"version", options.version}});
+void Shared::register_reloads() {
+  constexpr std::string_view help =
+      "How often the configuration was read again: until all workers had taken it over, or until "
+      "it was refused as a whole.";
+  registry.counter_function("sluice_config_reloads_total", help,
+                            [this] { return static_cast<double>(reloads); },
+                            {{"result", "taken_over"}});
+  registry.counter_function("sluice_config_reloads_total", help,
+                            [this] { return static_cast<double>(refused_reloads); },
+                            {{"result", "refused"}});
 }
 
 void Shared::register_logs() {

@@ -3,13 +3,13 @@
 // threads may use it: atomics, cells and padded lines, each with one writer, or constant.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "client_metrics.h"
-#include "cluster.h"
-#include "cluster_names.h"
+#include "cluster_table.h"
 #include "sluice/balance/charge_table.h"
 #include "sluice/net/listener.h"
 #include "sluice/observability/access_log.h"
@@ -21,22 +21,27 @@
 namespace sluice::server {
 
 struct Shared {
-  using Clusters = std::vector<std::unique_ptr<Cluster>>;
-
-  // Header names may be unusable, the access log may not be writable. `options` outlive the object.
+  // Header names may be unusable, the access log may not be writable.
   static Result<std::unique_ptr<Shared>> create(const ServerOptions& options);
 
-  // The only cluster is made where it is used before anybody asks for it, and has all of its series
-  // from the start.
-  bool only_one() const { return clusters.size() == 1; }
-  // Else it is the one of a process that has but one, and cannot be told from that.
-  bool clusters_have_names() const { return !only_one() || !clusters[0]->name().empty(); }
+  // The only cluster, without a name, is made where it is used before anybody asks for it, and has
+  // all of its series from the start. Of clusters with names there may be any number at any time.
+  const bool alone;
+
+  // The control thread's. Workers are given theirs.
+  std::shared_ptr<const ClusterTable> table;
+  std::vector<BrokenCluster> broken;        // clusters
+  std::vector<std::string> reserved_names;  // for them
+  std::vector<std::string> mistakes;        // of the process's own configuration, at the last reload
+  std::uint64_t reloads = 0;          // that were taken over by all workers
+  std::uint64_t refused_reloads = 0;  // because of mistakes of the process's own
+  // Those that are served.
+  std::vector<Cluster*> clusters() const;
+  Cluster& cluster(std::size_t number) const { return *table->entries.at(number).cluster; }
   std::size_t backends() const;
   // All series of all clusters that are used.
   std::string render_metrics() const;
 
-  const Clusters clusters;
-  const ClusterNames names;
   std::unique_ptr<observability::AccessLog> access_log;  // null: none
   net::AdmissionBudget admission;
   balance::ChargeTable charges;  // of clients, by ClientKeys
@@ -46,9 +51,9 @@ struct Shared {
   WorkerMetrics worker_metrics;
 
  private:
-  Shared(const ServerOptions& options, Clusters its_clusters,
+  Shared(const ServerOptions& options, std::shared_ptr<const ClusterTable> its_table,
          std::unique_ptr<observability::AccessLog> log);
-  void register_process(const ServerOptions& options);
+  void register_reloads();
   void register_logs();
 };
 

@@ -41,6 +41,8 @@ class StopSequence {
   // `delay`: from the first signal to the drain.
   explicit StopSequence(Duration delay) : delay_(delay) {}
 
+  void set_delay(Duration delay) { delay_ = delay; }
+
   // What happened.
   void workers_serve();
   Actions start_failed();

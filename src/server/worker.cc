@@ -32,7 +32,7 @@ Result<std::unique_ptr<Worker>> Worker::create(io::Reactor& reactor, std::size_t
                                                WorkerOptions options, const WorkerParts& parts,
                                                std::uint64_t seed) {
   std::unique_ptr<Worker> worker(new Worker(reactor, number, std::move(options), parts, seed));
-  if (parts.shared.only_one()) {
+  if (parts.shared.alone) {
     if (auto made = worker->make_cluster(0); !made) {
       worker->stop();
       return std::unexpected(made.error());
@@ -47,12 +47,13 @@ Worker::Worker(io::Reactor& reactor, std::size_t number, WorkerOptions options,
       number_(number),
       options_(with_memory(std::move(options))),
       parts_(parts),
+      table_(parts.shared.table),
       random_(seed),
       cells_(parts.shared.registry),
       transport_(reactor, options_.transport),
       resources_({reactor, number, cells_, parts.shared.resources_metrics, *this, parts.key},
                  options_.resources),
-      clusters_(parts.shared.clusters.size()),
+      clusters_(table_->entries.size()),
       shares_(parts.shared.charges, parts.shared.admission, options_.client, cells_,
               parts.shared.client_metrics),
       heartbeat_(io::Timer::bind<&Worker::heartbeat>(this)),
@@ -72,16 +73,156 @@ WorkerOptions Worker::with_memory(WorkerOptions options) {
 
 Result<WorkerCluster*> Worker::make_cluster(std::size_t number) {
   CHECK(clusters_[number] == nullptr);
+  const ClusterTable::Entry* entry = table_->find(number);
+  CHECK(entry != nullptr);
   auto made =
       WorkerCluster::create({transport_, resources_, codec_memory_, parts_.shared.access_log.get(),
-                             parts_.events, number_, *parts_.shared.clusters[number], number,
-                             parts_.shared.only_one() ? nullptr : &parts_.shared.names, parts_.key},
-                            random_.next());
+                             parts_.events, number_, entry->cluster, number,
+                             parts_.shared.alone ? nullptr : &table_->names, parts_.key},
+                            entry->version, random_.next());
   if (!made) return std::unexpected(made.error());
   clusters_[number] = std::move(*made);
   parts_.events.cluster_used(number_, number, true);
   if (watches_end_) clusters_[number]->proxy().end_watches(*watches_end_);
   return clusters_[number].get();
+}
+
+void Worker::update(std::shared_ptr<const ClusterTable> table, Duration window,
+                    Duration tunnel_window) {
+  // Names are looked up in it until they are all replaced.
+  const std::shared_ptr<const ClusterTable> before = std::exchange(table_, std::move(table));
+  clusters_.resize(std::max(clusters_.size(), table_->entries.size()));
+  for (std::size_t number = 0; number < clusters_.size(); ++number) {
+    const ClusterTable::Entry* entry = table_->find(number);
+    WorkerCluster* cluster = clusters_[number].get();
+    if (cluster != nullptr && !parts_.shared.alone) cluster->served().names = &table_->names;
+    if (entry == nullptr) continue;
+    if (!entry->leaving) {
+      compare(number);
+    } else if (close_entrance(number); cluster == nullptr) {
+      say_left(number);
+    } else if (!cluster->drains()) {
+      cluster->drain(window, tunnel_window);
+      const Duration gap = std::min(goaway_gap, window / 4);
+      for_each_client_of(*cluster, [gap](ClientConnection& client) { client.leave(gap); });
+    }
+  }
+}
+
+// Nobody comes in any more by the listeners that were its alone, unless it has an heir; nor has its
+// number when that is another's.
+void Worker::close_entrance(std::size_t number) {
+  const std::optional<std::size_t> heir = heir_of(number);
+  for (const auto& entrance : entrances_) {
+    if (entrance->cluster != number || entrance->listener->stopped()) continue;
+    if (heir) {
+      entrance->cluster = *heir;
+    } else {
+      entrance->listener->stop();
+    }
+  }
+  for (const auto& [client, owned] : clients_) {
+    if (client->came_in_by(number)) client->terminate();
+  }
+}
+
+// Who is served by the same name.
+std::optional<std::size_t> Worker::heir_of(std::size_t number) const {
+  const std::string_view name = table_->entries[number].cluster->name();
+  for (std::size_t other = 0; other < table_->entries.size(); ++other) {
+    if (serves(other) && table_->entries[other].cluster->name() == name) return other;
+  }
+  return std::nullopt;
+}
+
+bool Worker::entered(std::size_t number) const {
+  return std::ranges::any_of(entrances_, [&](const auto& entrance) {
+           return entrance->cluster == number && !entrance->listener->stopped();
+         }) ||
+         std::ranges::any_of(clients_, [&](const auto& c) { return c.first->came_in_by(number); });
+}
+
+void Worker::compare(std::size_t number) {
+  const ClusterTable::Entry& entry = *table_->find(number);
+  WorkerCluster* cluster = clusters_[number].get();
+  if (cluster == nullptr) return let_go_of_backends(number);
+  if (entry.version->revision == cluster->version().revision) return;
+  if (entry.version->settings != cluster->version().settings) {
+    return parts_.events.cluster_outdated(number_, number, cluster->version().settings);
+  }
+  // Only slots have come free, or are taken.
+  cluster->renew({.version = entry.version, .serving = {}, .backends = {}});
+}
+
+void Worker::renew(std::size_t cluster, ClusterRenewal renewal) {
+  // It may have gone meanwhile; what is made next is made of the newest.
+  if (clusters_[cluster] != nullptr && !clusters_[cluster]->drains()) {
+    clusters_[cluster]->renew(std::move(renewal));
+    compare(cluster);
+  }
+  parts_.events.cluster_renewed(number_);
+}
+
+void Worker::update(const WorkerOptions& options) {
+  options_.client = options.client;
+  options_ = with_memory(std::move(options_));
+  transport_.update(options.transport);
+}
+
+// Of a cluster that is not used here.
+void Worker::let_go_of_backends(std::size_t number) {
+  const ClusterTable::Entry* entry = table_->find(number);
+  if (entry == nullptr) return;
+  const ClusterVersion& version = *entry->version;
+  for (std::size_t slot = 0; slot < version.backends.backends.size(); ++slot) {
+    if (version.backends.backends[slot] == nullptr || version.backends.serves(slot)) continue;
+    parts_.events.backend_left(number_, {number, slot}, version.revision);
+  }
+}
+
+void Worker::for_each_client_of(const WorkerCluster& cluster,
+                                const std::function<void(ClientConnection&)>& what) {
+  for (const auto& [client, owned] : clients_) {
+    if (client->is_of(cluster.number())) what(*client);
+  }
+}
+
+// As in a drain of the process, for the clients of each cluster that is served no more.
+void Worker::go_on_draining_clusters() {
+  for (std::size_t number = 0; number < clusters_.size(); ++number) {
+    WorkerCluster* cluster = clusters_[number].get();
+    if (cluster == nullptr) {
+      if (to_be_left_.contains(number)) say_left(number);
+      continue;
+    }
+    cluster->let_go_of_backends();
+    if (!cluster->drains()) continue;
+    cluster->go_on_draining();
+    if (cluster->drain_over()) {
+      for_each_client_of(*cluster, [&](ClientConnection& client) {
+        if (!client.tunnels() || cluster->tunnels_over()) client.close_now();
+      });
+    }
+    if (cluster->in_use() || entered(number)) continue;
+    cluster->terminate();
+    if (!cluster->terminated()) continue;
+    let_go_of(number);
+    say_left(number);
+  }
+}
+
+// When nothing is left that knows its number.
+void Worker::say_left(std::size_t number) {
+  to_be_left_.insert(number);
+  if (entered(number)) return;
+  to_be_left_.erase(number);
+  parts_.events.cluster_left(number_, number);
+}
+
+void Worker::let_go_of(std::size_t number) {
+  clusters_[number].reset();
+  parts_.events.cluster_used(number_, number, false);
+  let_go_of_backends(number);
 }
 
 void Worker::for_each_cluster(const std::function<void(WorkerCluster&)>& what) {
@@ -92,14 +233,12 @@ void Worker::for_each_cluster(const std::function<void(WorkerCluster&)>& what) {
 
 // With them go their contexts, pools and proofs; what they have counted stays.
 void Worker::let_go_of_unused_clusters() {
-  if (state_ == State::stopping || parts_.shared.only_one()) return;
-  for (auto& cluster : clusters_) {
-    if (cluster == nullptr || !cluster->unused()) continue;
+  if (state_ == State::stopping || parts_.shared.alone) return;
+  for (std::size_t number = 0; number < clusters_.size(); ++number) {
+    auto& cluster = clusters_[number];
+    if (cluster == nullptr || cluster->drains() || !cluster->unused()) continue;
     cluster->terminate();
-    if (!cluster->terminated()) continue;
-    const std::size_t number = cluster->served().number;
-    cluster.reset();
-    parts_.events.cluster_used(number_, number, false);
+    if (cluster->terminated()) let_go_of(number);
   }
 }
 
@@ -115,42 +254,55 @@ void Worker::learn(std::size_t cluster, const proxy::TokenChange& change) {
 
 void Worker::check_backend(BackendId backend) {
   CHECK_LT(backend.cluster, clusters_.size());
-  if (const auto& cluster = clusters_[backend.cluster]) cluster->backends().check(backend.backend);
+  const auto& cluster = clusters_[backend.cluster];
+  // It may not have heard of this one yet.
+  if (cluster == nullptr || backend.backend >= cluster->backends().size()) return;
+  cluster->backends().check(backend.backend);
 }
 
 void Worker::listen(int descriptor, std::optional<std::size_t> cluster) {
+  Entrance* entrance = nullptr;
+  if (cluster) entrance = entrances_.emplace_back(std::make_unique<Entrance>(*cluster)).get();
   listeners_.push_back(std::make_unique<net::Listener>(
-      transport_, descriptor, parts_.shared.admission,
-      [this, cluster](int accepted) { this->accepted(accepted, cluster); }));
+      transport_, descriptor, parts_.shared.admission, [this, entrance](int accepted) {
+        this->accepted(accepted, entrance == nullptr ? std::nullopt
+                                                     : std::optional(entrance->cluster));
+      }));
+  if (entrance != nullptr) entrance->listener = listeners_.back().get();
   listeners_.back()->start();
 }
 
+bool Worker::serves(std::size_t cluster) const {
+  const ClusterTable::Entry* entry = table_->find(cluster);
+  return entry != nullptr && !entry->leaving;
+}
+
 bool Worker::admits(std::size_t cluster, const ClientOrigin& origin) {
-  const Cluster& asked = *parts_.shared.clusters[cluster];
-  if (asked.admits(origin.address)) return true;
+  const ClusterTable::Entry& asked = *table_->find(cluster);
+  if (asked.version->admits(origin.address)) return true;
   cells_.add(parts_.shared.client_metrics.not_allowed);
   log::info("a client is refused, its network is not allowed",
-            {{"client", origin.address.to_string()}, {"cluster", asked.name()}});
+            {{"client", origin.address.to_string()}, {"cluster", asked.cluster->name()}});
   return false;
 }
 
 bool Worker::may_call(const ClientOrigin& origin) {
-  if (origin.listener) return admits(*origin.listener, origin);
-  return !parts_.shared.only_one() || admits(0, origin);
+  if (origin.listener) return serves(*origin.listener) && admits(*origin.listener, origin);
+  return !parts_.shared.alone || admits(0, origin);
 }
 
 // A cluster that nobody has asked for here costs nothing: its contexts, pools and series are made
 // for its first client.
 ServedCluster* Worker::find(const ClientOrigin& origin, std::string_view server_name) {
   const std::optional<std::size_t> number =
-      origin.listener ? origin.listener : parts_.shared.names.of_hello(server_name);
-  if (!number || !admits(*number, origin)) return nullptr;
+      origin.listener ? origin.listener : table_->names.of_hello(server_name);
+  if (!number || !serves(*number) || !admits(*number, origin)) return nullptr;
   if (clusters_[*number] != nullptr) return &clusters_[*number]->served();
   if (state_ == State::stopping) return nullptr;
   const auto made = make_cluster(*number);
   if (made) return &(*made)->served();
   log::error("a cluster cannot be served",
-             {{"cluster", parts_.shared.clusters[*number]->name()}, {"why", made.error().context}});
+             {{"cluster", table_->find(*number)->cluster->name()}, {"why", made.error().context}});
   return nullptr;
 }
 
@@ -249,6 +401,7 @@ void Worker::heartbeat() {
   publish();
   make_room();
   let_go_of_unused_clusters();
+  if (state_ != State::stopping) go_on_draining_clusters();
   if (state_ == State::draining && clients_.empty() && listeners_stopped()) stop();
   reactor_.timers().set(heartbeat_, reactor_.now(), heartbeat_interval);
 }

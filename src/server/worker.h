@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -58,6 +59,14 @@ class Worker final : private proxy::ResourcesEvents, private ClusterFinder {
   void stop();
   bool stopped() const { return state_ == State::stopping && all_gone(); }
 
+  // What is served has changed. A cluster that leaves drains within these windows; for one that has
+  // changed WorkerEvents is asked for what it takes to serve by it.
+  void update(std::shared_ptr<const ClusterTable> table, Duration window, Duration tunnel_window);
+  void renew(std::size_t cluster, ClusterRenewal renewal);
+  // For clients that come, and what those that are there do next; what its memory was laid out by
+  // stays.
+  void update(const WorkerOptions& options);
+
   // The control thread has asked its backends how they are.
   void cluster_known(std::size_t cluster);
   // Another worker has learned it.
@@ -79,9 +88,20 @@ class Worker final : private proxy::ResourcesEvents, private ClusterFinder {
          std::uint64_t seed);
   WorkerOptions with_memory(WorkerOptions options);
   Result<WorkerCluster*> make_cluster(std::size_t number);
+  void compare(std::size_t number);
+  void let_go_of_backends(std::size_t number);
   void let_go_of_unused_clusters();
+  void go_on_draining_clusters();
+  void for_each_client_of(const WorkerCluster& cluster,
+                          const std::function<void(ClientConnection&)>& what);
+  void let_go_of(std::size_t number);
   void for_each_cluster(const std::function<void(WorkerCluster&)>& what);
+  bool serves(std::size_t cluster) const;
   bool admits(std::size_t cluster, const ClientOrigin& origin);
+  void close_entrance(std::size_t number);
+  std::optional<std::size_t> heir_of(std::size_t number) const;
+  bool entered(std::size_t number) const;
+  void say_left(std::size_t number);
   void accepted(int descriptor, std::optional<std::size_t> cluster);
   void drain_over();
   void tunnels_over();
@@ -102,8 +122,9 @@ class Worker final : private proxy::ResourcesEvents, private ClusterFinder {
   io::Reactor& reactor_;
   const std::size_t number_;
   http2::CodecMemory codec_memory_;
-  const WorkerOptions options_;
+  WorkerOptions options_;
   const WorkerParts parts_;
+  std::shared_ptr<const ClusterTable> table_;
   Random random_;
   State state_ = State::serving;
   metrics::Cells cells_;
@@ -112,6 +133,14 @@ class Worker final : private proxy::ResourcesEvents, private ClusterFinder {
   std::vector<std::unique_ptr<WorkerCluster>> clusters_;  // by number; null: not used here
   ClientShares shares_;
   std::vector<std::unique_ptr<net::Listener>> listeners_;
+  // Of them, those of one cluster.
+  struct Entrance {
+    explicit Entrance(std::size_t its_cluster) : cluster(its_cluster) {}
+    std::size_t cluster;
+    net::Listener* listener = nullptr;
+  };
+  std::vector<std::unique_ptr<Entrance>> entrances_;
+  std::set<std::size_t> to_be_left_;  // clusters of which nothing else is left
   std::unordered_map<ClientConnection*, std::unique_ptr<ClientConnection>> clients_;
   io::Timer heartbeat_;
   io::Timer drain_end_;

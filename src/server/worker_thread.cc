@@ -107,9 +107,10 @@ Result<void> WorkerThread::listen(Worker& worker) const {
 
 // One that cannot be opened costs its cluster alone.
 void WorkerThread::listen_for_clusters(Worker& worker) const {
-  for (std::size_t i = 0; i < parts_.shared.clusters.size(); ++i) {
-    const Cluster& cluster = *parts_.shared.clusters[i];
-    const std::vector<io::Address>& own = cluster.options().listen;
+  const ClusterTable& table = *parts_.shared.table;
+  for (std::size_t i = 0; i < table.entries.size(); ++i) {
+    const Cluster& cluster = *table.entries[i].cluster;
+    const std::vector<io::Address>& own = table.entries[i].version->options().listen;
     for (const io::Address& address : own) {
       const auto descriptor = io::listen_on(address, {.v6_only = beside_ipv4(address, own)});
       if (descriptor) {

@@ -2,6 +2,8 @@
 // Clients are judged and let in; backends are believed or not.
 #include "peer_verification.h"
 
+#include "context_state.h"
+
 #include <fmt/format.h>
 
 #include <optional>
@@ -77,6 +79,20 @@ void hand_over(const x509::PublicKey& key, SluicePeerKey& out) {
   const Bytes bytes = key.kind == x509::KeyKind::ed25519 ? key.point : key.info;
   out.data = bytes.data();
   out.size = static_cast<unsigned>(bytes.size());
+}
+
+PeerCertificate judge_again(const PeerCertificate& shown, const ServerContext& context,
+                            WallTime now) {
+  PeerCertificate peer;
+  peer.presented = shown.presented;
+  if (!context.state().trust) {
+    peer.chain_der = shown.chain_der;
+    peer.error = "no authority's certificates are taken any more";
+    return peer;
+  }
+  const std::vector<Bytes> chain(shown.chain_der.begin(), shown.chain_der.end());
+  judge(*context.state().trust, chain, now, peer);
+  return peer;
 }
 
 Result<PeerCertificate> judge_client(const std::vector<std::vector<std::uint8_t>>& chain_der,

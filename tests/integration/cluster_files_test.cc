@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Configuration in files: a cluster is served from one as from flags, what is wrong with any of them
 // is said with its place, and none of them pays for another.
-#include "cluster_files.h"
-
 #include <fmt/format.h>
 
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include "cluster_folder.h"
 #include "hello_flood.h"
 
 namespace sluice::test {
 namespace {
+
+class ClusterFilesTest : public ClusterFolderTest {};
 
 TEST_F(ClusterFilesTest, ServesTheClusterOfAFolder) {
   start_apisim();

@@ -4,13 +4,13 @@
 #include <algorithm>
 
 #include "balancer.h"
-#include "cluster_files.h"
+#include "cluster_folder.h"
 #include "proxy_header.h"
 
 namespace sluice::test {
 namespace {
 
-class ClusterValuesTest : public ClusterFilesTest {
+class ClusterValuesTest : public ClusterFolderTest {
  protected:
   // Two clusters, of which the first, which the tests' clients ask for, says this besides.
   void begin(const std::string& more, Flags flags = {}) {

@@ -12,6 +12,7 @@
 #include "sluice/backend/connection_pool.h"
 #include "sluice/backend/endpoint.h"
 #include "sluice/backend/upgrade_pool.h"
+#include "sluice/base/random.h"
 
 namespace sluice::backend {
 
@@ -25,8 +26,13 @@ std::string_view to_string(Health health);
 
 // What the control thread finds out about a backend, and workers obey. Any thread may read.
 struct BackendStatus {
-  explicit BackendStatus(Endpoint e) : endpoint(std::move(e)) {}
+  explicit BackendStatus(Endpoint e, bool is_new = false)
+      : endpoint(std::move(e)), newcomer(is_new) {}
   const Endpoint endpoint;
+  // Added while others serve: nothing is sent to it before it has said how it is.
+  const bool newcomer;
+  // It is no backend any more: what it carries goes on, and nothing is added.
+  std::atomic<bool> leaving{false};
   std::atomic<Health> health{Health::unknown};
   // Whether the last probe got an answer, and in time.
   std::atomic<bool> answers{false};
@@ -35,10 +41,26 @@ struct BackendStatus {
   std::atomic<bool> trusts_identity{true};
 };
 
+// The backends of a cluster in their slots, as of one moment: a value, whose copies share what is
+// known of each. A backend is called by its slot everywhere, and keeps it until nothing refers to
+// it any more; from then on the slot is free, which is null, and may be another's.
 struct Cluster {
-  explicit Cluster(const std::vector<Endpoint>& endpoints);  // none: it hibernates
-  std::vector<std::unique_ptr<BackendStatus>> backends;
-  bool any_usable() const;  // ready, or at least alive
+  Cluster() = default;  // it hibernates
+  explicit Cluster(const std::vector<Endpoint>& endpoints);
+  std::vector<std::shared_ptr<BackendStatus>> backends;
+
+  // What it is with these endpoints instead: who stays keeps its slot, who goes is `leaving` from
+  // now on in all copies, who comes gets a slot that is free, or none for now.
+  Cluster changed_to(const std::vector<Endpoint>& endpoints) const;
+  // Nothing refers to the backend in it any more.
+  Cluster without(std::size_t slot) const;
+
+  bool serves(std::size_t slot) const {  // and does not leave
+    return slot < backends.size() && backends[slot] != nullptr &&
+           !backends[slot]->leaving.load(std::memory_order_relaxed);
+  }
+  std::size_t serving() const;  // how many
+  bool any_usable() const;      // ready, or at least alive
   // False when no probe is answered: then it is rather us, or the network.
   bool any_answers() const;
 };
@@ -57,8 +79,8 @@ struct BackendSetOptions {
 // `identity` is null without a front-proxy certificate.
 struct BackendContexts {
   struct Pair {
-    std::shared_ptr<const tls::ClientContext> plain;
-    std::shared_ptr<const tls::ClientContext> identity;
+    std::shared_ptr<const tls::ClientContext> plain = nullptr;
+    std::shared_ptr<const tls::ClientContext> identity = nullptr;
 
     const std::shared_ptr<const tls::ClientContext>& of(PoolKind kind) const {
       return vouches(kind) ? identity : plain;
@@ -87,14 +109,20 @@ class BackendSet {
   // Something that the control thread should look at: a probe is due.
   using OnEvent = std::function<void(std::size_t backend, PoolKind, PoolEvent, const std::string&)>;
 
-  BackendSet(net::Transport& transport, Cluster& cluster, const BackendContexts& contexts,
+  BackendSet(net::Transport& transport, Cluster cluster, BackendContexts contexts,
              const BackendSetOptions& options, std::uint64_t seed, OnEvent on_event);
 
-  std::size_t size() const { return backends_.size(); }
+  // What has become of all that. Streams go on where they are. Where TLS has changed, connections
+  // under the new one come before those under the old one drain.
+  void update(Cluster cluster, BackendContexts contexts, const BackendSetOptions& options);
+
+  std::size_t size() const { return backends_.size(); }  // slots, free ones included
+  bool hibernates() const { return cluster_.serving() == 0; }
+  // Of a slot that is not free.
   const Endpoint& endpoint(std::size_t backend) const {
     return cluster_.backends[backend]->endpoint;
   }
-  // Null for the identity kinds without a front-proxy certificate.
+  // Null for the identity kinds without a front-proxy certificate, and in a slot that is free.
   ConnectionPool* pool(std::size_t backend, PoolKind kind) {
     return backends_[backend].pools[static_cast<std::size_t>(kind)].get();
   }
@@ -102,7 +130,11 @@ class BackendSet {
   const UpgradePool* upgrades(std::size_t backend, PoolKind kind) const {
     return backends_[backend].upgrades[static_cast<std::size_t>(kind)].get();
   }
-  Cluster& cluster() { return cluster_; }
+  const Cluster& cluster() const { return cluster_; }
+
+  // Lets go of what is unused of a backend that leaves; whether nothing is left of it here. To be
+  // called now and then.
+  bool leave(std::size_t backend);
 
   // Bit i: backend i may get new streams of this kind. Slow ones are left out unless less than half
   // of those that live would remain. When no backend looks good, all that can be reached count as
@@ -131,9 +163,24 @@ class BackendSet {
     std::array<std::unique_ptr<ConnectionPool>, pool_kinds> pools;
     std::array<std::unique_ptr<UpgradePool>, pool_kinds> upgrades;
   };
-  Cluster& cluster_;
-  std::vector<Backend> backends_;
+  void update(std::size_t backend);
+  void make_pools(std::size_t backend, PoolKind kind);
+  void end_pools(std::size_t backend, PoolKind kind);
+  PoolOptions pool_options(PoolKind kind) const;
+  UpgradeOptions upgrade_options(PoolKind kind) const;
+  void reap();
+
+  net::Transport& transport_;
+  Cluster cluster_;
+  BackendContexts contexts_;
+  BackendSetOptions options_;
+  Random random_;
+  OnEvent on_event_;
+  std::vector<Backend> backends_;  // by slot
   std::array<bool, pool_kinds> warm_{};
+  // Of which nothing is wanted any more.
+  std::vector<std::unique_ptr<ConnectionPool>> ending_;
+  std::vector<std::unique_ptr<UpgradePool>> ending_upgrades_;
 };
 
 }  // namespace sluice::backend

@@ -54,10 +54,15 @@ class HealthProbe {
   using OnUnanswered = std::function<void(std::size_t backend)>;
 
   // `claim` is null without a front-proxy pair.
-  HealthProbe(net::Transport& transport, Cluster& cluster, const BackendContexts& contexts,
+  HealthProbe(net::Transport& transport, Cluster cluster, BackendContexts contexts,
               const ProbeOptions& options, ClaimIdentity claim, std::uint64_t seed,
               OnChange on_change, OnUnanswered on_unanswered);
-  ~HealthProbe();
+  ~HealthProbe();  // CHECKs terminated()
+
+  // What has become of all that. What is known of a backend that stays is still known; one that is
+  // new is asked at once, one that leaves no more.
+  void update(Cluster cluster, BackendContexts contexts, const ProbeOptions& options,
+              ClaimIdentity claim);
 
   // The first question to each backend comes at once, or at any moment within so much time.
   void start(Duration within = Duration::zero());
@@ -83,11 +88,22 @@ class HealthProbe {
 
  private:
   class Target;
-  const ProbeOptions options_;
+  void update_targets();
+  Target* find(std::size_t backend) const;  // null: it is not asked
+
+  net::Transport& transport_;
+  Cluster cluster_;
+  BackendContexts contexts_;
+  ProbeOptions options_;
   ClaimIdentity claim_;
+  Random random_;
   OnChange on_change_;
   OnUnanswered on_unanswered_;
-  std::vector<std::unique_ptr<Target>> targets_;
+  bool started_ = false;
+  bool stopping_ = false;
+  bool quiet_ = false;
+  std::vector<std::unique_ptr<Target>> targets_;  // by slot; null: not asked
+  std::vector<std::unique_ptr<Target>> ending_;
 };
 
 }  // namespace sluice::backend

@@ -49,6 +49,11 @@ class UpgradePool {
   // Opens a connection for the request, now or as soon as it is its client's turn.
   void open(BackendStream& stream, const OpenRequest& request);
 
+  // For connections that are opened from now on.
+  void update(const UpgradeOptions& options, std::shared_ptr<const tls::ClientContext> context);
+  // Nothing is carried, and nobody waits.
+  bool unused() const;
+
   // Ends all connections; streams end with connection_lost. What is ending in order may go on with
   // that, until this is called once more. The pool may be destroyed when terminated() is true.
   void terminate();

@@ -23,11 +23,13 @@ namespace sluice::balance {
 class LoadBoard {
  public:
   LoadBoard(std::size_t workers, std::size_t backends);  // at most backends_max backends
+  // There are so many now, or more. Before anybody picks one of them. Any one thread.
+  void grow(std::size_t backends);
   LoadBoard(const LoadBoard&) = delete;
   LoadBoard& operator=(const LoadBoard&) = delete;
 
   std::size_t workers() const { return workers_; }
-  std::size_t backends() const { return backends_; }
+  std::size_t backends() const { return backends_.load(std::memory_order_relaxed); }
 
   // Totals over all workers, for metrics and the admin pages (`recent` stays 0). Any thread.
   Load total(std::size_t backend) const;
@@ -43,7 +45,7 @@ class LoadBoard {
   };
 
   const std::size_t workers_;
-  const std::size_t backends_;
+  std::atomic<std::size_t> backends_;
   std::unique_ptr<Slot[]> slots_;
 };
 

@@ -71,6 +71,7 @@ class Picker {
                                   RequestClass request, Random& random, BackendMask tried = 0);
 
   Policy policy() const { return options_.policy; }
+  void update(const PickerOptions& options);
 
  private:
   int compare(const Load& a, const Load& b, RequestClass request) const;

@@ -76,6 +76,12 @@ class SlotMap {
       if (slots_[i].value) f(SlotId{i, slots_[i].generation}, *slots_[i].value);
     }
   }
+  template <class F>
+  void for_each(F&& f) const {
+    for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+      if (slots_[i].value) f(SlotId{i, slots_[i].generation}, *slots_[i].value);
+    }
+  }
   std::uint32_t slots() const { return static_cast<std::uint32_t>(slots_.size()); }
 
  private:

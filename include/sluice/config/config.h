@@ -71,7 +71,8 @@ struct ProcessConfig {
   std::string drain_timeout_tunnels;            // a duration; empty: as the drain's
   std::string admin_listen = "127.0.0.1:9180";  // empty: none
   log::Level log_level = log::Options{}.level;
-  std::string access_log;  // "-": standard output; empty: none
+  std::string access_log;   // "-": standard output; empty: none
+  bool watch_files = true;  // and take changes over without being told
 
   friend bool operator==(const ProcessConfig&, const ProcessConfig&) = default;
 };

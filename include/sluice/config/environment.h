@@ -19,6 +19,11 @@ struct Environment {
   std::function<Result<std::string>(const std::string& path)> read_file;
   // The names of a folder's files, in any order.
   std::function<Result<std::vector<std::string>>(const std::string& path)> list_folder;
+  // Where a symbolic link leads, as it is written there; an error for anything else.
+  std::function<Result<std::string>(const std::string& path)> read_link;
+  // What is another text when what is at this place, through links, was written or replaced; empty:
+  // there is nothing.
+  std::function<std::string(const std::string& path)> stamp;
   // Whether lines can be appended to this file (it need not exist).
   std::function<Result<void>(const std::string& path)> may_append;
   // Whether a file may be read by everybody.

@@ -50,6 +50,10 @@ struct CheckedCluster : Findings {
   std::vector<io::Address> pass_through;
   std::vector<io::Address> backends;
   std::vector<std::string> backend_server_names;  // one per backend
+  // Of its mistakes: certificates whose keys are another's. Who writes both, one after the other,
+  // is between the two.
+  std::size_t unfit_pairs = 0;
+  bool waits = false;                             // for that to pass: no mistake to act on yet
   bool vouches_for_identity = false;              // client CA and front-proxy pair are both there
 };
 
@@ -76,8 +80,18 @@ struct Validation : Findings {
   std::string report() const;
 };
 
-// tls::initialize() must have succeeded.
-Validation validate(const Loaded& loaded, const Environment& environment);
+// A cluster that is served while the configuration is read again: what it is called is its own,
+// whoever else claims it now, and stays so while its file has mistakes.
+struct HeldCluster {
+  std::string name;
+  std::vector<std::string> server_names;
+  bool is_default = false;
+  std::vector<io::Address> listen;  // where it alone does
+};
+
+// tls::initialize() must have succeeded. `held`: none at a start.
+Validation validate(const Loaded& loaded, const Environment& environment,
+                    const std::vector<HeldCluster>& held = {});
 // A process with one cluster, of values that stand nowhere.
 Validation validate(const Config& config, const Environment& environment);
 

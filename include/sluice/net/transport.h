@@ -89,6 +89,8 @@ class Transport {
 
   io::Reactor& reactor() { return reactor_; }
   const TransportOptions& options() const { return options_; }
+  // For connections that begin from now on, and what those that are there wait for next.
+  void update(const TransportOptions& options);
   const TransportCounters& counters() const { return counters_; }
   std::size_t connections() const { return connections_; }
   // What their peers make them hold, see Connection::held_bytes().

@@ -24,6 +24,9 @@ struct ClientFacts {
   ClientKeys keys;            // Proxy::keys()
   // Set when the certificate gives an identity; `why_not` says otherwise why there is none.
   std::optional<kubernetes::Identity> identity;
+  // The authorities have changed, and it is not believed any more; it stays for whoever began with
+  // it.
+  bool identity_withdrawn = false;
   bool anonymous = false;  // the identity is that of somebody whom API servers do not know
   kubernetes::NoIdentity why_not = kubernetes::NoIdentity::no_certificate;
   // Why every request is answered with 401, whatever it brings along: an API server would see a

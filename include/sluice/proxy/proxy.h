@@ -68,8 +68,7 @@ enum class TunnelWay : std::uint8_t { to_backend, to_client };
 std::string_view to_string(TunnelWay way);
 
 struct ProxyMetrics {
-  ProxyMetrics(metrics::Registry& registry, const backend::Cluster& cluster);
-  metrics::CounterTable requests;       // class × backend
+  explicit ProxyMetrics(metrics::Registry& registry);
   metrics::CounterTable responses;      // code class
   metrics::CounterTable local_replies;  // ReplyReason
   metrics::CounterTable replays;        // ReplayCause
@@ -94,6 +93,8 @@ class ProxyEvents {
  public:
   virtual ~ProxyEvents() = default;
   virtual void on_token_change(const TokenChange& change) = 0;
+  // A request was sent to a backend.
+  virtual void on_sent(std::size_t backend, kubernetes::RequestClass request_class) = 0;
   // A backend turned out not to take our identity, or answered as one that shuts down.
   virtual void on_identity_refused(std::size_t backend) = 0;
   virtual void on_drain_answer(std::size_t backend) = 0;
@@ -130,6 +131,11 @@ class Proxy {
   // A request that never became one, as far as its head is known: answered with a Status.
   SlotId refuse(ClientSide& client, ClientStream stream, http::RequestHead&& head, int code,
                 ReplyReason reason, std::string_view message);
+
+  // How requests are treated that come from now on. `identity_fields` outlive what is called next.
+  void update(const ProxyOptions& options, const kubernetes::IdentityFields& identity_fields);
+  // Whether a request went to this backend, or tried to, and is not over yet.
+  bool refers_to(std::size_t backend) const;
 
   // Another worker has learned it.
   void learn(const TokenChange& change);

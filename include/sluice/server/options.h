@@ -101,6 +101,16 @@ struct ClusterOptions {
   friend bool operator==(const ClusterOptions&, const ClusterOptions&) = default;
 };
 
+// One that is not served as its file says, because that has mistakes.
+struct BrokenCluster {
+  std::string name;
+  std::string file;
+  std::vector<std::string> mistakes;
+  bool waits = false;  // for something that may pass by itself: no mistake yet
+
+  friend bool operator==(const BrokenCluster&, const BrokenCluster&) = default;
+};
+
 struct ServerOptions {
   std::string version;
   std::vector<io::Address> admin_listen;  // none or one
@@ -108,10 +118,12 @@ struct ServerOptions {
   std::size_t client_connections_max = 0;
   WorkerThreadOptions thread;
   std::vector<ClusterOptions> clusters;
+  std::vector<BrokenCluster> broken;
   // Of clusters that are not served for now: nobody else may have them meanwhile.
   std::vector<std::string> reserved_names;
   StopOptions stop;
-  std::string access_log;  // empty: none
+  std::string access_log;   // empty: none
+  bool watch_files = true;  // changed files are taken over by themselves
 
   friend bool operator==(const ServerOptions&, const ServerOptions&) = default;
 };

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "sluice/base/error.h"
+#include "sluice/server/configuration.h"
 #include "sluice/server/options.h"
 
 namespace sluice::server {
@@ -15,7 +16,8 @@ namespace sluice::server {
 class Server {
  public:
   // Probes the kernel, blocks the signals that it will serve. The error is one sentence.
-  static Result<std::unique_ptr<Server>> create(ServerOptions options);
+  // `read` is asked at SIGHUP, on a thread of its own.
+  static Result<std::unique_ptr<Server>> create(ServerOptions options, ReadConfiguration read);
   ~Server();
 
   // Serves until a signal; the exit code of the process.

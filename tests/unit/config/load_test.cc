@@ -167,6 +167,11 @@ class ClustersTest : public LoadTest {
     arguments.push_back("--clusters=c");
     return validate(load(arguments), environment_);
   }
+  // While these are served.
+  Validation check_again(const std::vector<HeldCluster>& held) const {
+    const std::vector<std::string_view> arguments{"--clusters=c"};
+    return validate(load(arguments), environment_, held);
+  }
   static const CheckedCluster& cluster(const Validation& result, std::string_view name) {
     const auto found = std::ranges::find(result.clusters, name, &CheckedCluster::name);
     CHECK(found != result.clusters.end());
@@ -476,6 +481,64 @@ TEST_F(ClustersTest, ABrokenDefaultIsNone) {
   EXPECT_EQ(check().default_cluster, std::nullopt);
   put("a", "default=true\n");
   EXPECT_EQ(check().default_cluster, 0u);
+}
+
+TEST_F(ClustersTest, WhoHoldsANameKeepsItAndBothFilesAreNamed) {
+  put("a", "server-names=a.example\nserver-names=x.example\n");
+  put("b", "server-names=x.example\n");
+  const Validation result = check_again({{"b", {"x.example"}}});
+  EXPECT_THAT(result.conflicts,
+              ElementsAre("c/a.conf:7: --server-names=\"x.example\" is claimed in c/b.conf:6, too: "
+                          "c/b.conf has it, and keeps it; keep it in one of them."));
+  EXPECT_THAT(cluster(result, "a").server_names, ElementsAre("a.example"));
+  EXPECT_THAT(cluster(result, "b").server_names, ElementsAre("x.example"));
+  EXPECT_THAT(result.reserved_names, IsEmpty());
+  // Who wants it no more, or is gone, keeps it from nobody.
+  put("b", "server-names=b.example\n");
+  EXPECT_THAT(cluster(check_again({{"b", {"x.example"}}}), "a").server_names,
+              ElementsAre("a.example", "x.example"));
+  EXPECT_THAT(cluster(check_again({{"gone", {"x.example"}}}), "a").server_names,
+              ElementsAre("a.example", "x.example"));
+}
+
+TEST_F(ClustersTest, WhoServesOnWithAMistakeKeepsItsNamesWhateverItsFileSaysNow) {
+  put("a", "server-names=new.example\nprobe-timeout=soon\n");
+  put("b", "server-names=a.example\n");
+  Validation result = check_again({{"a", {"a.example"}}, {"b", {"b.example"}}});
+  EXPECT_THAT(result.conflicts,
+              ElementsAre("c/b.conf:6: --server-names=\"a.example\" is claimed in c/a.conf, too: "
+                          "c/a.conf has it, and keeps it; keep it in one of them."));
+  EXPECT_THAT(cluster(result, "b").server_names, IsEmpty());
+  EXPECT_THAT(result.reserved_names, ElementsAre("new.example"));
+  // Likewise one whose file cannot be read.
+  const auto read = environment_.read_file;
+  environment_.read_file = [read](const std::string& path) -> Result<std::string> {
+    if (path == "c/a.conf") return fail(ErrorKind::system, "Permission denied");
+    return read(path);
+  };
+  result = check_again({{"a", {"a.example", "*.a.example"}}});
+  EXPECT_THAT(result.conflicts, SizeIs(1));
+  EXPECT_THAT(cluster(result, "b").server_names, IsEmpty());
+}
+
+TEST_F(ClustersTest, WhoIsTheDefaultStaysItWhileItWantsToOrCannotSay) {
+  put("a", "default=true\n");
+  put("b", "server-names=b.example\ndefault=unknown\n");
+  EXPECT_EQ(check_again({{"b", {"b.example"}, true}}).default_cluster, 1u);
+  EXPECT_EQ(check_again({{"a", {}, true}}).default_cluster, 0u);
+  put("a", "default=true\nprobe-timeout=soon\n");
+  EXPECT_EQ(check_again({{"a", {}, true}}).default_cluster, 0u);
+  put("a", "server-names=a.example\n");
+  EXPECT_EQ(check_again({{"a", {}, true}}).default_cluster, 1u);
+}
+
+TEST_F(ClustersTest, ABrokenNewcomerTakesTheDefaultFromNobody) {
+  put("a", "server-names=a.example\ndefault=true\n");
+  put("b", "sever-names=b.example\n");
+  EXPECT_EQ(check().default_cluster, std::nullopt);
+  EXPECT_EQ(check_again({{"a", {"a.example"}, true}}).default_cluster, 0u);
+  // Nor does one whose names are known from before.
+  EXPECT_EQ(check_again({{"b", {"b.example"}}}).default_cluster, 0u);
 }
 
 TEST_F(ClustersTest, SharedTuningIsJudgedOnce) {

@@ -161,7 +161,7 @@ class ExchangeTest : public testing::Test, private ProxyEvents, private Resource
     }
     cluster_.emplace(endpoints);
     board_.emplace(1, backends);
-    metrics_.emplace(registry_, *cluster_);
+    metrics_.emplace(registry_);
     resources_metrics_.emplace(registry_);
     cells_.emplace(registry_);
     set_.emplace(simulation_.transport(), *cluster_,
@@ -280,6 +280,7 @@ class ExchangeTest : public testing::Test, private ProxyEvents, private Resource
   ConnectionBytes connection_bytes() const override { return {}; }
   std::vector<ConnectionHolding*> holding_connections() override { return {}; }
   void on_token_change(const TokenChange& change) override { changes_.push_back(change); }
+  void on_sent(std::size_t, kubernetes::RequestClass) override {}
   void on_identity_refused(std::size_t backend) override { refused_by_.push_back(backend); }
   void on_drain_answer(std::size_t backend) override { drained_by_.push_back(backend); }
 

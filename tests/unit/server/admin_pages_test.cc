@@ -17,18 +17,19 @@ using testing::StartsWith;
 class BackendsPageTest : public testing::Test {
  protected:
   void make(const std::vector<std::string>& names) {
-    ClusterOptions& options = options_.emplace_back();
-    for (const std::string& name : names) options.backends.push_back({{}, name, {}});
-    clusters_.push_back(std::move(*Cluster::create(options, 2)));
+    ServerOptions options;
+    options.cpus.assign(2, -1);
+    ClusterOptions& cluster = options.clusters.emplace_back();
+    for (const std::string& name : names) cluster.backends.push_back({{}, name, {}});
+    shared_ = std::move(*Shared::create(options));
   }
-  Cluster& cluster() { return *clusters_.back(); }
+  Cluster& cluster() { return shared_->cluster(0); }
   backend::BackendStatus& status(std::size_t backend) {
-    return *cluster().status.backends.at(backend);
+    return *cluster().backends().backends.at(backend);
   }
-  std::string page() const { return backends_page(clusters_); }
+  std::string page() const { return backends_page(*shared_); }
 
-  std::deque<ClusterOptions> options_;
-  Shared::Clusters clusters_;
+  std::unique_ptr<Shared> shared_;
 };
 
 TEST_F(BackendsPageTest, TellsOfEachBackendInItsOrder) {
@@ -47,14 +48,14 @@ TEST_F(BackendsPageTest, TellsOfEachBackendInItsOrder) {
 TEST_F(BackendsPageTest, AddsUpAllWorkersAndAllClassesOfRequests) {
   make({"a", "b"});
   {
-    ClusterMetrics& metrics = cluster().metrics();
+    BackendMetrics& metrics = cluster().version()->series[1]->metrics();
     metrics::Cells one(metrics.registry);
     metrics::Cells two(metrics.registry);
-    balance::WorkerLoad first(cluster().board, 0);
-    balance::WorkerLoad second(cluster().board, 1);
+    balance::WorkerLoad first(*cluster().board, 0);
+    balance::WorkerLoad second(*cluster().board, 1);
     for (std::size_t request_class = 0; request_class < 6; ++request_class) {
-      one.add(metrics.proxy.requests.at(request_class, 1));
-      two.add(metrics.proxy.requests.at(request_class, 1), 10);
+      one.add(metrics.requests.at(request_class));
+      two.add(metrics.requests.at(request_class), 10);
     }
     const auto read = first.assign(1, balance::RequestClass::read, 3);
     const auto watch = second.assign(1, balance::RequestClass::watch, 4);
@@ -89,7 +90,7 @@ class AdminPagesTest : public testing::Test, public ProcessState {
     pages_.emplace(*shared_, *this);
   }
   void set_health(backend::Health health) {
-    shared_->clusters[0]->status.backends[0]->health.store(health);
+    shared_->cluster(0).backends().backends[0]->health.store(health);
   }
 
   AdminReply get(std::string_view path) {
@@ -194,7 +195,7 @@ class ClustersPageTest : public AdminPagesTest {
     pages_.emplace(*shared_, *this);
   }
   void set_health(std::size_t cluster, backend::Health health) {
-    shared_->clusters[cluster]->status.backends[0]->health.store(health);
+    shared_->cluster(cluster).backends().backends[0]->health.store(health);
   }
 };
 
@@ -225,12 +226,13 @@ TEST_F(ClustersPageTest, TellsOfEachClusterItsNamesCertificatesAndBackends) {
   EXPECT_THAT(
       reply.body,
       StartsWith(
-          R"({"clusters":[{"name":"one","serverNames":["one.example","*.one.example"],)"
+          R"({"clusters":[{"name":"one","generation":1,)"
+          R"("serverNames":["one.example","*.one.example"],)"
           R"("others":"unnamed","usable":true,"certificates":[{"use":"serving",)"
           R"("notAfter":"2027-01-15T08:00:00Z"}],"backends":[{"name":"api-0","cluster":"one",)"
           R"("health":"ready",)"));
   EXPECT_THAT(reply.body,
-              HasSubstr(R"({"name":"two","serverNames":["two.example"],"others":"none",)"
+              HasSubstr(R"({"name":"two","generation":1,"serverNames":["two.example"],"others":"none",)"
                         R"("usable":false,"certificates":[],"backends":[{"name":"api-0",)"
                         R"("cluster":"two","health":"unknown",)"));
 }

@@ -113,7 +113,7 @@ class ClientConnectionTest : public testing::Test,
     backend_ = std::make_unique<test::ScriptedBackend>(transport(), address);
     cluster_.emplace(std::vector<backend::Endpoint>{{address, "api-0", "backend"}});
     board_.emplace(1, 1);
-    proxy_metrics_.emplace(registry_, *cluster_);
+    proxy_metrics_.emplace(registry_);
     resources_metrics_.emplace(registry_);
     client_metrics_.emplace(registry_);
     cells_.emplace(registry_);
@@ -217,6 +217,7 @@ class ClientConnectionTest : public testing::Test,
   proxy::ConnectionBytes connection_bytes() const override { return {}; }
   std::vector<proxy::ConnectionHolding*> holding_connections() override { return {}; }
   void on_token_change(const proxy::TokenChange&) override {}
+  void on_sent(std::size_t, kubernetes::RequestClass) override {}
   void on_identity_refused(std::size_t) override {}
   void on_drain_answer(std::size_t) override {}
 

@@ -98,7 +98,7 @@ TEST_F(ControlTest, WorkersMayOpenWhenEachBackendWasAsked) {
   simulation_.settle();
   EXPECT_TRUE(control_->may_open());
   EXPECT_TRUE(control_->may_start());
-  EXPECT_TRUE(shared_->clusters[0]->status.any_usable());
+  EXPECT_TRUE(shared_->cluster(0).backends().any_usable());
 }
 
 TEST_F(ControlTest, ABackendThatIsSilentIsNotWaitedForLong) {
@@ -108,7 +108,7 @@ TEST_F(ControlTest, ABackendThatIsSilentIsNotWaitedForLong) {
   simulation_.advance(2900ms);
   simulation_.advance(200ms);
   EXPECT_TRUE(control_->may_open());
-  EXPECT_FALSE(shared_->clusters[0]->status.any_usable());
+  EXPECT_FALSE(shared_->cluster(0).backends().any_usable());
 }
 
 TEST_F(ControlTest, ToldToStopBeforeTheStartNoWorkerStarts) {

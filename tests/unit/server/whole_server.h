@@ -83,6 +83,7 @@ class WholeServer {
   Shared& shared() { return *shared_; }
   Worker& worker(std::size_t number) { return *places_.at(number)->worker; }
   const NotedEnvironment& environment() const { return environment_; }
+  NotedEnvironment& environment() { return environment_; }
 
  private:
   struct Place final : WorkerPort {

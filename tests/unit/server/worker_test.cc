@@ -50,7 +50,7 @@ class WorkerTest : public testing::Test, private WorkerEvents {
     options_.cpus.assign(workers_max, -1);
     options_.client_connections_max = 100;
     shared_ = std::move(*Shared::create(options_));
-    shared_->clusters[0]->status.backends[0]->health.store(backend::Health::ready);
+    shared_->cluster(0).backends().backends[0]->health.store(backend::Health::ready);
     client_tls_ = keys.plain_context();
   }
 
@@ -101,6 +101,11 @@ class WorkerTest : public testing::Test, private WorkerEvents {
   void backend_silent(BackendId) override {}
   void identity_refused(BackendId) override {}
   void token_changed(std::size_t, std::size_t, const proxy::TokenChange&) override {}
+  void cluster_outdated(std::size_t, std::size_t,
+                        std::shared_ptr<const ClusterSettings>) override {}
+  void cluster_renewed(std::size_t) override {}
+  void cluster_left(std::size_t, std::size_t) override {}
+  void backend_left(std::size_t, BackendId, std::uint64_t) override {}
 
   test::Simulation simulation_;
   ServerOptions options_;
@@ -125,7 +130,7 @@ TEST_F(WorkerTest, SeveralServeOnOneThreadEachWithItsListenersAndBackendConnecti
   EXPECT_GE(backend_->accepted(), workers_max);
   EXPECT_EQ(shared_->admission.connections.load(), workers_max);
   for (const auto& worker : workers_) worker->publish();
-  ClusterMetrics& metrics = shared_->clusters[0]->metrics();
+  ClusterMetrics& metrics = shared_->cluster(0).metrics();
   EXPECT_EQ(metrics.registry.total(metrics.proxy.responses.at(1)), workers_max);
   EXPECT_GT(shared_->registry.total(shared_->worker_metrics.turns), 0U);
 }

@@ -66,9 +66,9 @@ void World::check_nothing_is_left() {
   for (std::size_t i = 0; i < workers; ++i) {
     if (server_->control().workers_gone()) server_->worker(i).publish();
   }
-  Cluster& cluster = *shared.clusters[0];
+  Cluster& cluster = shared.cluster(0);
   for (std::size_t i = 0; i < backends; ++i) {
-    const balance::Load load = cluster.board.total(i);
+    const balance::Load load = cluster.board->total(i);
     if (load.work != 0 || load.watches != 0) fault("a backend still has load");
   }
   const metrics::Registry& registry = shared.registry;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A folder with files of clusters, for a proxy that is started with it.
+// A folder of clusters' files, and the credentials that they name beside them.
 #pragma once
 
 #include <string>
@@ -8,9 +8,9 @@
 
 namespace sluice::test {
 
-class ClusterFilesTest : public IntegrationTest {
+class ClusterFolderTest : public IntegrationTest {
  protected:
-  ClusterFilesTest() {
+  ClusterFolderTest() {
     for (const std::string name : {"gateway.crt", "gateway.key", "ca.crt"}) {
       write_file(folder.file(name), read_file(credentials.file(name)));
     }

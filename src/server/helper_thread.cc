@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A queue, and a thread that goes through it.
+#include "helper_thread.h"
+
+#include <pthread.h>
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+namespace sluice::server {
+
+struct HelperThread::State {
+  std::mutex mutex;
+  std::condition_variable news;
+  std::deque<std::move_only_function<void()>> waiting;
+  bool stopping = false;
+  bool busy = false;
+  std::thread thread;
+
+  // Null: it is over.
+  std::move_only_function<void()> next() {
+    std::unique_lock lock(mutex);
+    busy = false;
+    news.wait(lock, [&] { return stopping || !waiting.empty(); });
+    if (stopping) return nullptr;
+    busy = true;
+    auto work = std::move(waiting.front());
+    waiting.pop_front();
+    return work;
+  }
+};
+
+HelperThread::HelperThread() : state_(std::make_shared<State>()) {}
+
+HelperThread::~HelperThread() {
+  std::unique_lock lock(state_->mutex);
+  state_->stopping = true;
+  state_->waiting.clear();
+  if (!state_->thread.joinable()) return;
+  std::thread thread = std::move(state_->thread);
+  const bool busy = state_->busy;
+  lock.unlock();
+  state_->news.notify_one();
+  busy ? thread.detach() : thread.join();
+}
+
+void HelperThread::run(std::move_only_function<void()> work) {
+  const std::lock_guard lock(state_->mutex);
+  if (state_->stopping) return;
+  state_->waiting.push_back(std::move(work));
+  state_->news.notify_one();
+  if (state_->thread.joinable()) return;
+  // It keeps what it needs, in case that it is left behind.
+  state_->thread = std::thread([state = state_] {
+    pthread_setname_np(pthread_self(), "helper");
+    while (auto job = state->next()) job();
+  });
+}
+
+}  // namespace sluice::server
