@@ -28,8 +28,8 @@ constexpr int readings_max = 3;
 std::vector<config::HeldCluster> held_clusters(const std::vector<server::HeldNames>& held) {
   std::vector<config::HeldCluster> clusters;
   for (const server::HeldNames& each : held) {
-    clusters.push_back({each.cluster, each.server_names,
-                        each.others != server::OtherClients::none, each.listen});
+    clusters.push_back(
+        {each.cluster, each.server_names, each.others != server::OtherClients::none, each.listen});
   }
   return clusters;
 }

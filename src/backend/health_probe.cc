@@ -367,8 +367,7 @@ void HealthProbe::update(Cluster cluster, BackendContexts contexts, const ProbeO
                          ClaimIdentity claim) {
   if (stopping_) return;
   cluster_ = std::move(cluster);
-  const bool renewed =
-      contexts.identity != contexts_.identity || contexts.plain != contexts_.plain;
+  const bool renewed = contexts.identity != contexts_.identity || contexts.plain != contexts_.plain;
   contexts_ = std::move(contexts);
   options_ = options;
   claim_ = std::move(claim);
@@ -392,8 +391,7 @@ void HealthProbe::update_targets() {
     }
     if (!asked || target != nullptr) continue;
     target = std::make_unique<Target>(transport_, cluster_.backends[slot], slot, contexts_,
-                                      options_, claim_, random_.next(), on_change_,
-                                      on_unanswered_);
+                                      options_, claim_, random_.next(), on_change_, on_unanswered_);
     target->set_quiet(quiet_);
     if (started_) target->start(Duration::zero());
   }

@@ -24,17 +24,15 @@ bool claims_it(const std::vector<Claim>& claims, std::size_t cluster) {
 void say_conflicts(const std::string& what, std::string_view nobody,
                    const std::vector<Claim>& claims, std::optional<std::size_t> holder,
                    Validation& process) {
-  const auto kept = std::ranges::find_if(
-      claims, [&](const Claim& claim) { return claim.cluster == holder; });
+  const auto kept =
+      std::ranges::find_if(claims, [&](const Claim& claim) { return claim.cluster == holder; });
   const Claim& first = kept == claims.end() ? claims.front() : *kept;
   for (const Claim& other : claims) {
     if (&other == &first) continue;
-    process.conflicts.push_back(
-        fmt::format("{}: {} is claimed in {}, too: {}; keep it in one of them.", other.where, what,
-                    first.where,
-                    holder ? fmt::format("{} has it, and keeps it",
-                                         printable(process.clusters[*holder].file))
-                           : std::string(nobody)));
+    process.conflicts.push_back(fmt::format(
+        "{}: {} is claimed in {}, too: {}; keep it in one of them.", other.where, what, first.where,
+        holder ? fmt::format("{} has it, and keeps it", printable(process.clusters[*holder].file))
+               : std::string(nobody)));
   }
 }
 
@@ -132,25 +130,23 @@ std::optional<std::size_t> Claims::listens(const io::Address& address,
 // Among those on one port.
 void Claims::settle_listeners(const std::vector<ListenerClaim>& claims, Validation& process) const {
   for (const auto& [address, claim] : claims) {
-    if (is_broken(process, claim.cluster)) continue;
     const auto holder = listens(address, claims, process);
-    if (holder == claim.cluster) {
-      process.clusters[claim.cluster].listen.push_back(address);
-      continue;
-    }
     const auto other = std::ranges::find_if(claims, [&, mine = &claim](const ListenerClaim& one) {
       return one.claim.cluster != mine->cluster && compete(one.address, address);
     });
-    if (!holder && other == claims.end()) {
-      process.clusters[claim.cluster].listen.push_back(address);
+    const bool alone = !holder && other == claims.end();
+    if (alone || holder == claim.cluster) {
+      if (!is_broken(process, claim.cluster)) {
+        process.clusters[claim.cluster].listen.push_back(address);
+      }
       continue;
     }
     const std::string what = "--listen=" + quote(address.to_string());
-    process.conflicts.push_back(fmt::format(
-        "{}: {} is claimed in {}, too: {}; keep it in one of them.", claim.where, what,
-        other == claims.end() ? printable(process.clusters[*holder].file) : other->claim.where,
-        holder ? fmt::format("{} has it, and keeps it", printable(process.clusters[*holder].file))
-               : "neither cluster gets it"));
+    const std::string kept = holder ? printable(process.clusters[*holder].file) : std::string();
+    process.conflicts.push_back(
+        fmt::format("{}: {} is claimed in {}, too: {}; keep it in one of them.", claim.where, what,
+                    other == claims.end() ? kept : other->claim.where,
+                    holder ? kept + " has it, and keeps it" : "neither cluster gets it"));
   }
 }
 

@@ -72,7 +72,9 @@ class Cluster {
   const std::shared_ptr<const ClusterVersion>& version() const { return version_; }
   const backend::Cluster& backends() const { return version_->backends; }
   // Whether there is an API server, or a target, that can be used, as far as is known.
-  bool usable() const { return passes_on() ? any_may_be_reached(targets) : backends().any_usable(); }
+  bool usable() const {
+    return passes_on() ? any_may_be_reached(targets) : backends().any_usable();
+  }
   std::shared_ptr<const ClusterVersion> renew(std::shared_ptr<const ClusterSettings> settings);
   std::shared_ptr<const ClusterVersion> free_slot(std::size_t slot);
   std::shared_ptr<const ClusterVersion> forget_keys();

@@ -78,8 +78,8 @@ ReloadPlan plan_reload(Configuration configuration, const ServedSettings& served
     const auto before = by_name.find(name);
     keep_listeners(cluster, before == by_name.end() ? nullptr : before->second,
                    plan.configuration.warnings);
-    auto change = change_of(std::move(cluster),
-                            before == by_name.end() ? nullptr : before->second, workers);
+    auto change =
+        change_of(std::move(cluster), before == by_name.end() ? nullptr : before->second, workers);
     if (!change) {
       options.broken.push_back({.name = name, .file = {}, .mistakes = {change.error().context}});
     } else if (*change) {

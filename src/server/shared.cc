@@ -84,10 +84,9 @@ void add_errors(metrics::Registry& registry, std::size_t mistakes) {
 void add_certificates(metrics::Registry& registry, const ClusterOptions& cluster) {
   for (const NamedCertificate& certificate : cluster.certificates) {
     const auto not_after = static_cast<double>(certificate.not_after.time_since_epoch().count());
-    registry.gauge_function(
-        "sluice_certificate_not_after_seconds",
-        "When the certificate ends, in seconds since 1970.", [not_after] { return not_after; },
-        {{"use", certificate.use}});
+    registry.gauge_function("sluice_certificate_not_after_seconds",
+                            "When the certificate ends, in seconds since 1970.",
+                            [not_after] { return not_after; }, {{"use", certificate.use}});
   }
 }
 

@@ -75,11 +75,10 @@ Result<WorkerCluster*> Worker::make_cluster(std::size_t number) {
   CHECK(clusters_[number] == nullptr);
   const ClusterTable::Entry* entry = table_->find(number);
   CHECK(entry != nullptr);
-  auto made =
-      WorkerCluster::create({transport_, resources_, codec_memory_, parts_.shared.access_log.get(),
-                             parts_.events, number_, entry->cluster, number,
-                             parts_.shared.alone ? nullptr : &table_->names, parts_.key},
-                            entry->version, random_.next());
+  auto made = WorkerCluster::create(
+      {transport_, resources_, codec_memory_, parts_.shared.access_log.get(), parts_.events,
+       number_, entry->cluster, number, parts_.shared.alone ? nullptr : &table_->names, parts_.key},
+      entry->version, random_.next());
   if (!made) return std::unexpected(made.error());
   clusters_[number] = std::move(*made);
   parts_.events.cluster_used(number_, number, true);
@@ -136,9 +135,10 @@ std::optional<std::size_t> Worker::heir_of(std::size_t number) const {
 }
 
 bool Worker::entered(std::size_t number) const {
-  return std::ranges::any_of(entrances_, [&](const auto& entrance) {
-           return entrance->cluster == number && !entrance->listener->stopped();
-         }) ||
+  return std::ranges::any_of(entrances_,
+                             [&](const auto& entrance) {
+                               return entrance->cluster == number && !entrance->listener->stopped();
+                             }) ||
          std::ranges::any_of(clients_, [&](const auto& c) { return c.first->came_in_by(number); });
 }
 
@@ -265,8 +265,8 @@ void Worker::listen(int descriptor, std::optional<std::size_t> cluster) {
   if (cluster) entrance = entrances_.emplace_back(std::make_unique<Entrance>(*cluster)).get();
   listeners_.push_back(std::make_unique<net::Listener>(
       transport_, descriptor, parts_.shared.admission, [this, entrance](int accepted) {
-        this->accepted(accepted, entrance == nullptr ? std::nullopt
-                                                     : std::optional(entrance->cluster));
+        this->accepted(accepted,
+                       entrance == nullptr ? std::nullopt : std::optional(entrance->cluster));
       }));
   if (entrance != nullptr) entrance->listener = listeners_.back().get();
   listeners_.back()->start();

@@ -134,8 +134,8 @@ void WorkerCluster::pool_event(std::size_t backend, backend::PoolKind kind,
   }
   log::info("a backend connection failed",
             {{"backend", parts_.cluster->backend_name(backends_.endpoint(backend))},
-                                            {"pool", backend::to_string(kind)},
-                                            {"why", text}});
+             {"pool", backend::to_string(kind)},
+             {"why", text}});
   parts_.events.probe_soon(id(backend));
 }
 

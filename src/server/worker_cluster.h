@@ -102,7 +102,8 @@ class WorkerCluster final : private proxy::ProxyEvents {
   void known();
 
   const ClusterVersion& version() const { return *version_; }
-  // Serves by this from now on: clients that come, requests that begin, connections that are opened.
+  // Serves by this from now on: clients that come, requests that begin, connections that are
+  // opened.
   void renew(ClusterRenewal renewal);
   // Looks after backends that leave. To be called now and then.
   void let_go_of_backends();

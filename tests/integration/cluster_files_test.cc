@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Configuration in files: a cluster is served from one as from flags, what is wrong with any of them
-// is said with its place, and none of them pays for another.
+// Configuration in files: a cluster is served from one as from flags, what is wrong with any of
+// them is said with its place, and none of them pays for another.
 #include <fmt/format.h>
 
 #include <sstream>

@@ -140,6 +140,59 @@ TEST_F(ReloadTest, BackendsComeAndGoAndNobodyFails) {
   EXPECT_TRUE(eventually([&] { return !page().contains("leaving"); })) << page();
 }
 
+// An operator's way out, and back: also for who comes by a listener of the cluster's own.
+TEST_F(ReloadTest, PassingOnIsSwitchedOnAndOffBesideWhoIsThere) {
+  start_apisim();
+  const io::Address own = free_address();
+  const std::string text = lines() + asked_for() + "listen=" + own.to_string() +
+                           "\npass-through=" + apisim->servers()[1].to_string() + "\n";
+  put("one", text + "mode=l7\n");
+  put("two", lines() + "server-names=two.example\n");
+  start_sluice(
+      {.flags = {clusters(), "--watch-files=false", "--workers=2"}, .cluster_flags = false});
+  const auto passed = [&](const io::Address& at) {
+    Http2Client client(*loop, at, client_tls(&credentials.alice, &credentials.serving_ca));
+    return client.ready() && get(client) == 200;
+  };
+  const auto served = [&](const io::Address& at) {
+    Http2Client client(*loop, at, client_tls(&credentials.alice));
+    return client.ready() && get(client) == 200;
+  };
+  ASSERT_TRUE(served(own) && served(sluice->address()));
+  const auto there = connect(&credentials.alice);
+  const auto watches = open_watches(*there, 3, bearer());
+  for (int round = 0; round < 3; ++round) {
+    put("one", text + "mode=l4\n");
+    reload();
+    for (const io::Address& at : {own, sluice->address()}) {
+      EXPECT_TRUE(eventually([&] { return passed(at); })) << sluice->child().log();
+      EXPECT_FALSE(served(at));
+    }
+    Http2Client through(*loop, sluice->address(),
+                        client_tls(&credentials.alice, &credentials.serving_ca));
+    ASSERT_EQ(get(through), 200);
+    put("one", text + "mode=l7\n");
+    reload();
+    for (const io::Address& at : {own, sluice->address()}) {
+      EXPECT_TRUE(eventually([&] { return served(at); })) << sluice->child().log();
+      EXPECT_FALSE(passed(at));
+    }
+    EXPECT_EQ(get(through), 200);
+  }
+  // Who was there is told to go, and its requests run to their ends.
+  EXPECT_TRUE(!there->goaways().empty());
+  for (const Http2Client::Id id : watches) EXPECT_FALSE(there->answer(id).over);
+}
+
+TEST_F(ReloadTest, AListenerOfAClusterIsOpenedAtTheNextStart) {
+  start_with(lines() + asked_for());
+  const io::Address own = free_address();
+  put("one", lines() + asked_for() + "listen=" + own.to_string() + "\n");
+  reload();
+  EXPECT_TRUE(sluice->child().log().contains("--listen of cluster one")) << sluice->child().log();
+  EXPECT_EQ(get(*connect(&credentials.alice)), 200);
+}
+
 TEST_F(ReloadTest, WhatCountsFromTheNextStartOnIsSaid) {
   start_apisim();
   put("sluice", lines() + "receive-buffers=64\n");
@@ -276,9 +329,9 @@ TEST_F(ReloadTest, ManyReloadsOfWhichAThirdIsBrokenCostNobodyAnything) {
   const auto watches = open_watches(*watcher, 20);
   const auto with_token = connect();
   Changes changes(without_backends() + asked_for(), {backend(1), backend(2), backend(1)});
-  const std::array gateways{credentials.gateway,
-                            issue_server(credentials.gateway_ca, {"kubernetes",
-                                                                  std::string(api_server_name)})};
+  const std::array gateways{
+      credentials.gateway,
+      issue_server(credentials.gateway_ca, {"kubernetes", std::string(api_server_name)})};
   std::size_t resident = 0;
   std::size_t descriptors = 0;
   const std::size_t count = wanted_reloads();

@@ -107,7 +107,7 @@ TEST_F(LoadTest, MistakesOfBothSourcesAreSaid) {
 TEST_F(LoadTest, WhatIsWrongAboutAValueOfAFileIsSaidBehindItsPlace) {
   files_["etc/f"] =
       "listen=0.0.0.0:6443\n"
-      "listen=127.0.0.1:6443\n"
+      "listen=127.0.0.1:6444\n"
       "backend=10.0.0.1:6443,nonsense\n"
       "tls-cert-file=none.crt\n"
       "probe-timeout=1m\n"
@@ -530,6 +530,26 @@ TEST_F(ClustersTest, WhoIsTheDefaultStaysItWhileItWantsToOrCannotSay) {
   EXPECT_EQ(check_again({{"a", {}, true}}).default_cluster, 0u);
   put("a", "server-names=a.example\n");
   EXPECT_EQ(check_again({{"a", {}, true}}).default_cluster, 1u);
+}
+
+TEST_F(ClustersTest, WhoListensAtAnAddressKeepsIt) {
+  const io::Address address = *io::Address::parse("127.0.0.1:6444");
+  const HeldCluster b{"b", {}, false, {address}};
+  put("a", "listen=127.0.0.1:6444\n");
+  put("b", "listen=127.0.0.1:6444\n");
+  Validation result = check_again({b});
+  EXPECT_THAT(cluster(result, "a").listen, IsEmpty());
+  EXPECT_THAT(cluster(result, "b").listen, ElementsAre(address));
+  EXPECT_THAT(result.conflicts,
+              ElementsAre(testing::AllOf(HasSubstr("c/a.conf:"),
+                                         HasSubstr("c/b.conf has it, and keeps it"))));
+  // Also while its file does not say so any more, because of a mistake.
+  put("b", "server-names=b.example\nprobe-interval=soon\n");
+  result = check_again({b});
+  EXPECT_THAT(cluster(result, "a").listen, IsEmpty());
+  EXPECT_THAT(result.conflicts, ElementsAre(HasSubstr("c/b.conf has it, and keeps it")));
+  put("b", "server-names=b.example\n");
+  EXPECT_THAT(cluster(check_again({b}), "a").listen, ElementsAre(address));
 }
 
 TEST_F(ClustersTest, ABrokenNewcomerTakesTheDefaultFromNobody) {

@@ -165,7 +165,7 @@ class PassThroughTest : public testing::Test {
     server_->worker(0).publish();
     return server_->shared().render_metrics();
   }
-  const PassTargets& targets() { return server_->shared().clusters[0]->targets; }
+  const PassTargets& targets() { return server_->shared().cluster(0).targets; }
   std::size_t open_connections() {
     std::size_t connections = 0;
     for (const auto& target : targets()) connections += target->connections;
@@ -250,19 +250,19 @@ TEST_F(PassThroughTest, OneThatRefusesIsPassedOverUntilItDoesNot) {
 
 TEST_F(PassThroughTest, AClientForWhomNobodyIsThereIsTurnedAwayAndServedLater) {
   start(0);
-  EXPECT_TRUE(server_->shared().clusters[0]->usable());
+  EXPECT_TRUE(server_->shared().cluster(0).usable());
   Peer& client = call();
   EXPECT_TRUE(client.over());
   EXPECT_EQ(client.received, "");
   EXPECT_THAT(metrics(), HasSubstr("sluice_pass_through_unreachable_total 1\n"));
-  EXPECT_FALSE(server_->shared().clusters[0]->usable());
+  EXPECT_FALSE(server_->shared().cluster(0).usable());
   EXPECT_EQ(open_connections(), 0U);
   // Who comes next does not have to wait until somebody has looked.
   listen(2);
   Peer& next = call();
   EXPECT_NE(accept(2), nullptr);
   EXPECT_FALSE(next.over());
-  EXPECT_TRUE(server_->shared().clusters[0]->usable());
+  EXPECT_TRUE(server_->shared().cluster(0).usable());
 }
 
 TEST_F(PassThroughTest, OneThatDoesNotAnswerIsGivenUpAndTheNextIsTried) {

@@ -362,8 +362,8 @@ TEST_F(ReloadTest, TuningCountsForWhatComesNext) {
   simulation_.advance(3s);
   EXPECT_THAT(client.statuses, ElementsAre(504));
   const auto& requests = backends_[two]->requests();
-  const auto asked_for = std::ranges::find_if(
-      requests, [](const auto* request) { return request->head.path == pod; });
+  const auto asked_for =
+      std::ranges::find_if(requests, [](const auto* request) { return request->head.path == pod; });
   ASSERT_NE(asked_for, requests.end());
   EXPECT_EQ((*asked_for)->field("x-other-user"), "alice");
   EXPECT_EQ((*asked_for)->field("x-remote-user"), "");
