@@ -258,8 +258,7 @@ Composed compose(const Validation& valid, std::string version) {
     const CheckedCluster& cluster = valid.clusters[i];
     // With a mistake it is not served, or serves on as before; its names are reserved.
     if (!cluster.mistakes.empty()) {
-      options.broken.push_back(
-          {cluster.name, cluster.file, cluster.mistakes, cluster.waits});
+      options.broken.push_back({cluster.name, cluster.file, cluster.mistakes, cluster.waits});
       continue;
     }
     options.clusters.push_back(cluster_options(cluster));

@@ -41,9 +41,9 @@ class Reader {
   const config::CommandLine line_;
   config::Config started_;  // what counted for the process then
   config::Config now_;
-  std::unique_ptr<config::ReadFiles> files_;  // of the last reading
+  std::unique_ptr<config::ReadFiles> files_;              // of the last reading
   std::map<std::string, Clock::time_point> unfit_since_;  // by cluster
-  bool waits_ = false;       // for some of them
+  bool waits_ = false;                                    // for some of them
   bool only_unfit_ = false;  // for the only cluster's, and nothing else is wrong
 };
 

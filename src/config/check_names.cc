@@ -23,17 +23,15 @@ bool claims_it(const std::vector<Claim>& claims, std::size_t cluster) {
 void say_conflicts(const std::string& what, std::string_view nobody,
                    const std::vector<Claim>& claims, std::optional<std::size_t> holder,
                    Validation& process) {
-  const auto kept = std::ranges::find_if(
-      claims, [&](const Claim& claim) { return claim.cluster == holder; });
+  const auto kept =
+      std::ranges::find_if(claims, [&](const Claim& claim) { return claim.cluster == holder; });
   const Claim& first = kept == claims.end() ? claims.front() : *kept;
   for (const Claim& other : claims) {
     if (&other == &first) continue;
-    process.conflicts.push_back(
-        fmt::format("{}: {} is claimed in {}, too: {}; keep it in one of them.", other.where, what,
-                    first.where,
-                    holder ? fmt::format("{} has it, and keeps it",
-                                         printable(process.clusters[*holder].file))
-                           : std::string(nobody)));
+    process.conflicts.push_back(fmt::format(
+        "{}: {} is claimed in {}, too: {}; keep it in one of them.", other.where, what, first.where,
+        holder ? fmt::format("{} has it, and keeps it", printable(process.clusters[*holder].file))
+               : std::string(nobody)));
   }
 }
 

@@ -53,9 +53,8 @@ std::expected<void, Refusal> plan_identity(RequestPlan& plan, http::RequestHead&
   }
   // A certificate that has expired on a live connection is no identity any more, as at an API
   // server, which verifies it on every request.
-  const bool identified =
-      policy.vouches && client.identity.has_value() && !client.identity_withdrawn &&
-      now <= client.identity_not_after;
+  const bool identified = policy.vouches && client.identity.has_value() &&
+                          !client.identity_withdrawn && now <= client.identity_not_after;
   http::remove_connection_fields(head.fields);
   const Credential credential = kubernetes::classify_credential(
       head.fields, ascii::equal_ignoring_case(head.protocol, "websocket"));

@@ -48,15 +48,15 @@ class AdminPages {
 };
 
 // {"backends":[{"name":…,"health":…,"trustsIdentity":…,"work":…,"watches":…,"tunnels":…,"requests":…}]}
-// and the cluster's name behind the backend's, where clusters have names; at the end "leaving":true of
-// one that is no backend any more.
+// and the cluster's name behind the backend's, where clusters have names; at the end "leaving":true
+// of one that is no backend any more.
 std::string backends_page(const Shared& shared);
 
 // {"clusters":[{"name":…,"generation":…,"serverNames":[…],"others":…,"usable":…,
 // "certificates":[{"use":…,"notAfter":…}],"backends":[as above]}]}
 // Behind "generation", "leaving":true of one that is served no more, and "lastError" of one that
-// serves on as it was before its file had mistakes; in "broken" those that were never served; and at
-// the end "lastError" of the process.
+// serves on as it was before its file had mistakes; in "broken" those that were never served; and
+// at the end "lastError" of the process.
 std::string clusters_page(const Shared& shared);
 
 }  // namespace sluice::server

@@ -2,8 +2,8 @@
 // When to read again without being asked: what happened and when goes in, whether to look or to
 // read comes out. Pure: no clock, no system call.
 //
-// Who writes files writes several, one after the other: nothing is read before it has been quiet for
-// a moment, unless it never is.
+// Who writes files writes several, one after the other: nothing is read before it has been quiet
+// for a moment, unless it never is.
 #pragma once
 
 #include <algorithm>

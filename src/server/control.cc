@@ -173,9 +173,7 @@ void Control::stop() {
   if (admin_) admin_->stop();
 }
 
-bool Control::stopped() const {
-  return probes_.terminated() && (!admin_ || admin_->stopped());
-}
+bool Control::stopped() const { return probes_.terminated() && (!admin_ || admin_->stopped()); }
 
 // Four times a second: the steps of a stop, the watchdog.
 void Control::tick() {

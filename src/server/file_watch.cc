@@ -17,7 +17,8 @@
 namespace sluice::server {
 namespace {
 
-// A file that is written counts when its writer closes it; links and folders when they are in place.
+// A file that is written counts when its writer closes it; links and folders when they are in
+// place.
 constexpr std::uint32_t changes = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE |
                                   IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB;
 

@@ -20,7 +20,8 @@ namespace sluice::server {
 
 class FileWatch {
  public:
-  // `on_change` is called on the ring's thread: something has changed, or what has was not all told.
+  // `on_change` is called on the ring's thread: something has changed, or what has was not all
+  // told.
   static Result<std::unique_ptr<FileWatch>> create(io::Ring& ring, std::function<void()> on_change);
   ~FileWatch();  // stopped()
 
@@ -49,8 +50,8 @@ class FileWatch::Folders {
   Folders(const Folders&) = delete;
   Folders& operator=(const Folders&) = delete;
 
-  // These and no others; may block on a file system that does not answer. Whether some are new: what
-  // has changed in them before now was not told.
+  // These and no others; may block on a file system that does not answer. Whether some are new:
+  // what has changed in them before now was not told.
   bool watch(const std::set<std::string>& folders);
   int descriptor() const { return descriptor_; }
 

@@ -56,8 +56,8 @@ ReloadPlan plan_reload(Configuration configuration, const ServedSettings& served
     const std::string name = cluster.name;
     named.insert(name);
     const auto before = by_name.find(name);
-    auto change = change_of(std::move(cluster),
-                            before == by_name.end() ? nullptr : before->second, workers);
+    auto change =
+        change_of(std::move(cluster), before == by_name.end() ? nullptr : before->second, workers);
     if (!change) {
       options.broken.push_back({.name = name, .file = {}, .mistakes = {change.error().context}});
     } else if (*change) {

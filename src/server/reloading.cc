@@ -142,8 +142,8 @@ void Reloading::take_over(ReloadPlan plan, bool new_folders) {
                          {"changed", changes - added.size()},
                          {"removed", plan.removed.size()},
                          {"broken", broken.size()}});
-  outcome_ = broken.empty() ? "serving"
-                            : fmt::format("serving; {} clusters have mistakes", broken.size());
+  outcome_ =
+      broken.empty() ? "serving" : fmt::format("serving; {} clusters have mistakes", broken.size());
   publish(std::move(table));
 }
 
@@ -218,8 +218,8 @@ void Reloading::add(ClusterTable& table, ReloadPlan::Change change) {
   entry.leaving = false;
   const auto number = static_cast<std::size_t>(&entry - table.entries.data());
   added_.emplace_back(number, change.probe_contexts.value_or(backend::BackendContexts{}));
-  log::info("a cluster has come", {{"cluster", entry.cluster->name()},
-                                   {"backends", entry.version->backends.serving()}});
+  log::info("a cluster has come",
+            {{"cluster", entry.cluster->name()}, {"backends", entry.version->backends.serving()}});
 }
 
 void Reloading::remove(ClusterTable& table, const std::string& name) {
@@ -282,13 +282,12 @@ void Reloading::make_next() {
     const ClusterTable::Entry* entry = parts_.shared.table->find(wanted.cluster);
     if (entry == nullptr || entry->leaving) continue;
     renewing_ = true;
-    parts_.environment.aside(
-        [door = door_, wanted, version = entry->cluster->version()]() mutable {
-          auto renewal = make_renewal(*wanted.before, version);
-          door->post([wanted, renewal = std::move(renewal)](Reloading& reloading) mutable {
-            reloading.deliver(wanted.worker, wanted.cluster, std::move(renewal));
-          });
-        });
+    parts_.environment.aside([door = door_, wanted, version = entry->cluster->version()]() mutable {
+      auto renewal = make_renewal(*wanted.before, version);
+      door->post([wanted, renewal = std::move(renewal)](Reloading& reloading) mutable {
+        reloading.deliver(wanted.worker, wanted.cluster, std::move(renewal));
+      });
+    });
   }
   finish();
 }
@@ -300,8 +299,9 @@ void Reloading::deliver(std::size_t worker, std::size_t cluster, Result<ClusterR
     });
     return;
   }
-  log::error("a change of a cluster cannot be served",
-             {{"cluster", parts_.shared.cluster(cluster).name()}, {"why", renewal.error().context}});
+  log::error(
+      "a change of a cluster cannot be served",
+      {{"cluster", parts_.shared.cluster(cluster).name()}, {"why", renewal.error().context}});
   renewed();
 }
 
@@ -367,7 +367,8 @@ void Reloading::free_numbers() {
       continue;
     }
     if (table == nullptr) table = std::make_shared<ClusterTable>(*parts_.shared.table);
-    log::info("nothing is left of a cluster", {{"cluster", table->entries[number].cluster->name()}});
+    log::info("nothing is left of a cluster",
+              {{"cluster", table->entries[number].cluster->name()}});
     table->entries[number] = {};
     std::erase_if(leaving_backends_, [&](const auto& each) { return each.first.first == number; });
     leaving = leaving_clusters_.erase(leaving);

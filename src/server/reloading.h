@@ -115,7 +115,7 @@ class Reloading {
   WorkerOptions worker_;
   std::shared_ptr<Door> door_;
   bool reading_ = false;
-  bool again_ = false;     // something may have changed since reading began
+  bool again_ = false;      // something may have changed since reading began
   bool announced_ = false;  // to the service manager, which waits for the end
   std::string outcome_ = "serving";
   std::size_t unanswered_ = 0;  // workers that have not taken the last tables yet

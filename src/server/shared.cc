@@ -45,7 +45,9 @@ Shared::Shared(const ServerOptions& options, std::shared_ptr<const ClusterTable>
                           [] { return 1.0; }, {{"version", options.version}});
   register_reloads();
   register_logs();
-  if (alone) cluster(0).metrics();
+  if (!alone) return;
+  cluster(0).metrics();
+  for (const auto& series : cluster(0).version()->series) series->metrics();
 }
 
 std::vector<Cluster*> Shared::clusters() const {
@@ -84,10 +86,9 @@ void add_errors(metrics::Registry& registry, std::size_t mistakes) {
 void add_certificates(metrics::Registry& registry, const ClusterOptions& cluster) {
   for (const NamedCertificate& certificate : cluster.certificates) {
     const auto not_after = static_cast<double>(certificate.not_after.time_since_epoch().count());
-    registry.gauge_function(
-        "sluice_certificate_not_after_seconds",
-        "When the certificate ends, in seconds since 1970.", [not_after] { return not_after; },
-        {{"use", certificate.use}});
+    registry.gauge_function("sluice_certificate_not_after_seconds",
+                            "When the certificate ends, in seconds since 1970.",
+                            [not_after] { return not_after; }, {{"use", certificate.use}});
   }
 }
 

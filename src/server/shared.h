@@ -32,7 +32,7 @@ struct Shared {
   std::shared_ptr<const ClusterTable> table;
   std::vector<BrokenCluster> broken;        // clusters
   std::vector<std::string> reserved_names;  // for them
-  std::vector<std::string> mistakes;        // of the process's own configuration, at the last reload
+  std::vector<std::string> mistakes;  // of the process's own configuration, at the last reload
   std::uint64_t reloads = 0;          // that were taken over by all workers
   std::uint64_t refused_reloads = 0;  // because of mistakes of the process's own
   // Those that are served.

@@ -2,13 +2,12 @@
 // Clients are judged and let in; backends are believed or not.
 #include "peer_verification.h"
 
-#include "context_state.h"
-
 #include <fmt/format.h>
 
 #include <optional>
 #include <vector>
 
+#include "context_state.h"
 #include "sluice/x509/alternative_names.h"
 
 namespace sluice::tls {

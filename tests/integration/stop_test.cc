@@ -241,9 +241,7 @@ TEST_F(StopTest, SighupReadsTheSameAgainAndChangesNothing) {
   const auto watches = open_watches(*client, 3);
   sluice->child().signal(SIGHUP);
   EXPECT_TRUE(eventually(
-      [&] {
-        return sluice->metric("sluice_config_reloads_total", {"result=\"taken_over\""}) == 1;
-      },
+      [&] { return sluice->metric("sluice_config_reloads_total", {"result=\"taken_over\""}) == 1; },
       10s));
   for (int i = 0; i < 20; ++i)
     EXPECT_EQ(client->fetch({.path = std::string(object_path)}).status, 200);

@@ -128,8 +128,8 @@ class ConnectionPool {
   // From now on. Under another context connections drain one after the other, the first of them
   // when one under the new context is ready: while there is none, those that are there serve.
   void update(const PoolOptions& options, std::shared_ptr<const tls::ClientContext> context);
-  // Of a backend that leaves: what is there drains, and watches move. Whether nothing is left. To be
-  // called now and then.
+  // Of a backend that leaves: what is there drains, and watches move. Whether nothing is left. To
+  // be called now and then.
   bool leave();
   // Each connection is asked for a sign of life; one that gives none within check_timeout is ended
   // if `confirmed` still says so then.

@@ -2,10 +2,10 @@
 // What one reading of the configuration has read: so that all of it is of one moment, and that it
 // is known when some of it is different.
 //
-// Kubernetes mounts a Secret as a folder whose files are links into `..data`, which is a link to the
-// folder of one generation, and is replaced as one. Files that are reached through it are read from
-// the generation that it named at the first of them: a certificate is never read with the key of
-// the next one.
+// Kubernetes mounts a Secret as a folder whose files are links into `..data`, which is a link to
+// the folder of one generation, and is replaced as one. Files that are reached through it are read
+// from the generation that it named at the first of them: a certificate is never read with the key
+// of the next one.
 #pragma once
 
 #include <map>

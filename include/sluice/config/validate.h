@@ -49,8 +49,8 @@ struct CheckedCluster : Findings {
   // Of its mistakes: certificates whose keys are another's. Who writes both, one after the other,
   // is between the two.
   std::size_t unfit_pairs = 0;
-  bool waits = false;                             // for that to pass: no mistake to act on yet
-  bool vouches_for_identity = false;              // client CA and front-proxy pair are both there
+  bool waits = false;                 // for that to pass: no mistake to act on yet
+  bool vouches_for_identity = false;  // client CA and front-proxy pair are both there
 };
 
 // The process. With a mistake of its own (the one cluster's are) it does not start: exit code 2.

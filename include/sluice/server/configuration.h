@@ -27,8 +27,8 @@ struct ReadRequest {
 };
 
 struct Configuration {
-  bool unchanged = false;  // since the last time: the rest says nothing, but for these two
-  bool waits = false;      // for something that may pass by itself: to be read again soon
+  bool unchanged = false;         // since the last time: the rest says nothing, but for these two
+  bool waits = false;             // for something that may pass by itself: to be read again soon
   std::set<std::string> folders;  // whose changes may be changes of it
   // Of the process. With one nothing is taken over, and what is below is not complete.
   std::vector<std::string> mistakes;

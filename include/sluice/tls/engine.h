@@ -48,7 +48,8 @@ struct PeerCertificate {
 Result<PeerCertificate> judge_client(const std::vector<std::vector<std::uint8_t>>& chain_der,
                                      std::string_view ca_pem, WallTime now);
 
-// The same over what a client has shown before, by the authorities of a context that has come since.
+// The same over what a client has shown before, by the authorities of a context that has come
+// since.
 PeerCertificate judge_again(const PeerCertificate& shown, const ServerContext& context,
                             WallTime now);
 

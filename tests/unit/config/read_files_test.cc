@@ -120,8 +120,7 @@ TEST_F(ReadFilesTest, KnowsTheFoldersWhoseChangesMayMatter) {
   (void)environment.read_file("here");
   (void)environment.read_file("/root");
   (void)environment.list_folder("clusters");
-  EXPECT_THAT(files.folders(),
-              UnorderedElementsAre("m", "etc", "/srv/b", ".", "/", "clusters"));
+  EXPECT_THAT(files.folders(), UnorderedElementsAre("m", "etc", "/srv/b", ".", "/", "clusters"));
 }
 
 }  // namespace

@@ -231,10 +231,11 @@ TEST_F(ClustersPageTest, TellsOfEachClusterItsNamesCertificatesAndBackends) {
           R"("others":"unnamed","usable":true,"certificates":[{"use":"serving",)"
           R"("notAfter":"2027-01-15T08:00:00Z"}],"backends":[{"name":"api-0","cluster":"one",)"
           R"("health":"ready",)"));
-  EXPECT_THAT(reply.body,
-              HasSubstr(R"({"name":"two","generation":1,"serverNames":["two.example"],"others":"none",)"
-                        R"("usable":false,"certificates":[],"backends":[{"name":"api-0",)"
-                        R"("cluster":"two","health":"unknown",)"));
+  EXPECT_THAT(
+      reply.body,
+      HasSubstr(R"({"name":"two","generation":1,"serverNames":["two.example"],"others":"none",)"
+                R"("usable":false,"certificates":[],"backends":[{"name":"api-0",)"
+                R"("cluster":"two","health":"unknown",)"));
 }
 
 TEST_F(ClustersPageTest, CertificatesOfAllClustersAreToldWhetherTheyAreUsedOrNot) {

@@ -68,8 +68,8 @@ class DebugPageTest : public testing::Test, public WorkerEvents {
   void backend_silent(BackendId) override {}
   void identity_refused(BackendId) override {}
   void token_changed(std::size_t, std::size_t, const proxy::TokenChange&) override {}
-  void cluster_outdated(std::size_t, std::size_t,
-                        std::shared_ptr<const ClusterSettings>) override {}
+  void cluster_outdated(std::size_t, std::size_t, std::shared_ptr<const ClusterSettings>) override {
+  }
   void cluster_renewed(std::size_t) override {}
   void cluster_left(std::size_t, std::size_t) override {}
   void backend_left(std::size_t, BackendId, std::uint64_t) override {}

@@ -118,12 +118,12 @@ class ClustersTest : public testing::Test {
   // Who believes both clusters' gateways.
   static std::shared_ptr<const tls::ClientContext> tls(const test::Certificate* certificate,
                                                        std::vector<std::string> alpn = {"h2"}) {
-    tls::ClientOptions options{
-        .ca_pem = Keys::get()[0].gateway_ca.pem() + Keys::get()[1].gateway_ca.pem() +
-                  Keys::get()[2].gateway_ca.pem(),
-        .certificate_chain_pem = {},
-        .private_key_pem = {},
-        .alpn = std::move(alpn)};
+    tls::ClientOptions options{.ca_pem = Keys::get()[0].gateway_ca.pem() +
+                                         Keys::get()[1].gateway_ca.pem() +
+                                         Keys::get()[2].gateway_ca.pem(),
+                               .certificate_chain_pem = {},
+                               .private_key_pem = {},
+                               .alpn = std::move(alpn)};
     if (certificate != nullptr) {
       options.certificate_chain_pem = certificate->pem();
       options.private_key_pem = certificate->key_pem();

@@ -101,8 +101,8 @@ class WorkerTest : public testing::Test, private WorkerEvents {
   void backend_silent(BackendId) override {}
   void identity_refused(BackendId) override {}
   void token_changed(std::size_t, std::size_t, const proxy::TokenChange&) override {}
-  void cluster_outdated(std::size_t, std::size_t,
-                        std::shared_ptr<const ClusterSettings>) override {}
+  void cluster_outdated(std::size_t, std::size_t, std::shared_ptr<const ClusterSettings>) override {
+  }
   void cluster_renewed(std::size_t) override {}
   void cluster_left(std::size_t, std::size_t) override {}
   void backend_left(std::size_t, BackendId, std::uint64_t) override {}
@@ -222,6 +222,7 @@ TEST_F(WorkerTest, TellsNoMoreThanThereIsRoomFor) {
 
 TEST_F(WorkerTest, AKeyThatCannotBeUsedIsAnErrorAndLeavesNothing) {
   options_.clusters[0].backend_tls.identity->private_key_pem = std::string("none");
+  shared_ = std::move(*Shared::create(options_));
   const auto worker = create(0);
   ASSERT_FALSE(worker);
   EXPECT_FALSE(worker.error().context.empty());
