@@ -3,6 +3,7 @@
 #include "helper_thread.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
 
 #include <condition_variable>
 #include <deque>
@@ -11,6 +12,11 @@
 #include <utility>
 
 namespace sluice::server {
+namespace {
+
+constexpr int helper_nice = 10;
+
+}  // namespace
 
 struct HelperThread::State {
   std::mutex mutex;
@@ -56,6 +62,8 @@ void HelperThread::run(std::move_only_function<void()> work) {
   // It keeps what it needs, in case that it is left behind.
   state_->thread = std::thread([state = state_] {
     pthread_setname_np(pthread_self(), "helper");
+    // Workers have the CPUs first. On Linux it is the thread's own value; who may not, may not.
+    (void)setpriority(PRIO_PROCESS, 0, helper_nice);
     while (auto job = state->next()) job();
   });
 }

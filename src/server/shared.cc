@@ -45,7 +45,9 @@ Shared::Shared(const ServerOptions& options, std::shared_ptr<const ClusterTable>
                           [] { return 1.0; }, {{"version", options.version}});
   register_reloads();
   register_logs();
-  if (alone) cluster(0).metrics();
+  if (!alone) return;
+  cluster(0).metrics();
+  for (const auto& series : cluster(0).version()->series) series->metrics();
 }
 
 std::vector<Cluster*> Shared::clusters() const {

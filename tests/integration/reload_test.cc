@@ -28,8 +28,9 @@ constexpr Duration between_reloads = 600ms;
 
 class ReloadTest : public ClusterFolderTest {
  protected:
+  ReloadTest() { start_apisim(); }
+
   void start_with(const std::string& text, Flags flags = {}) {
-    start_apisim();
     put("one", text);
     flags.push_back(clusters());
     flags.push_back("--workers=2");
@@ -105,7 +106,6 @@ TEST_F(ReloadTest, ACertificateOfAnAuthorityThatIsGoneIs401OnAConnectionThatStay
   std::string text = lines() + asked_for();
   const std::string named = credentials.file("client-ca.crt");
   text.replace(text.find(named), named.size(), "clients.crt");
-  start_apisim();
   put("one", text);
   start_sluice({.flags = {clusters()}, .cluster_flags = false});
   const auto client = connect(&credentials.alice);
@@ -194,7 +194,6 @@ TEST_F(ReloadTest, AListenerOfAClusterIsOpenedAtTheNextStart) {
 }
 
 TEST_F(ReloadTest, WhatCountsFromTheNextStartOnIsSaid) {
-  start_apisim();
   put("sluice", lines() + "receive-buffers=64\n");
   start_sluice({.flags = {"--config=" + folder.file("sluice.conf")}, .cluster_flags = false});
   put("sluice", lines() + "receive-buffers=128\nlog-level=debug\n");
@@ -275,7 +274,6 @@ TEST_F(ChangedFilesTest, AMountedSecretIsSwappedAsOne) {
 }
 
 TEST_F(ChangedFilesTest, ABrokenFileAtTheStartServesOnceItIsMended) {
-  start_apisim();
   put("one", lines() + asked_for() + "probe-interval=soon\n");
   start_sluice({.flags = {clusters()}, .cluster_flags = false, .wait_ready = false});
   ASSERT_TRUE(sluice->wait_serving());
@@ -287,7 +285,6 @@ TEST_F(ChangedFilesTest, ABrokenFileAtTheStartServesOnceItIsMended) {
 }
 
 TEST_F(ChangedFilesTest, AStartWaitsForTheKeyOfItsCertificate) {
-  start_apisim();
   const Certificate next = issue_server(credentials.gateway_ca, {std::string(api_server_name)});
   write_file(folder.file("gateway.key"), next.key_pem());
   put("sluice", lines());
@@ -324,11 +321,11 @@ class Changes {
 };
 
 TEST_F(ReloadTest, ManyReloadsOfWhichAThirdIsBrokenCostNobodyAnything) {
-  start_with(lines() + asked_for());
+  start_with(without_backends() + backend(1) + backend(2) + asked_for());
   const auto watcher = connect(&credentials.alice);
   const auto watches = open_watches(*watcher, 20);
   const auto with_token = connect();
-  Changes changes(without_backends() + asked_for(), {backend(1), backend(2), backend(1)});
+  Changes changes(without_backends() + asked_for(), {backend(1), backend(2), backend(0)});
   const std::array gateways{
       credentials.gateway,
       issue_server(credentials.gateway_ca, {"kubernetes", std::string(api_server_name)})};

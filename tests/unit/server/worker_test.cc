@@ -222,6 +222,7 @@ TEST_F(WorkerTest, TellsNoMoreThanThereIsRoomFor) {
 
 TEST_F(WorkerTest, AKeyThatCannotBeUsedIsAnErrorAndLeavesNothing) {
   options_.clusters[0].backend_tls.identity->private_key_pem = std::string("none");
+  shared_ = std::move(*Shared::create(options_));
   const auto worker = create(0);
   ASSERT_FALSE(worker);
   EXPECT_FALSE(worker.error().context.empty());
