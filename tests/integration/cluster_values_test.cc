@@ -34,8 +34,9 @@ TEST_F(ClusterValuesTest, WhoCallsFromAnAllowedNetworkIsServedAndNobodyElse) {
   EXPECT_EQ(refused.end(), RawClient::End::alert);
   EXPECT_FALSE(refused.established());
   EXPECT_EQ(not_allowed(), 1);
-  EXPECT_TRUE(sluice->child().log().contains("its network is not allowed"))
-      << sluice->child().log();
+  EXPECT_TRUE(eventually([&] {
+    return sluice->child().log().contains("its network is not allowed");
+  })) << sluice->child().log();
   RawClient taken(sluice->address(), client_tls(&credentials.alice), true, "127.0.0.2");
   EXPECT_TRUE(taken.established());
   EXPECT_TRUE(taken.begin_http2());
@@ -96,8 +97,10 @@ TEST_F(ClusterValuesTest, AListenerThatCannotBeOpenedCostsItsClusterAlone) {
   start_sluice({.flags = {clusters()}, .cluster_flags = false, .wait_ready = false});
   ASSERT_TRUE(sluice->wait_serving());
   EXPECT_TRUE(serves(*connect(&credentials.alice)));
-  const std::string log = sluice->child().log();
-  EXPECT_TRUE(log.contains("address cannot be listened on") && log.contains("cluster=one")) << log;
+  EXPECT_TRUE(eventually([&] {
+    const std::string log = sluice->child().log();
+    return log.contains("address cannot be listened on") && log.contains("cluster=one");
+  })) << sluice->child().log();
 }
 
 TEST_F(ClusterValuesTest, TheNameInABalancersHeaderGoesBeforeThatOfTheHello) {

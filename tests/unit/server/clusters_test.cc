@@ -283,6 +283,7 @@ TEST_F(ClustersTest, ForWhoCallsFromAnotherNetworkNobodyHasTheName) {
 
 TEST_F(ClustersTest, TheOnlyClustersNetworksAreKnownBeforeAnyByteHasCome) {
   options_.clusters.pop_back();
+  options_.clusters[one].name.clear();
   options_.clusters[one].allowed_networks = {*io::Network::parse("192.0.2.7")};
   start();
   simulation_.network().connect_from("192.0.2.8");
