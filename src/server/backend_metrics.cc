@@ -38,8 +38,7 @@ BackendMetrics::BackendMetrics(std::string_view cluster,
       requests(registry.counters("sluice_requests_total",
                                  "Requests sent to a backend, by class and backend.",
                                  {metrics::dimension_of<kubernetes::RequestClass>("class")})),
-      connects(
-          count(registry, "sluice_backend_connects_total", "Connections opened to backends.")),
+      connects(count(registry, "sluice_backend_connects_total", "Connections opened to backends.")),
       connect_failures(count(registry, "sluice_backend_connect_failures_total",
                              "Connections to backends that could not be opened.")),
       connections_lost(count(registry, "sluice_backend_connections_lost_total",
@@ -62,9 +61,8 @@ BackendMetrics::BackendMetrics(std::string_view cluster,
   for (std::size_t k = 0; k < backend::pool_kinds; ++k) {
     const metrics::Labels labels{
         {"pool", std::string(to_string(static_cast<backend::PoolKind>(k)))}};
-    connections[k] =
-        registry.gauge("sluice_backend_connections",
-                       "Connections to backends, draining ones included.", labels);
+    connections[k] = registry.gauge("sluice_backend_connections",
+                                    "Connections to backends, draining ones included.", labels);
     upgrade_connections[k] =
         registry.gauge("sluice_upgrade_connections",
                        "Connections to backends for requests that switch protocols.", labels);
@@ -85,14 +83,18 @@ void BackendMetrics::register_state(const std::shared_ptr<const backend::Backend
       "1 while the backend takes the identities that the proxy vouches for.",
       [status] { return status->trusts_identity.load(std::memory_order_relaxed) ? 1.0 : 0.0; });
   registry.gauge_function(
-      "sluice_backend_work", "Work in flight, in seats.",
-      [board, slot] { return static_cast<double>(board->total(slot).work); });
-  registry.gauge_function(
-      "sluice_backend_watches", "Open watches.",
-      [board, slot] { return static_cast<double>(board->total(slot).watches); });
-  registry.gauge_function(
-      "sluice_backend_tunnels", "Open tunnels.",
-      [board, slot] { return static_cast<double>(board->total(slot).tunnels); });
+      "sluice_backend_renewal_pending",
+      "1 while the backend has not been seen to take a new front-proxy pair, or certificates under "
+      "new authorities: the old ones serve there.",
+      [status] { return status->renewal_pending.load(std::memory_order_relaxed) ? 1.0 : 0.0; });
+  registry.gauge_function("sluice_backend_work", "Work in flight, in seats.",
+                          [board, slot] { return static_cast<double>(board->total(slot).work); });
+  registry.gauge_function("sluice_backend_watches", "Open watches.", [board, slot] {
+    return static_cast<double>(board->total(slot).watches);
+  });
+  registry.gauge_function("sluice_backend_tunnels", "Open tunnels.", [board, slot] {
+    return static_cast<double>(board->total(slot).tunnels);
+  });
 }
 
 void BackendMetrics::publish_upgrades(metrics::Cells& cells, const backend::BackendSet& backends,

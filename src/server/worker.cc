@@ -76,11 +76,10 @@ Result<WorkerCluster*> Worker::make_cluster(std::size_t number) {
   CHECK(clusters_[number] == nullptr);
   const ClusterTable::Entry* entry = table_->find(number);
   CHECK(entry != nullptr);
-  auto made =
-      WorkerCluster::create({transport_, resources_, codec_memory_, parts_.shared.access_log.get(),
-                             parts_.events, number_, entry->cluster, number,
-                             parts_.shared.alone ? nullptr : &table_->names, parts_.key},
-                            entry->version, random_.next());
+  auto made = WorkerCluster::create(
+      {transport_, resources_, codec_memory_, parts_.shared.access_log.get(), parts_.events,
+       number_, entry->cluster, number, parts_.shared.alone ? nullptr : &table_->names, parts_.key},
+      entry->version, random_.next());
   if (!made) return std::unexpected(made.error());
   clusters_[number] = std::move(*made);
   parts_.events.cluster_used(number_, number, true);
@@ -160,7 +159,7 @@ void Worker::go_on_draining_clusters() {
   for (std::size_t number = 0; number < clusters_.size(); ++number) {
     WorkerCluster* cluster = clusters_[number].get();
     if (cluster == nullptr) continue;
-    cluster->let_go_of_backends();
+    cluster->look_after_backends();
     if (!cluster->drains()) continue;
     cluster->go_on_draining();
     if (cluster->drain_over()) {
