@@ -15,14 +15,14 @@ namespace {
 // A cluster's first clients wait for its backends' first answers no longer than this.
 constexpr Duration first_probes_max = std::chrono::seconds(3);
 
-// It keeps what it names fields by.
-backend::ClaimIdentity claim_by(std::shared_ptr<const ClusterSettings> settings) {
-  return [settings = std::move(settings)](std::string_view user, http::Fields& fields) {
+// It keeps what it names fields by, and nothing else of the settings: keys should be forgotten.
+backend::ClaimIdentity claim_by(const ClusterSettings& settings) {
+  return [names = settings.identity_fields](std::string_view user, http::Fields& fields) {
     kubernetes::Identity claim;
     claim.user = user;
     // The role that may read readiness (k8s.io/apiserver pkg/authentication/user).
     claim.groups = {"system:monitoring"};
-    settings->identity_fields.append(claim, fields);
+    names.append(claim, fields);
   };
 }
 
@@ -51,7 +51,7 @@ void Probes::add(std::size_t number, backend::BackendContexts contexts) {
   const auto& settings = probed.cluster->version()->settings;
   probed.probe = std::make_unique<backend::HealthProbe>(
       transport_, probed.cluster->backends(), probed.contexts, settings->options.probe,
-      claim_by(settings), parts_.environment.random(),
+      claim_by(*settings), parts_.environment.random(),
       [this, number](std::size_t backend, const std::string& why) {
         backend_changed({number, backend}, why);
       },
@@ -88,7 +88,7 @@ void Probes::update(std::size_t number, std::optional<backend::BackendContexts> 
   const auto& settings = probed->cluster->version()->settings;
   allow_for(settings->options.probe.timeout);
   probed->probe->update(probed->cluster->backends(), probed->contexts, settings->options.probe,
-                        claim_by(settings));
+                        claim_by(*settings));
 }
 
 void Probes::end(std::size_t number) {
