@@ -140,14 +140,39 @@ UpgradeOptions BackendSet::upgrade_options(PoolKind kind) const {
 }
 
 BackendSet::BackendSet(net::Transport& transport, Cluster cluster, BackendContexts contexts,
-                       const BackendSetOptions& options, std::uint64_t seed, OnEvent on_event)
+                       const BackendSetOptions& options, std::uint64_t seed, OnEvent on_event,
+                       std::vector<BackendContexts> earlier)
     : transport_(transport),
       cluster_(std::move(cluster)),
       contexts_(std::move(contexts)),
+      earlier_(std::move(earlier)),
       options_(options),
       random_(seed),
       on_event_(std::move(on_event)) {
   update(std::move(cluster_), std::move(contexts_), options);
+  earlier_.clear();
+}
+
+// What serves goes on to serve until the newest has passed there.
+const BackendContexts& BackendSet::contexts_for(std::size_t backend) const {
+  const std::uint64_t adopted = cluster_.backends[backend]->adopted.load(std::memory_order_relaxed);
+  const Backend& known = backends_[backend];
+  if (adopted >= contexts_.generation) return contexts_;
+  const bool serves =
+      std::ranges::any_of(known.pools, [](const auto& pool) { return pool != nullptr; });
+  if (serves) return known.contexts;
+  const auto found = std::ranges::find(earlier_, adopted, &BackendContexts::generation);
+  return found == earlier_.end() ? contexts_ : *found;
+}
+
+void BackendSet::adopt() {
+  for (std::size_t i = 0; i < backends_.size(); ++i) {
+    if (cluster_.backends[i] == nullptr) continue;
+    if (backends_[i].contexts.generation == contexts_.generation) continue;
+    if (cluster_.backends[i]->adopted.load(std::memory_order_relaxed) >= contexts_.generation) {
+      update(i);
+    }
+  }
 }
 
 void BackendSet::update(Cluster cluster, BackendContexts contexts,
@@ -162,19 +187,23 @@ void BackendSet::update(Cluster cluster, BackendContexts contexts,
 }
 
 void BackendSet::update(std::size_t backend) {
+  Backend& updated = backends_[backend];
+  if (cluster_.backends[backend] == nullptr) {
+    // Only then its slot is free.
+    for (const auto& pool : updated.pools) CHECK(pool == nullptr);
+    updated.contexts = {};
+    return;
+  }
+  updated.contexts = BackendContexts(contexts_for(backend));
   for (std::size_t k = 0; k < pool_kinds; ++k) {
     const auto kind = static_cast<PoolKind>(k);
-    if (cluster_.backends[backend] == nullptr) {
-      CHECK(backends_[backend].pools[k] == nullptr);  // only then its slot is free
-      continue;
-    }
-    const auto& context = vouches(kind) ? contexts_.identity : contexts_.plain;
+    const auto& context = vouches(kind) ? updated.contexts.identity : updated.contexts.plain;
     if (context == nullptr) {
       end_pools(backend, kind);
-    } else if (const auto& pool = backends_[backend].pools[k]) {
+    } else if (const auto& pool = updated.pools[k]) {
       pool->update(pool_options(kind), context);
-      if (const auto& upgrades = backends_[backend].upgrades[k]) {
-        upgrades->update(upgrade_options(kind), contexts_.upgrades.of(kind));
+      if (const auto& upgrades = updated.upgrades[k]) {
+        upgrades->update(upgrade_options(kind), updated.contexts.upgrades.of(kind));
       }
     } else if (cluster_.serves(backend)) {
       make_pools(backend, kind);
@@ -187,15 +216,15 @@ void BackendSet::make_pools(std::size_t backend, PoolKind kind) {
   const auto tell = [this, backend, kind](PoolEvent event, const std::string& text) {
     on_event_(backend, kind, event, text);
   };
-  auto& pool = backends_[backend].pools[k];
-  pool = std::make_unique<ConnectionPool>(transport_, endpoint(backend), kind, pool_options(kind),
-                                          vouches(kind) ? contexts_.identity : contexts_.plain,
-                                          random_.next(), tell);
-  if (const auto& context = contexts_.upgrades.of(kind)) {
-    backends_[backend].upgrades[k] = std::make_unique<UpgradePool>(
-        transport_, endpoint(backend), upgrade_options(kind), context, tell);
+  Backend& made = backends_[backend];
+  made.pools[k] = std::make_unique<ConnectionPool>(
+      transport_, endpoint(backend), kind, pool_options(kind),
+      vouches(kind) ? made.contexts.identity : made.contexts.plain, random_.next(), tell);
+  if (const auto& context = made.contexts.upgrades.of(kind)) {
+    made.upgrades[k] = std::make_unique<UpgradePool>(transport_, endpoint(backend),
+                                                     upgrade_options(kind), context, tell);
   }
-  if (warm_[k]) pool->warm_up();
+  if (warm_[k]) made.pools[k]->warm_up();
 }
 
 // What was under way there is lost.

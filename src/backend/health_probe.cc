@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "identity_probe.h"
 #include "probe_connection.h"
 #include "sluice/base/check.h"
+#include "tls_trial.h"
 
 namespace sluice::backend {
 namespace {
@@ -20,10 +22,6 @@ constexpr std::uint32_t silent_timeouts = 5;
 constexpr Duration open_probe_max = std::chrono::hours(24);
 // A timer that fires so much late says that we were not running.
 constexpr Duration turn_late_max = std::chrono::milliseconds(250);
-
-constexpr std::string_view review_path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
-constexpr std::string_view review_body =
-    R"({"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1","metadata":{}})";
 
 }  // namespace
 
@@ -47,29 +45,26 @@ class HealthProbe::Target {
                    contexts.identity ? contexts.identity : contexts.plain),
         timer_(io::Timer::bind<&Target::probe_readiness>(this)),
         late_timer_(io::Timer::bind<&Target::still_unanswered>(this)) {
+    status_.adopted.store(contexts.generation, std::memory_order_relaxed);
     if (!contexts.identity) return;
-    identity_ = std::make_unique<ProbeConnection>(transport, status_.endpoint, contexts.identity);
+    make_identity(contexts);
     // Trust is earned by the first probe; one that was no backend for a while has it still.
     identity_known_ = health() != Health::unknown;
     if (!identity_known_) status_.trusts_identity.store(false, std::memory_order_relaxed);
   }
 
-  void use(const BackendContexts& contexts) {
-    std::erase_if(left_, [](const auto& connection) { return connection->terminated(); });
-    readiness_.use(contexts.identity ? contexts.identity : contexts.plain);
-    if (!contexts.identity) {
-      if (!identity_) return;
-      identity_->terminate();
-      left_.push_back(std::move(identity_));
-    } else if (identity_) {
-      identity_->use(contexts.identity);
-    } else {
-      identity_ =
-          std::make_unique<ProbeConnection>(transport_, status_.endpoint, contexts.identity);
-      identity_known_ = false;
-      status_.trusts_identity.store(false, std::memory_order_relaxed);
-    }
-    next_identity_probe_ = {};
+  // What counts from now on. Where there is something that serves, it does so until the other has
+  // passed here.
+  void offer(const BackendContexts& contexts) {
+    end_trial();
+    const bool other_kind = (contexts.identity == nullptr) != (identity_ == nullptr);
+    if (health() == Health::unknown || other_kind) return adopt(contexts);
+    next_ = contexts;
+    said_why_not_ = false;
+    status_.renewal_pending.store(true, std::memory_order_relaxed);
+    trial_ = std::make_unique<TlsTrial>(transport_, status_.endpoint, user_, next_);
+    next_trial_ = {};
+    try_next();
   }
 
   void start(Duration within) {
@@ -81,7 +76,7 @@ class HealthProbe::Target {
   void probe_readiness() {
     if (stopping_ || readiness_.busy()) return;
     ++counters_.probes;
-    http::RequestHead head = request_head("GET", options_.readiness_path);
+    http::RequestHead head = probe_head(status_.endpoint, "GET", options_.readiness_path);
     if (identity_) claim_(user_, head.fields);
     late_ = 0;
     if (quiet_) readiness_.close_after();
@@ -125,26 +120,73 @@ class HealthProbe::Target {
     late_timer_.cancel();
     readiness_.terminate();
     if (identity_) identity_->terminate();
+    end_trial();
   }
 
   bool terminated() const {
     return readiness_.terminated() && (!identity_ || identity_->terminated()) &&
-           std::ranges::all_of(left_, [](const auto& left) { return left->terminated(); });
+           std::ranges::all_of(left_, [](const auto& left) { return left->terminated(); }) &&
+           std::ranges::all_of(left_trials_, [](const auto& left) { return left->terminated(); });
   }
   const std::shared_ptr<BackendStatus>& status() const { return shared_; }
   bool asked() const { return asked_; }
   const Counters& counters() const { return counters_; }
 
  private:
-  http::RequestHead request_head(std::string_view method, std::string_view path) const {
-    http::RequestHead head;
-    head.method = method;
-    head.scheme = "https";
-    head.authority = status_.endpoint.address.to_string();
-    head.path = path;
-    head.fields.add("user-agent", "sluice-probe");
-    head.fields.add("accept", "application/json");
-    return head;
+  void make_identity(const BackendContexts& contexts) {
+    identity_ =
+        std::make_unique<IdentityProbe>(transport_, status_.endpoint, user_, contexts.identity);
+  }
+
+  void adopt(const BackendContexts& contexts) {
+    std::erase_if(left_, [](const auto& probe) { return probe->terminated(); });
+    readiness_.use(contexts.identity ? contexts.identity : contexts.plain);
+    if (!contexts.identity) {
+      if (identity_) {
+        identity_->terminate();
+        left_.push_back(std::move(identity_));
+      }
+    } else if (identity_) {
+      identity_->use(contexts.identity);
+    } else {
+      make_identity(contexts);
+      identity_known_ = false;
+      status_.trusts_identity.store(false, std::memory_order_relaxed);
+    }
+    next_identity_probe_ = {};
+    status_.adopted.store(contexts.generation, std::memory_order_relaxed);
+    status_.renewal_pending.store(false, std::memory_order_relaxed);
+  }
+
+  // Asks, unless that was lately.
+  void try_next() {
+    const Instant now = transport_.reactor().now();
+    if (stopping_ || !trial_ || trial_->busy() || now < next_trial_) return;
+    next_trial_ = now + identity_retry;
+    trial_->ask(claim_, options_, [this](bool passed, const std::string& why) {
+      passed ? trial_passed() : trial_failed(why);
+    });
+  }
+
+  void trial_passed() {
+    end_trial();
+    adopt(next_);
+    on_change_(index_, "it takes the new front-proxy pair and authorities");
+    // It was the old pair that was refused.
+    if (identity_ && !status_.trusts_identity.load(std::memory_order_relaxed)) set_trust(true, "");
+  }
+
+  void trial_failed(const std::string& why) {
+    if (std::exchange(said_why_not_, true)) return;
+    on_change_(index_, "the new front-proxy pair and authorities are not used there yet: " + why);
+  }
+
+  // Its own answer may be what ends it.
+  void end_trial() {
+    std::erase_if(left_trials_, [](const auto& trial) { return trial->terminated(); });
+    if (!trial_) return;
+    trial_->terminate();
+    left_trials_.push_back(std::move(trial_));
   }
 
   // Each time that the probe's time has passed once more.
@@ -183,6 +225,7 @@ class HealthProbe::Target {
       }
       good();
     }
+    try_next();
     io::Reactor& reactor = transport_.reactor();
     const Duration interval = quiet_ && !in_doubt() ? options_.quiet_interval : options_.interval;
     const Duration jitter = random_.between(Duration::zero(), interval / 10 + Duration(1));
@@ -191,6 +234,7 @@ class HealthProbe::Target {
 
   // The next answers may change what is known.
   bool in_doubt() const {
+    if (trial_) return true;
     if (health() == Health::not_ready) return successes_ > 0;
     return health() == Health::unknown || failures_ > 0;
   }
@@ -239,59 +283,15 @@ class HealthProbe::Target {
     set_health(Health::not_ready, why);
   }
 
-  // First with a claim, which must be believed; then without, which must not be allowed.
   void probe_identity() {
     identity_probed_ = transport_.reactor().now();
     next_identity_probe_ =
         identity_probed_ + (quiet_ ? options_.quiet_identity_interval : options_.identity_interval);
-    http::RequestHead head = request_head("POST", review_path);
-    head.fields.add("content-type", "application/json");
-    head.fields.add("content-length", std::to_string(review_body.size()));
-    claim_(user_, head.fields);
-    identity_->request(std::move(head), std::string(review_body), options_.timeout * 2,
-                       [this](Result<ProbeAnswer> answer) { claim_answered(answer); });
-  }
-
-  void claim_answered(const Result<ProbeAnswer>& answer) {
-    if (!answer) return identity_unclear(answer.error().context);
-    if (answer->status == 401) {
-      return set_trust(false,
-                       "it answers 401 to the front-proxy certificate: its "
-                       "--requestheader-client-ca-file or --requestheader-allowed-names do "
-                       "not fit");
-    }
-    if (answer->status != 200 && answer->status != 201) {
-      if (answer->status >= 500 || answer->status == 429) {
-        return identity_unclear("SelfSubjectReview answers " + std::to_string(answer->status));
-      }
-      // A server without this API: the claim was at least not refused as unauthenticated.
-      return set_trust(true, "SelfSubjectReview answers " + std::to_string(answer->status) +
-                                 ": the identity could not be checked");
-    }
-    if (answer->body.find("\"" + user_ + "\"") == std::string::npos) {
-      return set_trust(false,
-                       "it takes the front-proxy certificate for a user of its own and "
-                       "ignores X-Remote-User: check --requestheader-* there");
-    }
-    http::RequestHead head = request_head("POST", review_path);
-    head.fields.add("content-type", "application/json");
-    head.fields.add("content-length", std::to_string(review_body.size()));
-    identity_->close_after();  // a 401 ends the connection there anyway
-    identity_->request(std::move(head), std::string(review_body), options_.timeout * 2,
-                       [this](Result<ProbeAnswer> bare) { bare_answered(bare); });
-  }
-
-  void bare_answered(const Result<ProbeAnswer>& answer) {
-    if (!answer) return identity_unclear(answer.error().context);
-    if (answer->status == 200 || answer->status == 201) {
-      return set_trust(false,
-                       "it takes the front-proxy certificate for a user's: that certificate must "
-                       "not be signed by an authority of its --client-ca-file");
-    }
-    if (answer->status >= 500 || answer->status == 429) {
-      return identity_unclear("SelfSubjectReview answers " + std::to_string(answer->status));
-    }
-    set_trust(true, "");
+    identity_->ask(claim_, options_.timeout * 2,
+                   [this](IdentityProbe::Verdict verdict, const std::string& why) {
+                     if (verdict == IdentityProbe::Verdict::unclear) return identity_unclear(why);
+                     set_trust(verdict == IdentityProbe::Verdict::trusted, why);
+                   });
   }
 
   void identity_unclear(const std::string& why) {
@@ -328,8 +328,14 @@ class HealthProbe::Target {
   Random random_;
   std::string user_;
   ProbeConnection readiness_;
-  std::unique_ptr<ProbeConnection> identity_;
-  std::vector<std::unique_ptr<ProbeConnection>> left_;
+  std::unique_ptr<IdentityProbe> identity_;
+  std::vector<std::unique_ptr<IdentityProbe>> left_;
+  // What is to come, while it has not passed.
+  BackendContexts next_;
+  std::unique_ptr<TlsTrial> trial_;
+  std::vector<std::unique_ptr<TlsTrial>> left_trials_;
+  Instant next_trial_{};
+  bool said_why_not_ = false;
   io::Timer timer_;
   io::Timer late_timer_;
   Counters counters_;
@@ -373,7 +379,7 @@ void HealthProbe::update(Cluster cluster, BackendContexts contexts, const ProbeO
   claim_ = std::move(claim);
   if (renewed) {
     for (const auto& target : targets_) {
-      if (target != nullptr) target->use(contexts_);
+      if (target != nullptr) target->offer(contexts_);
     }
   }
   update_targets();

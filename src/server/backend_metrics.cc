@@ -82,6 +82,11 @@ void BackendMetrics::register_state(const std::shared_ptr<const backend::Backend
       "sluice_backend_trusts_identity",
       "1 while the backend takes the identities that the proxy vouches for.",
       [status] { return status->trusts_identity.load(std::memory_order_relaxed) ? 1.0 : 0.0; });
+  registry.gauge_function(
+      "sluice_backend_renewal_pending",
+      "1 while the backend has not been seen to take a new front-proxy pair, or certificates under "
+      "new authorities: the old ones serve there.",
+      [status] { return status->renewal_pending.load(std::memory_order_relaxed) ? 1.0 : 0.0; });
   registry.gauge_function("sluice_backend_work", "Work in flight, in seats.",
                           [board, slot] { return static_cast<double>(board->total(slot).work); });
   registry.gauge_function("sluice_backend_watches", "Open watches.", [board, slot] {

@@ -2,6 +2,7 @@
 // What all threads have of one cluster.
 #include "cluster.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "sluice/base/check.h"
@@ -36,6 +37,9 @@ std::shared_ptr<const ClusterVersion> Cluster::renew(
     std::shared_ptr<const ClusterSettings> settings) {
   ClusterVersion next = *version_;
   ++next.generation;
+  if (settings->backends != next.settings->backends) {
+    next.earlier.push_back({next.backend_tls++, next.settings});
+  }
   next.backends = next.backends.changed_to(settings->options.backends);
   next.settings = std::move(settings);
   return take_over(std::move(next));
@@ -55,6 +59,7 @@ std::shared_ptr<const ClusterVersion> Cluster::free_slot(std::size_t slot) {
 std::shared_ptr<const ClusterVersion> Cluster::forget_keys() {
   ClusterVersion next = *version_;
   next.settings = next.settings->without_keys();
+  next.earlier.clear();  // every worker has its contexts
   return take_over(std::move(next));
 }
 
@@ -64,8 +69,15 @@ std::shared_ptr<const ClusterVersion> Cluster::take_over(ClusterVersion version)
   version.series.resize(slots.size());
   for (std::size_t slot = 0; slot < slots.size(); ++slot) {
     if (slots[slot] == nullptr || version.series[slot] != nullptr) continue;
+    slots[slot]->adopted.store(version.backend_tls, std::memory_order_relaxed);
     version.series[slot] = std::make_shared<BackendSeries>(name_, slots[slot], board, slot);
   }
+  std::erase_if(version.earlier, [&](const ClusterVersion::Earlier& earlier) {
+    return std::ranges::none_of(slots, [&](const auto& backend) {
+      return backend != nullptr &&
+             backend->adopted.load(std::memory_order_relaxed) == earlier.backend_tls;
+    });
+  });
   if (version_ != nullptr) version.revision = version_->revision + 1;
   version_ = std::make_shared<const ClusterVersion>(std::move(version));
   return version_;

@@ -73,6 +73,13 @@ bool ClusterSettings::same_as(const ClusterSettings& other) const {
   return mine == other.options;
 }
 
+Result<backend::BackendContexts> ClusterVersion::make_contexts() const {
+  if (hibernates()) return backend::BackendContexts{};
+  auto contexts = options().backend_tls.make_contexts();
+  if (contexts) contexts->generation = backend_tls;
+  return contexts;
+}
+
 Result<ClusterRenewal> make_renewal(const ClusterSettings& before,
                                     std::shared_ptr<const ClusterVersion> version) {
   ClusterRenewal renewal;
@@ -84,9 +91,9 @@ Result<ClusterRenewal> make_renewal(const ClusterSettings& before,
     renewal.serving = std::move(*serving);
   }
   const bool woken = before.options.backends.empty() && version->has_backends();
-  if (before.backends != now.backends || woken) {
-    Result<backend::BackendContexts> backends;
-    if (version->has_backends()) backends = now.options.backend_tls.make_contexts();
+  // What leaves runs on under what it has.
+  if (version->has_backends() && (before.backends != now.backends || woken)) {
+    auto backends = version->make_contexts();
     if (!backends) return std::unexpected(backends.error());
     renewal.backends = std::move(*backends);
   }

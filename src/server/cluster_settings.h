@@ -46,11 +46,21 @@ struct ClusterVersion {
   std::uint64_t generation = 1;  // of the settings: how often they have changed
   std::uint64_t revision = 1;    // of all of this
   std::shared_ptr<const ClusterSettings> settings;
+  // Of what backends are shown, and judged by; and earlier ones that some backend serves by still,
+  // because it has not been seen to take the last.
+  std::uint64_t backend_tls = 1;
+  struct Earlier {
+    std::uint64_t backend_tls = 0;
+    std::shared_ptr<const ClusterSettings> settings;
+  };
+  std::vector<Earlier> earlier;
   backend::Cluster backends;
   std::vector<std::shared_ptr<BackendSeries>> series;  // by slot; null: the slot is free
 
   const ClusterOptions& options() const { return settings->options; }
   bool has_backends() const { return !options().backends.empty(); }
+  // For the calling thread.
+  Result<backend::BackendContexts> make_contexts() const;
   // There are no API servers for now, and that is no failure.
   bool hibernates() const { return !has_backends() && options().pass_through.empty(); }
   // Whether it serves who calls from there.

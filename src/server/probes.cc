@@ -47,6 +47,7 @@ void Probes::add(std::size_t number, backend::BackendContexts contexts) {
   probed = {};
   probed.cluster = parts_.shared.table->entries.at(number).cluster;
   probed.contexts = std::move(contexts);
+  probed.contexts.generation = probed.cluster->version()->backend_tls;
   const auto& settings = probed.cluster->version()->settings;
   probed.probe = std::make_unique<backend::HealthProbe>(
       transport_, probed.cluster->backends(), probed.contexts, settings->options.probe,
@@ -80,7 +81,10 @@ void Probes::start(std::size_t number, Duration within) {
 void Probes::update(std::size_t number, std::optional<backend::BackendContexts> contexts) {
   Probed* probed = find(number);
   if (probed == nullptr) return;
-  if (contexts) probed->contexts = std::move(*contexts);
+  if (contexts) {
+    probed->contexts = std::move(*contexts);
+    probed->contexts.generation = probed->cluster->version()->backend_tls;
+  }
   const auto& settings = probed->cluster->version()->settings;
   allow_for(settings->options.probe.timeout);
   probed->probe->update(probed->cluster->backends(), probed->contexts, settings->options.probe,
@@ -110,7 +114,9 @@ void Probes::backend_changed(BackendId backend, const std::string& why) {
   const backend::BackendStatus& status = *cluster.backends().backends.at(backend.backend);
   const backend::Health health = status.health.load(std::memory_order_relaxed);
   const bool trusts = status.trusts_identity.load(std::memory_order_relaxed);
-  const auto log_change = health != backend::Health::not_ready && trusts ? log::info : log::warning;
+  const bool pending = status.renewal_pending.load(std::memory_order_relaxed);
+  const bool good = health != backend::Health::not_ready && trusts && !pending;
+  const auto log_change = good ? log::info : log::warning;
   log_change("backend",
              {{"backend", cluster.backend_name(status.endpoint)},
               {"health", to_string(health)},

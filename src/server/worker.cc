@@ -195,7 +195,7 @@ void Worker::go_on_draining_clusters() {
       if (to_be_left_.contains(number)) say_left(number);
       continue;
     }
-    cluster->let_go_of_backends();
+    cluster->look_after_backends();
     if (!cluster->drains()) continue;
     cluster->go_on_draining();
     if (cluster->drain_over()) {

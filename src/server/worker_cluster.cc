@@ -26,24 +26,31 @@ Result<std::unique_ptr<WorkerCluster>> WorkerCluster::create(
   Result<std::shared_ptr<const tls::ServerContext>> server;
   if (!parts.cluster->passes_on()) server = tls::ServerContext::create(options.tls);
   if (!server) return std::unexpected(server.error());
-  Result<backend::BackendContexts> backends;
-  if (version->has_backends()) backends = options.backend_tls.make_contexts();
+  auto backends = version->make_contexts();
   if (!backends) return std::unexpected(backends.error());
-  return std::unique_ptr<WorkerCluster>(
-      new WorkerCluster(parts, std::move(version), std::move(*server), *backends, seed));
+  std::vector<backend::BackendContexts> earlier;
+  for (const ClusterVersion::Earlier& each : version->earlier) {
+    auto contexts = each.settings->options.backend_tls.make_contexts();
+    if (!contexts) continue;
+    contexts->generation = each.backend_tls;
+    earlier.push_back(std::move(*contexts));
+  }
+  return std::unique_ptr<WorkerCluster>(new WorkerCluster(
+      parts, std::move(version), std::move(*server), *backends, std::move(earlier), seed));
 }
 
 WorkerCluster::WorkerCluster(const WorkerClusterParts& parts,
                              std::shared_ptr<const ClusterVersion> version,
                              std::shared_ptr<const tls::ServerContext> server_context,
-                             const backend::BackendContexts& backend_contexts, std::uint64_t seed)
+                             const backend::BackendContexts& backend_contexts,
+                             std::vector<backend::BackendContexts> earlier, std::uint64_t seed)
     : parts_(parts),
       version_(std::move(version)),
       metrics_(parts.cluster->metrics()),
       cells_(parts.cluster->metrics().registry),
       contexts_(backend_contexts),
       backends_(parts.transport, version_->backends, contexts_, set_options(parts, *version_), seed,
-                std::bind_front(&WorkerCluster::pool_event, this)),
+                std::bind_front(&WorkerCluster::pool_event, this), std::move(earlier)),
       proxy_({parts.transport.reactor(), parts.resources, backends_, *parts.cluster->board,
               parts.worker, version_->settings->identity_fields, cells_, metrics_.proxy,
               parts.cluster->name(), parts.access_log, *this, Random(seed).next(),
@@ -100,7 +107,8 @@ void WorkerCluster::renew(ClusterRenewal renewal) {
   proxy_.update(version_->options().proxy, version_->settings->identity_fields);
 }
 
-void WorkerCluster::let_go_of_backends() {
+void WorkerCluster::look_after_backends() {
+  backends_.adopt();
   const auto& slots = version_->backends.backends;
   for (std::size_t slot = 0; slot < slots.size(); ++slot) {
     if (slots[slot] == nullptr || version_->backends.serves(slot)) continue;

@@ -105,8 +105,8 @@ class WorkerCluster final : private proxy::ProxyEvents {
   // Serves by this from now on: clients that come, requests that begin, connections that are
   // opened.
   void renew(ClusterRenewal renewal);
-  // Looks after backends that leave. To be called now and then.
-  void let_go_of_backends();
+  // Those that leave, and those that have been seen to take newer TLS. To be called now and then.
+  void look_after_backends();
 
   // It is served no more: its requests end within these windows, as in a drain of the process. The
   // caller tells its clients to go.
@@ -148,7 +148,8 @@ class WorkerCluster final : private proxy::ProxyEvents {
 
   WorkerCluster(const WorkerClusterParts& parts, std::shared_ptr<const ClusterVersion> version,
                 std::shared_ptr<const tls::ServerContext> server_context,
-                const backend::BackendContexts& backend_contexts, std::uint64_t seed);
+                const backend::BackendContexts& backend_contexts,
+                std::vector<backend::BackendContexts> earlier, std::uint64_t seed);
   static backend::BackendSetOptions set_options(const WorkerClusterParts& parts,
                                                 const ClusterVersion& version);
   void count_backends();

@@ -31,6 +31,10 @@ struct BackendStatus {
   const Endpoint endpoint;
   // Added while others serve: nothing is sent to it before it has said how it is.
   const bool newcomer;
+  // Which TLS it is known to take: BackendContexts::generation.
+  std::atomic<std::uint64_t> adopted{0};
+  // There is newer TLS, which has not passed here yet.
+  std::atomic<bool> renewal_pending{false};
   // It is no backend any more: what it carries goes on, and nothing is added.
   std::atomic<bool> leaving{false};
   std::atomic<Health> health{Health::unknown};
@@ -89,6 +93,7 @@ struct BackendContexts {
   std::shared_ptr<const tls::ClientContext> plain;
   std::shared_ptr<const tls::ClientContext> identity;
   Pair upgrades = {};
+  std::uint64_t generation = 0;  // of what they are made of
 };
 
 // What they are made of.
@@ -109,11 +114,14 @@ class BackendSet {
   // Something that the control thread should look at: a probe is due.
   using OnEvent = std::function<void(std::size_t backend, PoolKind, PoolEvent, const std::string&)>;
 
+  // `earlier`: for backends that are not known to take `contexts` yet.
   BackendSet(net::Transport& transport, Cluster cluster, BackendContexts contexts,
-             const BackendSetOptions& options, std::uint64_t seed, OnEvent on_event);
+             const BackendSetOptions& options, std::uint64_t seed, OnEvent on_event,
+             std::vector<BackendContexts> earlier = {});
 
   // What has become of all that. Streams go on where they are. Where TLS has changed, connections
-  // under the new one come before those under the old one drain.
+  // under the new one come before those under the old one drain; at each backend, when it is known
+  // to take it.
   void update(Cluster cluster, BackendContexts contexts, const BackendSetOptions& options);
 
   std::size_t size() const { return backends_.size(); }  // slots, free ones included
@@ -132,6 +140,8 @@ class BackendSet {
   }
   const Cluster& cluster() const { return cluster_; }
 
+  // Uses newer TLS where it is known by now to be taken. To be called now and then.
+  void adopt();
   // Lets go of what is unused of a backend that leaves; whether nothing is left of it here. To be
   // called now and then.
   bool leave(std::size_t backend);
@@ -162,8 +172,10 @@ class BackendSet {
   struct Backend {
     std::array<std::unique_ptr<ConnectionPool>, pool_kinds> pools;
     std::array<std::unique_ptr<UpgradePool>, pool_kinds> upgrades;
+    BackendContexts contexts;
   };
   void update(std::size_t backend);
+  const BackendContexts& contexts_for(std::size_t backend) const;
   void make_pools(std::size_t backend, PoolKind kind);
   void end_pools(std::size_t backend, PoolKind kind);
   PoolOptions pool_options(PoolKind kind) const;
@@ -173,6 +185,7 @@ class BackendSet {
   net::Transport& transport_;
   Cluster cluster_;
   BackendContexts contexts_;
+  std::vector<BackendContexts> earlier_;  // while pools are made
   BackendSetOptions options_;
   Random random_;
   OnEvent on_event_;

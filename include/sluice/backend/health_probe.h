@@ -60,7 +60,8 @@ class HealthProbe {
   ~HealthProbe();  // CHECKs terminated()
 
   // What has become of all that. What is known of a backend that stays is still known; one that is
-  // new is asked at once, one that leaves no more.
+  // new is asked at once, one that leaves no more. Other contexts are tried first, at each backend:
+  // until it has passed there, what serves goes on to serve (BackendStatus::adopted).
   void update(Cluster cluster, BackendContexts contexts, const ProbeOptions& options,
               ClaimIdentity claim);
 

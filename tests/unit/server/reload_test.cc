@@ -300,6 +300,96 @@ TEST_F(ReloadTest, UnderOtherTrustNewConnectionsComeBeforeOldOnesGo) {
   EXPECT_EQ(client.complete, 31);
 }
 
+// Of a backend that believes the pair that it knows, and another one when it is told to.
+class RotationTest : public ReloadTest {
+ protected:
+  void start_rotatable() {
+    backends_[one]->on_request = [this, scripted = backends_[one]->on_request](auto& request) {
+      const bool claims = !request.field("x-remote-user").empty();
+      if (!claims || believes_new_ || request.connection->with_certificate()) {
+        return scripted(request);
+      }
+      ++refused_;
+      if (request.head.path != review_path) ++failed_;
+      request.answer(401);
+    };
+    start_reloadable();
+    ask(alice(one));
+  }
+  void rotate_pair() {
+    const test::Certificate ca = test::make_ca("front-proxy-next");
+    const test::Certificate next = test::issue_client(ca, "front-proxy");
+    tls::ClientOptions& identity = *options_.clusters[one].backend_tls.identity;
+    identity.certificate_chain_pem = next.pem();
+    identity.private_key_pem = next.key_pem();
+    believes_new_ = false;
+    reload();
+  }
+  bool is_pending() {
+    return metrics().contains(
+        "sluice_backend_renewal_pending{cluster=\"one\",backend=\"api-0\"} 1\n");
+  }
+
+  bool believes_new_ = true;
+  int refused_ = 0;
+  int failed_ = 0;  // that were no probes
+};
+
+TEST_F(RotationTest, ANewFrontProxyPairIsUsedOnlyWhereItsProbeHasPassed) {
+  start_rotatable();
+  SmallClient& client = alice(one);
+  client.ask(watch);
+  simulation_.settle();
+  rotate_pair();
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(status_of(client), 200) << i;
+    simulation_.advance(1s);
+  }
+  EXPECT_GE(refused_, 5);
+  EXPECT_EQ(failed_, 0);
+  EXPECT_TRUE(is_pending());
+  const std::size_t before = backends_[one]->accepted();
+  believes_new_ = true;
+  simulation_.advance(5s);
+  EXPECT_FALSE(is_pending());
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(status_of(client), 200) << i;
+    simulation_.advance(100ms);
+  }
+  EXPECT_GT(backends_[one]->accepted(), before + 2);  // than the probes' own
+  EXPECT_EQ(client.complete, 40);                     // not the watch
+}
+
+// A worker whose first client comes in between has only what is written now.
+TEST_F(RotationTest, WhoBeginsInBetweenBeginsWithTheOldPair) {
+  start_rotatable();
+  rotate_pair();
+  EXPECT_EQ(refused_, 1);
+  const auto& version = *server_->shared().cluster(one).version();
+  ASSERT_EQ(version.earlier.size(), 1U);
+  EXPECT_EQ(version.earlier[0].backend_tls, 1U);
+  EXPECT_EQ(status_of(alice(one, 1)), 200);
+  EXPECT_EQ(failed_, 0);
+}
+
+TEST_F(RotationTest, WhatIsTakenBackBeforeItHasPassedIsForgotten) {
+  start_rotatable();
+  SmallClient& client = alice(one);
+  const backend::BackendTls before = options_.clusters[one].backend_tls;
+  for (int i = 0; i < 5; ++i) {
+    rotate_pair();
+    EXPECT_EQ(status_of(client), 200);
+    simulation_.advance(1s);
+  }
+  EXPECT_LE(server_->shared().cluster(one).version()->earlier.size(), 1U);
+  options_.clusters[one].backend_tls = before;
+  believes_new_ = true;
+  reload();
+  simulation_.advance(5s);
+  EXPECT_EQ(status_of(client), 200);
+  EXPECT_FALSE(is_pending());
+}
+
 TEST_F(ReloadTest, AClusterWithAMistakeServesOnAsBefore) {
   start_reloadable();
   SmallClient& client = alice(two);
