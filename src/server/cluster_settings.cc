@@ -74,7 +74,7 @@ bool ClusterSettings::same_as(const ClusterSettings& other) const {
 }
 
 Result<backend::BackendContexts> ClusterVersion::make_contexts() const {
-  if (hibernates()) return backend::BackendContexts{};
+  if (!has_backends()) return backend::BackendContexts{};
   auto contexts = options().backend_tls.make_contexts();
   if (contexts) contexts->generation = backend_tls;
   return contexts;

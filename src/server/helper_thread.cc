@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include <condition_variable>
+#include <csignal>
 #include <deque>
 #include <mutex>
 #include <thread>
@@ -59,6 +60,10 @@ void HelperThread::run(std::move_only_function<void()> work) {
   state_->waiting.push_back(std::move(work));
   state_->news.notify_one();
   if (state_->thread.joinable()) return;
+  // Signals are others' business, also where they do not block them.
+  sigset_t all{}, before{};
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
   // It keeps what it needs, in case that it is left behind.
   state_->thread = std::thread([state = state_] {
     pthread_setname_np(pthread_self(), "helper");
@@ -66,6 +71,7 @@ void HelperThread::run(std::move_only_function<void()> work) {
     (void)setpriority(PRIO_PROCESS, 0, helper_nice);
     while (auto job = state->next()) job();
   });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 }  // namespace sluice::server
