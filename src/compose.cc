@@ -257,7 +257,10 @@ Composed compose(const Validation& valid, std::string version) {
   for (std::size_t i = 0; i < valid.clusters.size(); ++i) {
     const CheckedCluster& cluster = valid.clusters[i];
     // With a mistake it is not served; its names are reserved.
-    if (!cluster.mistakes.empty()) continue;
+    if (!cluster.mistakes.empty()) {
+      options.broken_clusters.push_back(cluster.name);
+      continue;
+    }
     options.clusters.push_back(cluster_options(cluster));
     if (valid.default_cluster == i) {
       options.clusters.back().others = other_clients(cluster.config.default_for);
@@ -267,6 +270,7 @@ Composed compose(const Validation& valid, std::string version) {
   options.stop = {.delay = config.shutdown_delay_duration,
                   .drain_window = config.drain_timeout,
                   .tunnel_window = valid.drain_timeout_tunnels};
+  options.take_over = {.ready_timeout = config.take_over_timeout};
   options.access_log = config.access_log;
   return composed;
 }

@@ -75,14 +75,14 @@ void tell(const sluice::config::Findings& findings) {
 }
 
 // `valid` is emptied of the files and the private keys in them.
-int serve(Validation& valid) {
+int serve(Validation& valid, sluice::server::ProcessStart start) {
   sluice::Composed composed = sluice::compose(valid, SLUICE_VERSION);
   for (sluice::config::CheckedCluster& cluster : valid.clusters) cluster.files = {};
   sluice::io::reserve_descriptors();
   sluice::log::start(composed.log);
   tell(valid);
   for (const sluice::config::CheckedCluster& cluster : valid.clusters) tell(cluster);
-  auto server = sluice::server::Server::create(std::move(composed.server));
+  auto server = sluice::server::Server::create(std::move(composed.server), std::move(start));
   int code = exit_failure;
   if (server) {
     code = (*server)->run();
@@ -97,7 +97,15 @@ void print(const std::vector<std::string>& mistakes) {
   for (const std::string& mistake : mistakes) std::fprintf(stderr, "sluice: %s\n", mistake.c_str());
 }
 
-int check_or_serve(const CommandLine& line, const Environment& environment) {
+// The process that we should take over from serves on, and its log says why.
+void refuse(const sluice::server::ProcessStart& start, const std::vector<std::string>& mistakes) {
+  if (!start.inherited.predecessor) return;
+  start.inherited.predecessor->say(std::string(sluice::server::TakeOverLink::refused) +
+                                   mistakes.front());
+}
+
+int check_or_serve(const CommandLine& line, const Environment& environment,
+                   sluice::server::ProcessStart start) {
   Validation valid = sluice::config::validate(sluice::config::load(line, environment), environment);
   if (line.action == CommandLine::Action::check) {
     std::fputs(valid.report().c_str(), stdout);
@@ -107,11 +115,13 @@ int check_or_serve(const CommandLine& line, const Environment& environment) {
   print(valid.mistakes);
   print(valid.conflicts);
   for (const sluice::config::CheckedCluster& cluster : valid.clusters) print(cluster.mistakes);
-  return valid.mistakes.empty() ? serve(valid) : exit_configuration;
+  if (valid.mistakes.empty()) return serve(valid, std::move(start));
+  refuse(start, valid.mistakes);
+  return exit_configuration;
 }
 
 int run(std::span<const char* const> arguments) {
-  const CommandLine line = sluice::config::parse(arguments);
+  const CommandLine line = sluice::config::parse(arguments.subspan(1));
   if (line.action == CommandLine::Action::help) {
     std::fputs(sluice::config::help_text().c_str(), stdout);
     return 0;
@@ -127,14 +137,20 @@ int run(std::span<const char* const> arguments) {
   const bool asks_who =
       line.action == CommandLine::Action::check && !line.client_certificate.empty();
   const Environment environment = sluice::config::system_environment();
-  return asks_who ? check_client_certificate(line, environment) : check_or_serve(line, environment);
+  if (asks_who) return check_client_certificate(line, environment);
+  auto start = sluice::server::read_process_start(arguments);
+  if (!start) {
+    std::fprintf(stderr, "sluice: %s\n", start.error().context.c_str());
+    return exit_failure;
+  }
+  return check_or_serve(line, environment, std::move(*start));
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   try {
-    return run(std::span<const char* const>(argv, static_cast<std::size_t>(argc)).subspan(1));
+    return run(std::span<const char* const>(argv, static_cast<std::size_t>(argc)));
   } catch (const std::exception& error) {
     std::fprintf(stderr, "sluice: %s\n", error.what());
     return exit_failure;

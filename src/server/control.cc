@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "known_tokens.h"
 #include "sluice/base/check.h"
 #include "sluice/observability/log.h"
 
@@ -42,9 +43,10 @@ void claim_identity(const kubernetes::IdentityFields& names, std::string_view us
 }  // namespace
 
 Result<std::unique_ptr<Control>> Control::create(io::Reactor& reactor, Environment& environment,
-                                                 Shared& shared, const ServerOptions& options) {
+                                                 Shared& shared, const ServerOptions& options,
+                                                 AdminSocket admin) {
   std::unique_ptr<Control> control(new Control(reactor, environment, shared, options));
-  if (auto prepared = control->prepare(); !prepared) {
+  if (auto prepared = control->prepare(std::move(admin)); !prepared) {
     control->stop();
     reactor.run_until([&] { return control->stopped(); });
     return std::unexpected(prepared.error());
@@ -67,11 +69,11 @@ Control::Control(io::Reactor& reactor, Environment& environment, Shared& shared,
 
 Control::~Control() = default;
 
-Result<void> Control::prepare() {
+Result<void> Control::prepare(AdminSocket admin) {
   for (std::size_t i = 0; i < shared_.clusters.size(); ++i) {
     if (auto probe = prepare_probe(i); !probe) return probe;
   }
-  return prepare_admin();
+  return prepare_admin(std::move(admin));
 }
 
 Result<void> Control::prepare_probe(std::size_t number) {
@@ -95,17 +97,26 @@ Result<void> Control::prepare_probe(std::size_t number) {
   return {};
 }
 
-Result<void> Control::prepare_admin() {
-  for (const io::Address& address : options_.admin_listen) {
-    auto admin =
-        Admin::create(reactor_, address, [this](std::string_view path, Admin::Answer answer) {
-          pages_.get(path, std::move(answer));
-        });
+Result<void> Control::prepare_admin(AdminSocket given) {
+  const auto pages = [this](std::string_view path, Admin::Answer answer) {
+    pages_.get(path, std::move(answer));
+  };
+  if (given.descriptor.get() >= 0) {
+    admin_ = Admin::adopt(reactor_, given.descriptor.release(), pages);
+    admin_in_use_ = given.in_use;
+    if (!admin_in_use_) admin_->start();
+  } else if (!options_.admin_listen.empty()) {
+    auto admin = Admin::create(reactor_, options_.admin_listen.front(), pages);
     if (!admin) return std::unexpected(admin.error());
     admin_ = std::move(*admin);
-    log::info("admin listener", {{"address", admin_->address().to_string()}});
   }
+  if (!admin_) return {};
+  log::info("admin listener", {{"address", admin_->address().to_string()}});
   return {};
+}
+
+void Control::notify(std::string_view state) {
+  if (main_) environment_.notify_service_manager(state);
 }
 
 // --- from start to stop
@@ -134,13 +145,17 @@ void Control::workers_started(std::vector<WorkerPort*> workers, Result<void> res
   workers_ = std::move(workers);
   stuck_.assign(workers_.size(), false);
   debug_.set_workers(workers_);
+  // Told to stop while it waited for its predecessor.
+  if (!stop_.may_start()) return tell_workers([](Worker& worker) { worker.stop(); });
   if (!result) {
     log::error("a worker could not start", {{"why", result.error().context}});
     return carry_out(stop_.start_failed());
   }
   stop_.workers_serve();
+  next_watchdog_ = {};  // whoever was fed for us is not any more
   log::info("serving", {{"workers", workers_.size()}, {"backends", shared_.backends()}});
-  environment_.notify_service_manager("READY=1\nSTATUS=serving");
+  notify("READY=1\nSTATUS=serving");
+  if (admin_ && std::exchange(admin_in_use_, false)) admin_->start();
 }
 
 bool Control::workers_gone() const {
@@ -167,9 +182,7 @@ void Control::carry_out(const StopSequence::Actions& actions) {
 
 void Control::carry_out(StopSequence::Action action) {
   switch (action) {
-    case StopSequence::Action::announce:
-      environment_.notify_service_manager("STOPPING=1\nSTATUS=draining");
-      break;
+    case StopSequence::Action::announce: notify("STOPPING=1\nSTATUS=draining"); break;
     case StopSequence::Action::drain:
       log::info("draining", {{"drain_timeout", options_.stop.drain_window},
                              {"tunnels", options_.stop.tunnel_window}});
@@ -180,6 +193,15 @@ void Control::carry_out(StopSequence::Action action) {
     case StopSequence::Action::stop: tell_workers([](Worker& worker) { worker.stop(); }); break;
     case StopSequence::Action::abandon: environment_.abandon(1); break;
   }
+}
+
+void Control::not_main_any_more() { main_ = false; }
+
+void Control::replaced() {
+  replaced_ = true;
+  if (admin_) admin_->leave();
+  tell_workers([](Worker& worker) { worker.leave_backlogs(); });
+  carry_out(stop_.replaced());
 }
 
 void Control::tell_workers(const std::function<void(Worker&)>& what) {
@@ -212,9 +234,9 @@ void Control::tick() {
 }
 
 void Control::feed_watchdog() {
-  if (!watchdog_interval_ || reactor_.now() < next_watchdog_ || !workers_turn()) return;
+  if (!main_ || !watchdog_interval_ || reactor_.now() < next_watchdog_ || !workers_turn()) return;
   next_watchdog_ = reactor_.now() + *watchdog_interval_;
-  environment_.notify_service_manager("WATCHDOG=1");
+  notify("WATCHDOG=1");
 }
 
 bool Control::turns(const WorkerPort& worker) const {
@@ -283,6 +305,9 @@ void Control::cluster_used(std::size_t worker, std::size_t cluster, bool used) {
     if (!used) return;
     if (probed.waiting.empty()) probed.known_at_latest = reactor_.now() + first_probes_max;
     probed.waiting.push_back(worker);
+    if (inherited_tokens_ != nullptr) {
+      inherited_tokens_->tell(*workers_.at(worker), cluster, shared_.clusters[cluster]->name());
+    }
     tell_if_known(cluster);
   });
 }

@@ -19,17 +19,27 @@
 #include "sluice/backend/health_probe.h"
 #include "sluice/io/reactor.h"
 #include "sluice/net/transport.h"
+#include "sluice/server/process_start.h"
 #include "stop_sequence.h"
 #include "worker.h"
 #include "worker_port.h"
 
 namespace sluice::server {
 
+class InheritedTokens;
+
+// A listening socket for the admin pages that the process was started with.
+struct AdminSocket {
+  OwnedDescriptor descriptor;
+  bool in_use = false;  // the process before answers on it, until this one serves
+};
+
 class Control final : public WorkerEvents, private ProcessState {
  public:
   // What is given outlives the object. Keys may be unusable, the admin address may be taken.
   static Result<std::unique_ptr<Control>> create(io::Reactor& reactor, Environment& environment,
-                                                 Shared& shared, const ServerOptions& options);
+                                                 Shared& shared, const ServerOptions& options,
+                                                 AdminSocket admin = {});
   ~Control() override;  // CHECKs of its parts: stopped()
 
   // Begins to probe. Workers should not open before may_open(): when each backend has been asked
@@ -43,9 +53,19 @@ class Control final : public WorkerEvents, private ProcessState {
   // outlive the calls of this object's reactor.
   void workers_started(std::vector<WorkerPort*> workers, Result<void> result);
   bool workers_gone() const;
+  // What each worker is to be told when it begins to use a cluster; outlives the object.
+  void set_inherited_tokens(InheritedTokens& tokens) { inherited_tokens_ = &tokens; }
 
   // SIGTERM, SIGINT, SIGHUP.
   void signal(int number);
+
+  bool serves() const { return stop_.state() == StopSequence::State::serving; }
+  // Of the admin pages; -1: none.
+  int admin_listener() const { return admin_ ? admin_->listener() : -1; }
+  // The service manager watches another process.
+  void not_main_any_more();
+  // Another process accepts in our place: drains at once, and leaves what waits to be accepted.
+  void replaced();
 
   // Ends what this object has begun; stopped() when all operations have come back.
   void stop();
@@ -62,7 +82,7 @@ class Control final : public WorkerEvents, private ProcessState {
  private:
   Control(io::Reactor& reactor, Environment& environment, Shared& shared,
           const ServerOptions& options);
-  Result<void> prepare();
+  Result<void> prepare(AdminSocket admin);
   // What this thread has of a cluster.
   struct Probed {
     std::unique_ptr<backend::HealthProbe> probe;
@@ -73,7 +93,8 @@ class Control final : public WorkerEvents, private ProcessState {
 
   Result<void> prepare_probe(std::size_t cluster);
   void tell_if_known(std::size_t cluster);
-  Result<void> prepare_admin();
+  Result<void> prepare_admin(AdminSocket given);
+  void notify(std::string_view state);
   void post(std::move_only_function<void()> message);
 
   void backend_changed(BackendId backend, const std::string& why);
@@ -88,7 +109,10 @@ class Control final : public WorkerEvents, private ProcessState {
   void feed_watchdog();
 
   // ProcessState
-  StopSequence::State stop_state() const override { return stop_.state(); }
+  // Who was replaced and is still asked stands for the one that serves.
+  StopSequence::State stop_state() const override {
+    return replaced_ ? StopSequence::State::serving : stop_.state();
+  }
   bool workers_turn() const override;
   void ask_workers(std::move_only_function<void(const std::string&)> answer) override {
     debug_.ask(std::move(answer));
@@ -104,6 +128,10 @@ class Control final : public WorkerEvents, private ProcessState {
   net::Transport transport_;
   std::vector<Probed> probed_;  // by cluster
   std::unique_ptr<Admin> admin_;
+  bool admin_in_use_ = false;
+  bool main_ = true;  // for the service manager
+  bool replaced_ = false;
+  InheritedTokens* inherited_tokens_ = nullptr;
   std::vector<WorkerPort*> workers_;
   std::vector<bool> stuck_;  // as was last said of each
   Instant open_at_latest_{};

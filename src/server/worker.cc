@@ -114,16 +114,33 @@ void Worker::learn(std::size_t cluster, const proxy::TokenChange& change) {
   if (clusters_[cluster] != nullptr) clusters_[cluster]->proxy().learn(change);
 }
 
+std::vector<std::vector<proxy::TokenChange>> Worker::proven_tokens() const {
+  std::vector<std::vector<proxy::TokenChange>> tokens(clusters_.size());
+  for (std::size_t i = 0; i < clusters_.size(); ++i) {
+    if (clusters_[i] != nullptr) tokens[i] = clusters_[i]->proxy().proven_tokens();
+  }
+  return tokens;
+}
+
 void Worker::check_backend(BackendId backend) {
   CHECK_LT(backend.cluster, clusters_.size());
   if (const auto& cluster = clusters_[backend.cluster]) cluster->backends().check(backend.backend);
 }
 
-void Worker::listen(int descriptor) {
-  listeners_.push_back(
-      std::make_unique<net::Listener>(transport_, descriptor, parts_.shared.admission,
-                                      [this](int accepted) { this->accepted(accepted); }));
+void Worker::listen(WorkerSocket socket) {
+  listeners_.push_back(std::make_unique<net::Listener>(
+      transport_, socket.descriptor.release(), parts_.shared.admission,
+      [this](int accepted) { this->accepted(accepted); }, socket.shared || socket.in_use));
+  if (socket.in_use && !socket.shared) in_use_.push_back(listeners_.back().get());
   listeners_.back()->start();
+}
+
+void Worker::leave_backlogs() {
+  for (const auto& listener : listeners_) listener->leave();
+}
+
+void Worker::own_sockets() {
+  for (net::Listener* listener : std::exchange(in_use_, {})) listener->own();
 }
 
 // A cluster that nobody has asked for here costs nothing: its contexts, pools and series are made

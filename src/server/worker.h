@@ -18,6 +18,7 @@
 
 #include "client_connection.h"
 #include "client_shares.h"
+#include "listening_sockets.h"
 #include "outline.h"
 #include "shared.h"
 #include "sluice/base/random.h"
@@ -45,13 +46,18 @@ class Worker final : private proxy::ResourcesEvents {
                                                 std::uint64_t seed);
   ~Worker() override;  // CHECKs stopped()
 
-  // Accepts clients on a listening descriptor, which it takes over.
-  void listen(int descriptor);
+  // Accepts clients on a listening socket, which it takes over.
+  void listen(WorkerSocket socket);
 
   // Stops accepting (backlogs are emptied first), tells clients to go, ends watches spread over
   // `window`, and everything else but tunnels at the latest when it is over; those have a window of
   // their own. Stops when both are over.
   void drain(Duration window, Duration tunnel_window);
+  // Another process has taken over its listening sockets: it accepts on them no more, and leaves
+  // what is in their backlogs.
+  void leave_backlogs();
+  // The process that they were taken over from is gone.
+  void own_sockets();
   // Ends at once; stopped() when all operations have come back.
   void stop();
   bool stopped() const { return state_ == State::stopping && all_gone(); }
@@ -60,6 +66,8 @@ class Worker final : private proxy::ResourcesEvents {
   void cluster_known(std::size_t cluster);
   // Another worker has learned it.
   void learn(std::size_t cluster, const proxy::TokenChange& change);
+  // What is known here of proven tokens, by cluster.
+  std::vector<std::vector<proxy::TokenChange>> proven_tokens() const;
   std::size_t number() const { return number_; }
   // A probe of this backend failed: its connections must give a sign of life.
   void check_backend(BackendId backend);
@@ -107,6 +115,7 @@ class Worker final : private proxy::ResourcesEvents {
   const ClientConnection::FindCluster find_cluster_;
   ClientShares shares_;
   std::vector<std::unique_ptr<net::Listener>> listeners_;
+  std::vector<net::Listener*> in_use_;  // of them, those on which the process before may accept
   std::unordered_map<ClientConnection*, std::unique_ptr<ClientConnection>> clients_;
   io::Timer heartbeat_;
   io::Timer drain_end_;

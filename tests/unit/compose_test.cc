@@ -137,6 +137,7 @@ TEST_F(ComposeTest, DefaultsAreThoseOfTheLayers) {
   EXPECT_EQ(cluster.probe, backend::ProbeOptions{});
   EXPECT_EQ(cluster.request_headers, kubernetes::RequestHeaderOptions{});
   EXPECT_EQ(usual.stop, server::StopOptions{});
+  EXPECT_EQ(usual.take_over, server::TakeOverOptions{});
   EXPECT_EQ(composed(flags_).log, log::Options{});
 }
 
@@ -161,6 +162,7 @@ TEST_F(ComposeTest, ServesTheClustersWithoutAMistakeAndReservesTheNamesOfTheOthe
   EXPECT_EQ(options.clusters[1].name, "c");
   EXPECT_EQ(options.clusters[1].others, server::OtherClients::all);
   EXPECT_EQ(options.reserved_names, std::vector<std::string>{"b.example"});
+  EXPECT_EQ(options.broken_clusters, std::vector<std::string>{"b"});
 }
 
 // A connection must not outlive the certificate that it was opened with.

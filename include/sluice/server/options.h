@@ -62,6 +62,13 @@ struct StopOptions {
   friend bool operator==(const StopOptions&, const StopOptions&) = default;
 };
 
+struct TakeOverOptions {
+  // What a new process may take until it could serve, and then until it does.
+  Duration ready_timeout = std::chrono::seconds(30);
+
+  friend bool operator==(const TakeOverOptions&, const TakeOverOptions&) = default;
+};
+
 struct NamedCertificate {
   std::string use;  // "serving", "front-proxy", "client-ca", "backend-ca"
   WallTime not_after{};
@@ -105,7 +112,10 @@ struct ServerOptions {
   std::vector<ClusterOptions> clusters;
   // Of clusters that are not served for now: nobody else may have them meanwhile.
   std::vector<std::string> reserved_names;
+  // Those clusters: who serves one of them is not taken over from.
+  std::vector<std::string> broken_clusters;
   StopOptions stop;
+  TakeOverOptions take_over;
   std::string access_log;  // empty: none
 
   friend bool operator==(const ServerOptions&, const ServerOptions&) = default;

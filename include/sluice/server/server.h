@@ -9,13 +9,16 @@
 
 #include "sluice/base/error.h"
 #include "sluice/server/options.h"
+#include "sluice/server/process_start.h"
 
 namespace sluice::server {
 
 class Server {
  public:
-  // Probes the kernel, blocks the signals that it will serve. The error is one sentence.
-  static Result<std::unique_ptr<Server>> create(ServerOptions options);
+  // Probes the kernel, blocks the signals that it will serve. Uses what `start` has inherited, and
+  // starts the process that takes over as it says. The error is one sentence; a predecessor has
+  // heard it.
+  static Result<std::unique_ptr<Server>> create(ServerOptions options, ProcessStart start);
   ~Server();
 
   // Serves until a signal; the exit code of the process.

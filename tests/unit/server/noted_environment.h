@@ -2,6 +2,7 @@
 // A system that only takes notes.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,12 +15,41 @@ namespace sluice::server {
 class NotedEnvironment final : public Environment {
  public:
   std::uint64_t random() override { return ++last_random_; }
-  void notify_service_manager(std::string_view state) override { notified.emplace_back(state); }
+  bool notify_service_manager(std::string_view state) override {
+    if (takes_no_messages) return false;
+    notified.emplace_back(state);
+    return true;
+  }
+  // Passed when `barrier_passed` is set; none without a value.
+  std::unique_ptr<NotifyBarrier> notify_barrier() override {
+    class Barrier final : public NotifyBarrier {
+     public:
+      explicit Barrier(const bool& passed) : passed_(passed) {}
+      bool passed() override { return passed_; }
+
+     private:
+      const bool& passed_;
+    };
+    if (!barrier_passed) return nullptr;
+    notified.emplace_back("BARRIER=1");
+    return std::make_unique<Barrier>(*barrier_passed);
+  }
+  Result<std::unique_ptr<Successor>> start_successor(const SuccessorPlan& plan) override {
+    plans.push_back(plan);
+    if (successors.empty()) return fail(ErrorKind::system, "no such file");
+    auto next = std::move(successors.front());
+    successors.erase(successors.begin());
+    return next;
+  }
   std::optional<Duration> watchdog_interval() override { return watchdog; }
   void abandon(int exit_code) override { abandoned.push_back(exit_code); }
 
   std::optional<Duration> watchdog;
   std::vector<std::string> notified;
+  bool takes_no_messages = false;
+  std::optional<bool> barrier_passed;
+  std::vector<SuccessorPlan> plans;
+  std::vector<std::unique_ptr<Successor>> successors;  // that are started, in this order
   std::vector<int> abandoned;
 
  private:
