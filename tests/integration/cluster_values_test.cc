@@ -34,8 +34,9 @@ TEST_F(ClusterValuesTest, WhoCallsFromAnAllowedNetworkIsServedAndNobodyElse) {
   EXPECT_EQ(refused.end(), RawClient::End::alert);
   EXPECT_FALSE(refused.established());
   EXPECT_EQ(not_allowed(), 1);
-  EXPECT_TRUE(sluice->child().log().contains("its network is not allowed"))
-      << sluice->child().log();
+  EXPECT_TRUE(eventually([&] {
+    return sluice->child().log().contains("its network is not allowed");
+  })) << sluice->child().log();
   RawClient taken(sluice->address(), client_tls(&credentials.alice), true, "127.0.0.2");
   EXPECT_TRUE(taken.established());
   EXPECT_TRUE(taken.begin_http2());
