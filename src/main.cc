@@ -77,14 +77,16 @@ void tell(const sluice::config::Findings& findings) {
 }
 
 // `valid` is emptied of the files and the private keys in them.
-int serve(Validation& valid, sluice::server::ReadConfiguration read) {
+int serve(Validation& valid, sluice::server::ReadConfiguration read,
+          sluice::server::ProcessStart start) {
   sluice::Composed composed = sluice::compose(valid, SLUICE_VERSION);
   for (sluice::config::CheckedCluster& cluster : valid.clusters) cluster.files = {};
   sluice::io::reserve_descriptors();
   sluice::log::start(composed.log);
   tell(valid);
   for (const sluice::config::CheckedCluster& cluster : valid.clusters) tell(cluster);
-  auto server = sluice::server::Server::create(std::move(composed.server), std::move(read));
+  auto server =
+      sluice::server::Server::create(std::move(composed.server), std::move(read), std::move(start));
   int code = exit_failure;
   if (server) {
     code = (*server)->run();
@@ -99,9 +101,16 @@ void print(const std::vector<std::string>& mistakes) {
   for (const std::string& mistake : mistakes) std::fprintf(stderr, "sluice: %s\n", mistake.c_str());
 }
 
-int check_or_serve(const CommandLine& line) {
+// The process that we should take over from serves on, and its log says why.
+void refuse(const sluice::server::ProcessStart& start, const std::vector<std::string>& mistakes) {
+  if (!start.inherited.predecessor) return;
+  start.inherited.predecessor->say(std::string(sluice::server::TakeOverLink::refused) +
+                                   mistakes.front());
+}
+
+int check_or_serve(const CommandLine& line, sluice::server::ProcessStart start) {
   const auto reader = std::make_shared<sluice::Reader>(line);
-  Validation valid = reader->start();
+  Validation valid = reader->start(start.inherited.predecessor != nullptr);
   if (line.action == CommandLine::Action::check) {
     std::fputs(valid.report().c_str(), stdout);
     return valid.valid() ? 0 : exit_configuration;
@@ -110,14 +119,18 @@ int check_or_serve(const CommandLine& line) {
   print(valid.mistakes);
   print(valid.conflicts);
   for (const sluice::config::CheckedCluster& cluster : valid.clusters) print(cluster.mistakes);
-  if (!valid.mistakes.empty()) return exit_configuration;
-  return serve(valid, [reader](const sluice::server::ReadRequest& request) {
+  if (!valid.mistakes.empty()) {
+    refuse(start, valid.mistakes);
+    return exit_configuration;
+  }
+  const auto read = [reader](const sluice::server::ReadRequest& request) {
     return reader->read(request);
-  });
+  };
+  return serve(valid, read, std::move(start));
 }
 
 int run(std::span<const char* const> arguments) {
-  const CommandLine line = sluice::config::parse(arguments);
+  const CommandLine line = sluice::config::parse(arguments.subspan(1));
   if (line.action == CommandLine::Action::help) {
     std::fputs(sluice::config::help_text().c_str(), stdout);
     return 0;
@@ -132,15 +145,20 @@ int run(std::span<const char* const> arguments) {
   }
   const bool asks_who =
       line.action == CommandLine::Action::check && !line.client_certificate.empty();
-  const Environment environment = sluice::config::system_environment();
-  return asks_who ? check_client_certificate(line, environment) : check_or_serve(line);
+  if (asks_who) return check_client_certificate(line, sluice::config::system_environment());
+  auto start = sluice::server::read_process_start(arguments);
+  if (!start) {
+    std::fprintf(stderr, "sluice: %s\n", start.error().context.c_str());
+    return exit_failure;
+  }
+  return check_or_serve(line, std::move(*start));
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   try {
-    return run(std::span<const char* const>(argv, static_cast<std::size_t>(argc)).subspan(1));
+    return run(std::span<const char* const>(argv, static_cast<std::size_t>(argc)));
   } catch (const std::exception& error) {
     std::fprintf(stderr, "sluice: %s\n", error.what());
     return exit_failure;

@@ -78,10 +78,11 @@ bool Reader::waited_too_long() const {
          });
 }
 
-config::Validation Reader::start() {
+config::Validation Reader::start(bool taking_over) {
   const auto until = Clock::now() + unfit_max_at_start;
   config::Validation valid = read_files({});
-  while (line_.action == config::CommandLine::Action::run && only_unfit_ && Clock::now() < until) {
+  const auto waits = [&] { return only_unfit_ || (taking_over && waits_); };
+  while (line_.action == config::CommandLine::Action::run && waits() && Clock::now() < until) {
     std::this_thread::sleep_for(start_look_interval);
     valid = read_files({});
   }

@@ -25,8 +25,9 @@ class Reader {
   explicit Reader(config::CommandLine line) : line_(std::move(line)) {}
 
   // At the start. Waits for a while where nothing else is wrong than that certificate and key of
-  // the only cluster do not fit; a check does not.
-  config::Validation start();
+  // the only cluster do not fit, or, when another process serves until then (`taking_over`), those
+  // of any cluster; a check does not.
+  config::Validation start(bool taking_over);
   // While it runs.
   server::Configuration read(const server::ReadRequest& request);
 

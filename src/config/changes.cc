@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What a change of the configuration cannot change before the next start.
+// What a change of the configuration cannot change before the next start or take-over.
 #include "sluice/config/changes.h"
 
 #include <fmt/format.h>
@@ -42,7 +42,7 @@ std::vector<std::string> fixed_changes(const Config& started, const Config& now)
     if (before == after) continue;
     sentences.push_back(
         fmt::format("--{}={} cannot be taken over while the process runs, and {} stays: it counts "
-                    "from the next start on.",
+                    "from the next start or take-over on.",
                     name, printable(after), printable(before)));
   }
   return sentences;

@@ -316,6 +316,10 @@ const std::vector<Group>& flag_table() {
            {"drain-timeout-tunnels", "DURATION", Scope::process,
             &ProcessConfig::drain_timeout_tunnels,
             "The same for tunnels: exec, attach, port-forward. Empty: as --drain-timeout."},
+           {"take-over-timeout", "DURATION", Scope::process, &ProcessConfig::take_over_timeout,
+            "After SIGUSR2: how long the new process may take until it could serve. It is ended "
+            "then, and the old one serves on.",
+            between(seconds(1), hours(1))},
            {"admin-listen", "ADDR:PORT", Scope::process, &ProcessConfig::admin_listen,
             "/metrics, /livez, /readyz and /backends, without TLS. Empty: none."},
            {"log-level", "LEVEL", Scope::process, &ProcessConfig::log_level,

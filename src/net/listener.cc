@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "sluice/base/check.h"
 #include "sluice/io/socket.h"
@@ -15,23 +16,28 @@ constexpr Duration admission_retry = std::chrono::milliseconds(50);
 constexpr Duration descriptor_retry = std::chrono::milliseconds(200);
 // A whole backlog (io::ListenOptions) may arrive before a multishot accept can be stopped.
 constexpr std::size_t multishot_room = 4096;
+// What a worker takes at once of a backlog that is not its own alone.
+constexpr std::size_t shared_batch = 8;
 }  // namespace
 
-Listener::Listener(Transport& transport, int descriptor, AdmissionBudget& budget, Accepted accepted)
+Listener::Listener(Transport& transport, int descriptor, AdmissionBudget& budget, Accepted accepted,
+                   bool shared)
     : transport_(transport),
       descriptor_(descriptor),
       budget_(budget),
       accepted_(std::move(accepted)),
       accept_(io::Operation::bind<&Listener::accepted>(this)),
       knock_(io::Operation::bind<&Listener::knocked>(this)),
-      retry_(io::Timer::bind<&Listener::retry>(this)) {}
+      retry_(io::Timer::bind<&Listener::retry>(this)),
+      more_(io::TurnEnd::bind<&Listener::accept_more>(this)),
+      shared_(shared) {}
 
 Listener::~Listener() { CHECK(stopped()); }
 
 void Listener::start() {
   CHECK(descriptor_ >= 0);
   io::Ring& ring = transport_.reactor().ring();
-  if (budget_.room() > multishot_room) return ring.accept(accept_, descriptor_);
+  if (!shared_ && budget_.room() > multishot_room) return ring.accept(accept_, descriptor_);
   // Armed first: what arrives while the backlog is emptied is announced.
   ring.poll_readable(knock_, descriptor_);
   accept_some();
@@ -44,7 +50,10 @@ void Listener::admit(int descriptor) {
 }
 
 void Listener::accept_some() {
-  while (may_accept()) {
+  for (std::size_t taken = 0; may_accept(); ++taken) {
+    if (shared_ && taken == shared_batch) {
+      return transport_.reactor().at_turn_end(more_, io::Reactor::Phase::reap);
+    }
     const int descriptor = io::accept_now(descriptor_);
     if (descriptor >= 0) {
       admit(descriptor);
@@ -59,13 +68,20 @@ void Listener::accept_some() {
   transport_.reactor().ring().cancel(knock_);
 }
 
+// Behind the handshakes of those that were taken.
+void Listener::accept_more() {
+  if (!stopping_ && !retry_.armed()) accept_some();
+}
+
 void Listener::knocked(const io::Completion& completion) {
   if (stopping_) {
     if (completion.last && !accept_.in_flight()) finish_stop();
     return;
   }
   if (completion.result >= 0) accept_some();
-  if (completion.last && !retry_.armed()) pause(admission_retry);
+  if (!completion.last || retry_.armed()) return;
+  // Ended by own(), or by the kernel.
+  completion.result == -ECANCELED ? start() : pause(admission_retry);
 }
 
 void Listener::accepted(const io::Completion& completion) {
@@ -116,8 +132,18 @@ void Listener::stop() {
   transport_.reactor().ring().cancel(knock_);
 }
 
+void Listener::leave() {
+  leaving_ = true;
+  stop();
+}
+
+void Listener::own() {
+  if (!std::exchange(shared_, false) || stopping_) return;
+  transport_.reactor().ring().cancel(knock_);
+}
+
 void Listener::finish_stop() {
-  while (may_accept()) {
+  while (!leaving_ && may_accept()) {
     const int descriptor = io::accept_now(descriptor_);
     if (descriptor < 0) break;
     admit(descriptor);

@@ -183,6 +183,8 @@ void Proxy::learn(const TokenChange& change) {
   }
 }
 
+std::vector<TokenChange> Proxy::proven_tokens() const { return state_->shared().proofs.all(); }
+
 SlotId Proxy::refuse(ClientSide& client, ClientStream stream, http::RequestHead&& head, int code,
                      ReplyReason reason, std::string_view message) {
   SlotId id;

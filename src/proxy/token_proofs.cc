@@ -57,6 +57,17 @@ void TokenProofs::forget(const TokenHash& hash) {
   if (const auto found = index_.find(hash); found != index_.end()) erase(found);
 }
 
+std::vector<TokenChange> TokenProofs::all() const {
+  std::vector<TokenChange> all;
+  all.reserve(index_.size());
+  for (const auto& [client, proofs] : by_client_) {
+    for (auto proof = proofs.rbegin(); proof != proofs.rend(); ++proof) {
+      all.push_back({proof->hash, client, true});
+    }
+  }
+  return all;
+}
+
 void TokenProofs::erase(Index::iterator found) {
   const Proofs::iterator proof = found->second;
   const std::uint64_t client = proof->client;

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "sluice/proxy/client_keys.h"
 #include "sluice/proxy/last_token.h"
@@ -34,6 +35,8 @@ class TokenProofs {
   // refuses good tokens, too, and must not make everybody a suspect at once. True: this was it.
   bool refuse(const TokenHash& hash);
   void forget(const TokenHash& hash);
+  // All, those of a client last used last: in this order prove() makes the same table of them.
+  std::vector<TokenChange> all() const;
   // Whether an answer can change anything that is known of a proven token.
   bool any_doubted() const { return doubted_ > 0; }
   std::size_t size() const { return index_.size(); }

@@ -98,7 +98,13 @@ Result<std::unique_ptr<Admin>> Admin::create(io::Reactor& reactor, const io::Add
                                              Handler handler) {
   auto listener = io::listen_on(address, {.backlog = 128, .reuse_port = false});
   if (!listener) return std::unexpected(listener.error());
-  return std::unique_ptr<Admin>(new Admin(reactor, *listener, std::move(handler)));
+  auto admin = adopt(reactor, *listener, std::move(handler));
+  admin->start();
+  return admin;
+}
+
+std::unique_ptr<Admin> Admin::adopt(io::Reactor& reactor, int listener, Handler handler) {
+  return std::unique_ptr<Admin>(new Admin(reactor, listener, std::move(handler)));
 }
 
 Admin::Admin(io::Reactor& reactor, int listener, Handler handler)
@@ -107,30 +113,46 @@ Admin::Admin(io::Reactor& reactor, int listener, Handler handler)
       listener_(listener),
       handler_(std::move(handler)),
       accept_(io::Operation::bind<&Admin::accepted>(this)),
-      retry_(io::Timer::bind<&Admin::retry_accept>(this)) {
-  reactor_.ring().accept(accept_, listener_);
-}
+      retry_(io::Timer::bind<&Admin::retry_accept>(this)) {}
 
 Admin::~Admin() {
   CHECK(stopped());
-  io::close_socket(listener_);
+  if (listener_ >= 0) io::close_socket(listener_);
+}
+
+void Admin::start() { reactor_.ring().accept(accept_, listener_); }
+
+void Admin::leave() {
+  if (std::exchange(leaving_, true)) return;
+  retry_.cancel();
+  reactor_.ring().cancel(accept_);
+  if (!accept_.in_flight()) finish_leaving();
 }
 
 io::Address Admin::address() const { return io::local_address(listener_).value_or(io::Address{}); }
 
 void Admin::accepted(const io::Completion& completion) {
-  if (completion.result >= 0) {
-    if (stopping_ || connections_.size() >= connections_max) {
-      io::close_socket(completion.result);
-    } else {
-      connections_.push_back(std::make_shared<Connection>(*this, completion.result));
-    }
+  if (completion.result >= 0) admit(completion.result);
+  if (!completion.last) return;
+  if (!leaving_) return reactor_.timers().set(retry_, reactor_.now(), accept_retry);
+  if (!stopping_) finish_leaving();
+}
+
+void Admin::admit(int descriptor) {
+  if (stopping_ || connections_.size() >= connections_max) return io::close_socket(descriptor);
+  connections_.push_back(std::make_shared<Connection>(*this, descriptor));
+}
+
+// Who came at the moment at which the accept was cancelled has woken nobody else.
+void Admin::finish_leaving() {
+  for (int taken = io::accept_now(listener_); taken >= 0; taken = io::accept_now(listener_)) {
+    admit(taken);
   }
-  if (completion.last && !stopping_) reactor_.timers().set(retry_, reactor_.now(), accept_retry);
+  io::close_socket(std::exchange(listener_, -1));
 }
 
 void Admin::retry_accept() {
-  if (!stopping_ && !accept_.in_flight()) reactor_.ring().accept(accept_, listener_);
+  if (!leaving_ && !accept_.in_flight()) reactor_.ring().accept(accept_, listener_);
 }
 
 void Admin::closed(const Connection& connection) {
@@ -139,6 +161,7 @@ void Admin::closed(const Connection& connection) {
 
 void Admin::stop() {
   stopping_ = true;
+  leaving_ = true;
   retry_.cancel();
   reactor_.ring().cancel(accept_);
   for (const auto& connection : connections_) connection->terminate();

@@ -31,9 +31,15 @@ class Admin {
 
   static Result<std::unique_ptr<Admin>> create(io::Reactor& reactor, const io::Address& address,
                                                Handler handler);
+  // On a listening socket, which it takes over; accepts from start() on.
+  static std::unique_ptr<Admin> adopt(io::Reactor& reactor, int listener, Handler handler);
   ~Admin();
 
-  io::Address address() const;  // as bound, for port 0
+  void start();
+  // Accepts no more, and closes the socket; whoever is connected is answered.
+  void leave();
+  io::Address address() const;                // as bound, for port 0
+  int listener() const { return listener_; }  // -1: it has left
   void stop();
   bool stopped() const;
 
@@ -41,6 +47,8 @@ class Admin {
   class Connection;
   Admin(io::Reactor& reactor, int listener, Handler handler);
   void accepted(const io::Completion& completion);
+  void admit(int descriptor);
+  void finish_leaving();
   void retry_accept();
   void closed(const Connection& connection);
 
@@ -50,6 +58,7 @@ class Admin {
   Handler handler_;
   io::Operation accept_;
   io::Timer retry_;
+  bool leaving_ = false;
   bool stopping_ = false;
   std::vector<std::shared_ptr<Connection>> connections_;
 };

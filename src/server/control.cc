@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "known_tokens.h"
 #include "sluice/base/check.h"
 #include "sluice/observability/log.h"
 
@@ -33,9 +34,10 @@ net::TransportOptions probe_transport(const ServerOptions& options) {
 }  // namespace
 
 Result<std::unique_ptr<Control>> Control::create(io::Reactor& reactor, Environment& environment,
-                                                 Shared& shared, const ServerOptions& options) {
+                                                 Shared& shared, const ServerOptions& options,
+                                                 AdminSocket admin) {
   std::unique_ptr<Control> control(new Control(reactor, environment, shared, options));
-  if (auto prepared = control->prepare(); !prepared) {
+  if (auto prepared = control->prepare(std::move(admin)); !prepared) {
     control->stop();
     reactor.run_until([&] { return control->stopped(); });
     return std::unexpected(prepared.error());
@@ -53,31 +55,41 @@ Control::Control(io::Reactor& reactor, Environment& environment, Shared& shared,
       pages_(shared, *this),
       debug_(reactor),
       probes_({reactor, environment, shared, workers_}, probe_transport(options)),
-      reloading_({reactor, environment, shared, probes_, workers_, options.cpus.size()},
-                 options.stop, options.thread.worker),
+      reloading_({reactor, environment, shared, probes_, workers_, options.cpus.size(),
+                  [this](std::string_view state) { notify(state); }},
+                 options),
       watchdog_interval_(environment.watchdog_interval()),
       timer_(io::Timer::bind<&Control::tick>(this)) {}
 
 Control::~Control() = default;
 
-Result<void> Control::prepare() {
+Result<void> Control::prepare(AdminSocket admin) {
   for (std::size_t number = 0; number < shared_.table->entries.size(); ++number) {
     if (auto probe = probes_.add(number); !probe) return probe;
   }
-  return prepare_admin();
+  return prepare_admin(std::move(admin));
 }
 
-Result<void> Control::prepare_admin() {
-  for (const io::Address& address : options_.admin_listen) {
-    auto admin =
-        Admin::create(reactor_, address, [this](std::string_view path, Admin::Answer answer) {
-          pages_.get(path, std::move(answer));
-        });
+Result<void> Control::prepare_admin(AdminSocket given) {
+  const auto pages = [this](std::string_view path, Admin::Answer answer) {
+    pages_.get(path, std::move(answer));
+  };
+  if (given.descriptor.get() >= 0) {
+    admin_ = Admin::adopt(reactor_, given.descriptor.release(), pages);
+    admin_in_use_ = given.in_use;
+    if (!admin_in_use_) admin_->start();
+  } else if (!options_.admin_listen.empty()) {
+    auto admin = Admin::create(reactor_, options_.admin_listen.front(), pages);
     if (!admin) return std::unexpected(admin.error());
     admin_ = std::move(*admin);
-    log::info("admin listener", {{"address", admin_->address().to_string()}});
   }
+  if (!admin_) return {};
+  log::info("admin listener", {{"address", admin_->address().to_string()}});
   return {};
+}
+
+void Control::notify(std::string_view state) {
+  if (main_) environment_.notify_service_manager(state);
 }
 
 // --- from start to stop
@@ -106,14 +118,19 @@ void Control::workers_started(std::vector<WorkerPort*> workers, Result<void> res
   workers_ = std::move(workers);
   stuck_.assign(workers_.size(), false);
   debug_.set_workers(workers_);
+  // Told to stop while it waited for its predecessor.
+  if (!stop_.may_start()) return tell_workers([](Worker& worker) { worker.stop(); });
   if (!result) {
     log::error("a worker could not start", {{"why", result.error().context}});
     return carry_out(stop_.start_failed());
   }
   stop_.workers_serve();
+  next_watchdog_ = {};  // whoever was fed for us is not any more
   log::info("serving", {{"workers", workers_.size()}, {"backends", shared_.backends()}});
-  environment_.notify_service_manager("READY=1\nSTATUS=serving");
+  notify("READY=1\nSTATUS=serving");
+  if (admin_ && std::exchange(admin_in_use_, false)) admin_->start();
   reloading_.workers_serve(options_.watch_files);
+  if (std::exchange(reload_wanted_, false)) reload();
 }
 
 bool Control::workers_gone() const {
@@ -122,6 +139,7 @@ bool Control::workers_gone() const {
 
 void Control::signal(int number) {
   if (number == SIGHUP) return reload();
+  reloading_.read_no_more();
   stop_.set_delay(reloading_.stop_options().delay);
   for (const StopSequence::Action action : stop_.signal(reactor_.now())) {
     if (action == StopSequence::Action::announce) {
@@ -135,8 +153,11 @@ void Control::signal(int number) {
 
 // Who is on the way out changes nothing any more.
 void Control::reload() {
-  if (!stop_.may_start() && stop_.state() != StopSequence::State::serving) return;
-  reloading_.begin();
+  if (stop_.may_start()) {
+    reload_wanted_ = true;
+  } else if (serves()) {
+    reloading_.begin();
+  }
 }
 
 void Control::carry_out(const StopSequence::Actions& actions) {
@@ -145,9 +166,7 @@ void Control::carry_out(const StopSequence::Actions& actions) {
 
 void Control::carry_out(StopSequence::Action action) {
   switch (action) {
-    case StopSequence::Action::announce:
-      environment_.notify_service_manager("STOPPING=1\nSTATUS=draining");
-      break;
+    case StopSequence::Action::announce: notify("STOPPING=1\nSTATUS=draining"); break;
     case StopSequence::Action::drain: drain(); break;
     case StopSequence::Action::stop: tell_workers([](Worker& worker) { worker.stop(); }); break;
     case StopSequence::Action::abandon: environment_.abandon(1); break;
@@ -158,6 +177,16 @@ void Control::drain() {
   const StopOptions stop = reloading_.stop_options();
   log::info("draining", {{"drain_timeout", stop.drain_window}, {"tunnels", stop.tunnel_window}});
   tell_workers([stop](Worker& worker) { worker.drain(stop.drain_window, stop.tunnel_window); });
+}
+
+void Control::not_main_any_more() { main_ = false; }
+
+void Control::replaced() {
+  replaced_ = true;
+  reloading_.read_no_more();
+  if (admin_) admin_->leave();
+  tell_workers([](Worker& worker) { worker.leave_backlogs(); });
+  carry_out(stop_.replaced());
 }
 
 void Control::tell_workers(const std::function<void(Worker&)>& what) {
@@ -186,9 +215,9 @@ void Control::tick() {
 }
 
 void Control::feed_watchdog() {
-  if (!watchdog_interval_ || reactor_.now() < next_watchdog_ || !workers_turn()) return;
+  if (!main_ || !watchdog_interval_ || reactor_.now() < next_watchdog_ || !workers_turn()) return;
   next_watchdog_ = reactor_.now() + *watchdog_interval_;
-  environment_.notify_service_manager("WATCHDOG=1");
+  notify("WATCHDOG=1");
 }
 
 bool Control::turns(const WorkerPort& worker) const {
@@ -228,7 +257,17 @@ void Control::post(std::move_only_function<void()> message) {
 }
 
 void Control::cluster_used(std::size_t worker, std::size_t cluster, bool used) {
-  post([this, worker, cluster, used] { probes_.cluster_used(worker, cluster, used); });
+  post([this, worker, cluster, used] {
+    probes_.cluster_used(worker, cluster, used);
+    if (used) tell_inherited_tokens(worker, cluster);
+  });
+}
+
+// The only one's were told when its workers began.
+void Control::tell_inherited_tokens(std::size_t worker, std::size_t cluster) {
+  const ClusterTable::Entry* entry = shared_.table->find(cluster);
+  if (inherited_tokens_ == nullptr || shared_.alone || entry == nullptr) return;
+  inherited_tokens_->tell(*workers_.at(worker), cluster, entry->cluster->name());
 }
 
 void Control::probe_soon(BackendId backend) {

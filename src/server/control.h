@@ -21,17 +21,27 @@
 #include "shared.h"
 #include "sluice/io/reactor.h"
 #include "sluice/server/configuration.h"
+#include "sluice/server/process_start.h"
 #include "stop_sequence.h"
 #include "worker.h"
 #include "worker_port.h"
 
 namespace sluice::server {
 
+class InheritedTokens;
+
+// A listening socket for the admin pages that the process was started with.
+struct AdminSocket {
+  OwnedDescriptor descriptor;
+  bool in_use = false;  // the process before answers on it, until this one serves
+};
+
 class Control final : public WorkerEvents, private ProcessState {
  public:
   // What is given outlives the object. Keys may be unusable, the admin address may be taken.
   static Result<std::unique_ptr<Control>> create(io::Reactor& reactor, Environment& environment,
-                                                 Shared& shared, const ServerOptions& options);
+                                                 Shared& shared, const ServerOptions& options,
+                                                 AdminSocket admin = {});
   ~Control() override;  // CHECKs of its parts: stopped()
 
   // How the configuration is read again; without it SIGHUP does nothing.
@@ -41,6 +51,11 @@ class Control final : public WorkerEvents, private ProcessState {
     reloading_.watch_by(std::move(watch));
   }
   void files_changed() { reloading_.files_changed(); }
+  // Whether a change of the configuration is under way.
+  bool reloads() const { return reloading_.busy(); }
+  // Nobody reads files of his own accord meanwhile.
+  void hold_files(bool held) { reloading_.hold(held); }
+  const TakeOverOptions& take_over_options() const { return reloading_.take_over_options(); }
 
   // Begins to probe. Workers should not open before may_open(): when each backend has been asked
   // once, when that has taken too long, or when we are told to stop.
@@ -53,11 +68,21 @@ class Control final : public WorkerEvents, private ProcessState {
   // outlive the calls of this object's reactor.
   void workers_started(std::vector<WorkerPort*> workers, Result<void> result);
   bool workers_gone() const;
+  // What each worker is to be told when it begins to use a cluster; outlives the object.
+  void set_inherited_tokens(InheritedTokens& tokens) { inherited_tokens_ = &tokens; }
 
   // SIGTERM, SIGINT, SIGHUP.
   void signal(int number);
-  // Reads the configuration again, and takes it over.
+  // Reads the configuration again, and takes it over, at the earliest when workers serve.
   void reload();
+
+  bool serves() const { return stop_.state() == StopSequence::State::serving; }
+  // Of the admin pages; -1: none.
+  int admin_listener() const { return admin_ ? admin_->listener() : -1; }
+  // The service manager watches another process.
+  void not_main_any_more();
+  // Another process accepts in our place: drains at once, and leaves what waits to be accepted.
+  void replaced();
 
   // Ends what this object has begun; stopped() when all operations have come back.
   void stop();
@@ -79,9 +104,11 @@ class Control final : public WorkerEvents, private ProcessState {
  private:
   Control(io::Reactor& reactor, Environment& environment, Shared& shared,
           const ServerOptions& options);
-  Result<void> prepare();
-  Result<void> prepare_admin();
+  Result<void> prepare(AdminSocket admin);
+  Result<void> prepare_admin(AdminSocket given);
+  void notify(std::string_view state);
   void post(std::move_only_function<void()> message);
+  void tell_inherited_tokens(std::size_t worker, std::size_t cluster);
 
   void tick();
   void carry_out(const StopSequence::Actions& actions);
@@ -93,7 +120,10 @@ class Control final : public WorkerEvents, private ProcessState {
   void feed_watchdog();
 
   // ProcessState
-  StopSequence::State stop_state() const override { return stop_.state(); }
+  // Who was replaced and is still asked stands for the one that serves.
+  StopSequence::State stop_state() const override {
+    return replaced_ ? StopSequence::State::serving : stop_.state();
+  }
   bool workers_turn() const override;
   void ask_workers(std::move_only_function<void(const std::string&)> answer) override {
     debug_.ask(std::move(answer));
@@ -109,7 +139,12 @@ class Control final : public WorkerEvents, private ProcessState {
   std::vector<WorkerPort*> workers_;
   Probes probes_;
   Reloading reloading_;
+  bool reload_wanted_ = false;  // as soon as workers serve
+  InheritedTokens* inherited_tokens_ = nullptr;
   std::unique_ptr<Admin> admin_;
+  bool admin_in_use_ = false;
+  bool main_ = true;  // for the service manager
+  bool replaced_ = false;
   std::vector<bool> stuck_;  // as was last said of each
   Instant open_at_latest_{};
   std::optional<Duration> watchdog_interval_;

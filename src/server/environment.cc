@@ -9,7 +9,6 @@
 #include "helper_thread.h"
 #include "sluice/base/check.h"
 #include "sluice/observability/log.h"
-#include "systemd.h"
 
 namespace sluice::server {
 namespace {
@@ -21,11 +20,15 @@ class System final : public Environment {
     if (getrandom(&number, sizeof number, 0) != sizeof number) CHECK(false && "getrandom failed");
     return number;
   }
-  void notify_service_manager(std::string_view state) override {
-    server::notify_service_manager(state);
+  bool notify_service_manager(std::string_view state) override {
+    return server::notify_service_manager(state);
   }
+  std::unique_ptr<NotifyBarrier> notify_barrier() override { return server::notify_barrier(); }
   std::optional<Duration> watchdog_interval() override { return server::watchdog_interval(); }
   void aside(std::move_only_function<void()> work) override { helper_.run(std::move(work)); }
+  Result<std::unique_ptr<Successor>> start_successor(const SuccessorPlan& plan) override {
+    return server::start_successor(plan);
+  }
   void abandon(int exit_code) override {
     log::stop();
     std::quick_exit(exit_code);

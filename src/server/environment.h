@@ -11,6 +11,8 @@
 #include <string_view>
 
 #include "sluice/base/time.h"
+#include "successor.h"
+#include "systemd.h"
 
 namespace sluice::server {
 
@@ -20,12 +22,15 @@ class Environment {
 
   // Nobody outside can guess it: seeds, and keys of hashes.
   virtual std::uint64_t random() = 0;
-  // As notify_service_manager() and watchdog_interval() of systemd.h.
-  virtual void notify_service_manager(std::string_view state) = 0;
+  // As those of systemd.h.
+  virtual bool notify_service_manager(std::string_view state) = 0;
+  virtual std::unique_ptr<NotifyBarrier> notify_barrier() = 0;
   virtual std::optional<Duration> watchdog_interval() = 0;
   // Runs it on another thread, one after the other: what takes long, or may block. `work` touches
   // nothing that may end before the process does.
   virtual void aside(std::move_only_function<void()> work) = 0;
+  // As that of successor.h.
+  virtual Result<std::unique_ptr<Successor>> start_successor(const SuccessorPlan& plan) = 0;
   // Ends the process without waiting for any thread, after what was logged has been written.
   virtual void abandon(int exit_code) = 0;
 };

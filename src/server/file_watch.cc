@@ -44,11 +44,13 @@ FileWatch::FileWatch(io::Ring& ring, std::shared_ptr<Folders> folders,
 FileWatch::~FileWatch() = default;
 
 void FileWatch::stop() {
-  stopping_ = true;
+  if (std::exchange(stopping_, true)) return;
   ring_.cancel(poll_);
 }
 
 void FileWatch::readable(const io::Completion& completion) {
+  // Whoever else has the descriptor lets go of it by itself.
+  if (stopping_ && completion.last) return folders_.reset();
   if (stopping_ || completion.result < 0) return;
   // Events are as long as their names, and begin aligned.
   alignas(inotify_event) std::array<char, 16 * 1024> events;

@@ -29,7 +29,7 @@ class FileWatch {
   class Folders;
   const std::shared_ptr<Folders>& folders() const { return folders_; }
 
-  void stop();
+  void stop();  // the folders are then given up, too, when nobody else has them
   bool stopped() const { return !poll_.in_flight(); }
 
  private:

@@ -47,8 +47,9 @@ void keep_listeners(ClusterOptions& options, const ClusterSettings* before,
   std::vector<io::Address> kept;
   if (before != nullptr) kept = before->options.listen;
   if (options.listen == kept) return;
-  warnings.push_back("--listen of cluster " + options.name +
-                     " is taken over by the next start of the process, not while it runs.");
+  warnings.push_back(
+      "--listen of cluster " + options.name +
+      " counts from the next start or take-over of the process on, not while it runs.");
   options.listen = std::move(kept);
 }
 

@@ -40,8 +40,12 @@ struct Reloading::Door : std::enable_shared_from_this<Door> {
   }
 };
 
-Reloading::Reloading(const Parts& parts, StopOptions stop, WorkerOptions worker)
-    : parts_(parts), stop_(stop), worker_(std::move(worker)), door_(std::make_shared<Door>()) {
+Reloading::Reloading(Parts parts, const ServerOptions& options)
+    : parts_(std::move(parts)),
+      stop_(options.stop),
+      take_over_options_(options.take_over),
+      worker_(options.thread.worker),
+      door_(std::make_shared<Door>()) {
   door_->inside = this;
 }
 
@@ -50,6 +54,17 @@ Reloading::~Reloading() { stop(); }
 void Reloading::stop() {
   const std::lock_guard lock(door_->mutex);
   door_->inside = nullptr;
+}
+
+void Reloading::read_no_more() {
+  read_ = nullptr;
+  watch_ = nullptr;
+  again_ = false;
+  changes_.turn(false);
+}
+
+bool Reloading::busy() const {
+  return reading_ || again_ || unanswered_ > 0 || renewing_ || !wanted_.empty();
 }
 
 // --- reading
@@ -63,9 +78,8 @@ void Reloading::begin() {
 
 void Reloading::announce() {
   if (std::exchange(announced_, true)) return;
-  parts_.environment.notify_service_manager(
-      "RELOADING=1\nMONOTONIC_USEC=" + monotonic_microseconds(parts_.reactor.now()) +
-      "\nSTATUS=reloading");
+  parts_.notify("RELOADING=1\nMONOTONIC_USEC=" + monotonic_microseconds(parts_.reactor.now()) +
+                "\nSTATUS=reloading");
 }
 
 void Reloading::read(bool only_if_changed) {
@@ -162,7 +176,8 @@ void Reloading::say(const Configuration& configuration) const {
 void Reloading::take_over_process(const Configuration& configuration) {
   log::set_level(configuration.log_level);
   stop_ = configuration.options.stop;
-  changes_.turn(configuration.options.watch_files);
+  take_over_options_ = configuration.options.take_over;
+  changes_.turn(configuration.options.watch_files && read_);
   const WorkerOptions& options = configuration.options.thread.worker;
   if (options == worker_) return;
   worker_ = options;
@@ -311,15 +326,15 @@ void Reloading::renewed() {
 }
 
 void Reloading::finish() {
-  if (reading_ || unanswered_ > 0 || renewing_ || !wanted_.empty()) return;
-  if (again_) return begin();
+  if (again_ && !reading_ && unanswered_ == 0 && !renewing_ && wanted_.empty()) return begin();
+  if (busy()) return;
   if (parts_.shared.alone && parts_.shared.cluster(0).version()->settings->has_keys()) {
     (void)parts_.shared.cluster(0).forget_keys();
     return republish(0);
   }
   if (std::exchange(announced_, false)) {
     ++(parts_.shared.mistakes.empty() ? parts_.shared.reloads : parts_.shared.refused_reloads);
-    parts_.environment.notify_service_manager("READY=1\nSTATUS=" + outcome_);
+    parts_.notify("READY=1\nSTATUS=" + outcome_);
   }
 }
 
@@ -353,7 +368,7 @@ void Reloading::backend_left(std::size_t worker, BackendId backend, std::uint64_
 }
 
 void Reloading::tick() {
-  if (!reading_ && read_ && changes_.due(parts_.reactor.now())) read(true);
+  if (!held_ && !reading_ && read_ && changes_.due(parts_.reactor.now())) read(true);
   free_numbers();
 }
 

@@ -15,10 +15,12 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -44,8 +46,9 @@ class Reloading {
     Probes& probes;
     const std::vector<WorkerPort*>& workers;
     std::size_t worker_count;
+    std::function<void(std::string_view state)> notify;  // the service manager
   };
-  Reloading(const Parts& parts, StopOptions stop, WorkerOptions worker);
+  Reloading(Parts parts, const ServerOptions& options);
   ~Reloading();
 
   void read_by(ReadConfiguration read) { read_ = std::move(read); }
@@ -59,10 +62,18 @@ class Reloading {
   // Workers serve: no private key is kept for longer than it takes to make contexts of it, where
   // all contexts are made at once; and files are watched, if they are to be.
   void workers_serve(bool watch_files);
+  // Files are not read again, nor watched. What is under way goes on.
+  void read_no_more();
   // Nothing is taken over any more.
   void stop();
 
+  // Whether a change is under way: files are read, or a worker has not taken it over yet.
+  bool busy() const;
+  // While held, files are not read because they have changed.
+  void hold(bool held) { held_ = held; }
+
   const StopOptions& stop_options() const { return stop_; }
+  const TakeOverOptions& take_over_options() const { return take_over_options_; }
 
   // What workers say, see WorkerEvents.
   void outdated(std::size_t worker, std::size_t cluster,
@@ -112,8 +123,10 @@ class Reloading {
   std::shared_ptr<FileWatch::Folders> watch_;
   ChangeWatch changes_;
   StopOptions stop_;
+  TakeOverOptions take_over_options_;
   WorkerOptions worker_;
   std::shared_ptr<Door> door_;
+  bool held_ = false;
   bool reading_ = false;
   bool again_ = false;      // something may have changed since reading began
   bool announced_ = false;  // to the service manager, which waits for the end

@@ -12,7 +12,8 @@ namespace sluice::server {
 
 class Signals {
  public:
-  // Blocks SIGTERM, SIGINT, SIGHUP in this thread and those it starts, and ignores SIGPIPE.
+  // Blocks SIGTERM, SIGINT, SIGHUP, SIGUSR2 in this thread and those it starts, and ignores
+  // SIGPIPE.
   static void block();
 
   // `on_signal` gets the number; on the ring's thread.

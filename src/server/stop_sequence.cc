@@ -45,6 +45,12 @@ StopSequence::Actions StopSequence::signal(Instant now) {
   return {};
 }
 
+StopSequence::Actions StopSequence::replaced() {
+  if (state_ != State::serving && state_ != State::delaying) return {};
+  state_ = State::draining;
+  return {Action::drain};
+}
+
 StopSequence::Actions StopSequence::time_passed(Instant now) {
   if (state_ == State::delaying && now >= drain_at_) {
     state_ = State::draining;

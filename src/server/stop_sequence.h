@@ -2,6 +2,8 @@
 // The way from start to stop as decisions: what happened and when goes in, what has to be done
 // comes out. Pure: no clock, no system call.
 //
+//   serving ──another process has taken over──▶ draining: at once, and nobody is told
+//
 //   starting ──served──▶ serving ──signal──▶ delaying ──delay over──▶ draining ──┐
 //      │                                        └──second signal──▶ ending ◀─────┤ second signal
 //      └──signal──▶ cancelled                                         │          │
@@ -48,6 +50,8 @@ class StopSequence {
   Actions start_failed();
   Actions signal(Instant now);
   Actions time_passed(Instant now);
+  // Another process serves in our place.
+  Actions replaced();
   void workers_gone() { state_ = State::stopped; }
 
   State state() const { return state_; }

@@ -252,6 +252,21 @@ void Worker::learn(std::size_t cluster, const proxy::TokenChange& change) {
   if (clusters_[cluster] != nullptr) clusters_[cluster]->proxy().learn(change);
 }
 
+std::vector<ClusterProofs> Worker::proven_tokens() const {
+  std::vector<ClusterProofs> proofs;
+  for (std::size_t i = 0; i < clusters_.size(); ++i) {
+    // Of two with one name it is the one that goes whose word counts no more.
+    if (clusters_[i] == nullptr || !serves(i)) continue;
+    proofs.push_back(
+        {std::string(table_->find(i)->cluster->name()), clusters_[i]->proxy().proven_tokens()});
+  }
+  return proofs;
+}
+
+bool Worker::is_number_of(std::size_t number, std::string_view name) const {
+  return serves(number) && table_->find(number)->cluster->name() == name;
+}
+
 void Worker::check_backend(BackendId backend) {
   CHECK_LT(backend.cluster, clusters_.size());
   const auto& cluster = clusters_[backend.cluster];
@@ -260,16 +275,30 @@ void Worker::check_backend(BackendId backend) {
   cluster->backends().check(backend.backend);
 }
 
-void Worker::listen(int descriptor, std::optional<std::size_t> cluster) {
+void Worker::listen(WorkerSocket socket) {
   Entrance* entrance = nullptr;
-  if (cluster) entrance = entrances_.emplace_back(std::make_unique<Entrance>(*cluster)).get();
+  if (socket.cluster) {
+    entrance = entrances_.emplace_back(std::make_unique<Entrance>(*socket.cluster)).get();
+  }
   listeners_.push_back(std::make_unique<net::Listener>(
-      transport_, descriptor, parts_.shared.admission, [this, entrance](int accepted) {
+      transport_, socket.descriptor.release(), parts_.shared.admission,
+      [this, entrance](int accepted) {
         this->accepted(accepted,
                        entrance == nullptr ? std::nullopt : std::optional(entrance->cluster));
-      }));
-  if (entrance != nullptr) entrance->listener = listeners_.back().get();
-  listeners_.back()->start();
+      },
+      socket.shared || socket.in_use));
+  net::Listener* listener = listeners_.back().get();
+  if (entrance != nullptr) entrance->listener = listener;
+  if (socket.in_use && !socket.shared) in_use_.push_back(listener);
+  listener->start();
+}
+
+void Worker::leave_backlogs() {
+  for (const auto& listener : listeners_) listener->leave();
+}
+
+void Worker::own_sockets() {
+  for (net::Listener* listener : std::exchange(in_use_, {})) listener->own();
 }
 
 bool Worker::serves(std::size_t cluster) const {

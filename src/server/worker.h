@@ -20,6 +20,8 @@
 #include "client_connection.h"
 #include "client_shares.h"
 #include "cluster_finder.h"
+#include "handover.h"
+#include "listening_sockets.h"
 #include "outline.h"
 #include "shared.h"
 #include "sluice/base/random.h"
@@ -47,14 +49,19 @@ class Worker final : private proxy::ResourcesEvents, private ClusterFinder {
                                                 std::uint64_t seed);
   ~Worker() override;  // CHECKs stopped()
 
-  // Accepts clients on a listening descriptor, which it takes over: of all clusters, or of the one
-  // whose listener it is.
-  void listen(int descriptor, std::optional<std::size_t> cluster = {});
+  // Accepts clients on a listening socket, which it takes over: of all clusters, or of the one
+  // whose socket it is.
+  void listen(WorkerSocket socket);
 
   // Stops accepting (backlogs are emptied first), tells clients to go, ends watches spread over
   // `window`, and everything else but tunnels at the latest when it is over; those have a window of
   // their own. Stops when both are over.
   void drain(Duration window, Duration tunnel_window);
+  // Another process has taken over its listening sockets: it accepts on them no more, and leaves
+  // what is in their backlogs.
+  void leave_backlogs();
+  // The process that they were taken over from is gone.
+  void own_sockets();
   // Ends at once; stopped() when all operations have come back.
   void stop();
   bool stopped() const { return state_ == State::stopping && all_gone(); }
@@ -71,6 +78,10 @@ class Worker final : private proxy::ResourcesEvents, private ClusterFinder {
   void cluster_known(std::size_t cluster);
   // Another worker has learned it.
   void learn(std::size_t cluster, const proxy::TokenChange& change);
+  // What is known here of proven tokens, of each cluster that is served and used.
+  std::vector<ClusterProofs> proven_tokens() const;
+  // Whether the number is that of the cluster that is served by this name.
+  bool is_number_of(std::size_t number, std::string_view name) const;
   std::size_t number() const { return number_; }
   // A probe of this backend failed: its connections must give a sign of life.
   void check_backend(BackendId backend);
@@ -133,6 +144,7 @@ class Worker final : private proxy::ResourcesEvents, private ClusterFinder {
   std::vector<std::unique_ptr<WorkerCluster>> clusters_;  // by number; null: not used here
   ClientShares shares_;
   std::vector<std::unique_ptr<net::Listener>> listeners_;
+  std::vector<net::Listener*> in_use_;  // of them, those on which the process before may accept
   // Of them, those of one cluster.
   struct Entrance {
     explicit Entrance(std::size_t its_cluster) : cluster(its_cluster) {}

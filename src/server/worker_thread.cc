@@ -5,12 +5,8 @@
 #include <pthread.h>
 #include <sched.h>
 
-#include <algorithm>
 #include <string>
 #include <utility>
-
-#include "sluice/io/socket.h"
-#include "sluice/observability/log.h"
 
 namespace sluice::server {
 namespace {
@@ -21,13 +17,6 @@ void pin_this_thread(int cpu) {
   CPU_SET(static_cast<std::size_t>(cpu), &cpus);
   // A container may forbid it; an unpinned worker works as well, only less evenly.
   (void)pthread_setaffinity_np(pthread_self(), sizeof cpus, &cpus);
-}
-
-// Whether IPv4 clients of this port have a listener of their own.
-bool beside_ipv4(const io::Address& address, const std::vector<io::Address>& all) {
-  return std::ranges::any_of(all, [&](const io::Address& other) {
-    return other.family() == AF_INET && other.port() == address.port();
-  });
 }
 
 }  // namespace
@@ -82,45 +71,12 @@ void WorkerThread::run_worker(io::Reactor& reactor,
   auto created = Worker::create(reactor, number_, options_.worker, parts_, seed_);
   if (!created) return started(std::unexpected(created.error()));
   Worker& worker = **created;
-  auto listening = listen(worker);
-  if (listening) {
-    share(&reactor, &worker);
-  } else {
-    worker.stop();
-  }
-  started(std::move(listening));
+  share(&reactor, &worker);
+  started({});
   reactor.run_until([&] { return worker.stopped(); });
   worker.publish();
   // What is still in the mailbox never runs.
   share(nullptr, nullptr);
-}
-
-Result<void> WorkerThread::listen(Worker& worker) const {
-  for (const io::Address& address : options_.listen) {
-    auto descriptor = io::listen_on(address, {.v6_only = beside_ipv4(address, options_.listen)});
-    if (!descriptor) return std::unexpected(descriptor.error());
-    worker.listen(*descriptor);
-  }
-  listen_for_clusters(worker);
-  return {};
-}
-
-// One that cannot be opened costs its cluster alone.
-void WorkerThread::listen_for_clusters(Worker& worker) const {
-  const ClusterTable& table = *parts_.shared.table;
-  for (std::size_t i = 0; i < table.entries.size(); ++i) {
-    const Cluster& cluster = *table.entries[i].cluster;
-    const std::vector<io::Address>& own = table.entries[i].version->options().listen;
-    for (const io::Address& address : own) {
-      const auto descriptor = io::listen_on(address, {.v6_only = beside_ipv4(address, own)});
-      if (descriptor) {
-        worker.listen(*descriptor, i);
-      } else {
-        log::error("a cluster's address cannot be listened on",
-                   {{"cluster", cluster.name()}, {"why", descriptor.error().context}});
-      }
-    }
-  }
 }
 
 }  // namespace sluice::server

@@ -37,8 +37,6 @@ class WorkerThread final : public WorkerPort {
  private:
   void run(const std::function<void(Result<void>)>& started);
   void run_worker(io::Reactor& reactor, const std::function<void(Result<void>)>& started);
-  Result<void> listen(Worker& worker) const;
-  void listen_for_clusters(Worker& worker) const;
   void share(io::Reactor* reactor, Worker* worker);
 
   std::size_t number_;

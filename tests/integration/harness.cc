@@ -152,11 +152,58 @@ std::shared_ptr<const tls::ClientContext> client_tls(const Certificate* certific
 
 // --- children --------------------------------------------------------------------------------
 
+// The environment of a child, made before the fork; what only the child knows is filled in behind
+// it.
+class ChildEnvironment {
+ public:
+  ChildEnvironment(const std::map<std::string, std::string>& more, std::size_t sockets) {
+    for (char** variable = environ; *variable != nullptr; ++variable)
+      texts_.emplace_back(*variable);
+    for (const auto& [name, value] : more) texts_.push_back(fmt::format("{}={}", name, value));
+    if (sockets > 0) {
+      texts_.push_back(fmt::format("LISTEN_FDS={}", sockets));
+      texts_.emplace_back("LISTEN_PID=");
+    }
+    if (more.contains("WATCHDOG_USEC")) texts_.emplace_back("WATCHDOG_PID=");
+    for (std::string& text : texts_) {
+      const std::size_t at = text.size();
+      const bool pid = text == "LISTEN_PID=" || text == "WATCHDOG_PID=";
+      if (pid) text.resize(at + 16);
+      if (pid) pids_.push_back(text.data() + at);
+      pointers_.push_back(text.data());
+    }
+    pointers_.push_back(nullptr);
+  }
+  char** for_process(pid_t process) {
+    for (char* place : pids_) std::snprintf(place, 16, "%d", process);
+    return pointers_.data();
+  }
+
+ private:
+  std::vector<std::string> texts_;
+  std::vector<char*> pids_;
+  std::vector<char*> pointers_;
+};
+
+// From 3 on, without close-on-exec.
+void pass_sockets(const std::vector<int>& sockets) {
+  constexpr int first = 3;
+  constexpr int away = 500;
+  for (std::size_t i = 0; i < sockets.size(); ++i) {
+    ::dup2(sockets[i], away + static_cast<int>(i));
+  }
+  for (std::size_t i = 0; i < sockets.size(); ++i) {
+    ::dup2(away + static_cast<int>(i), first + static_cast<int>(i));
+    ::close(away + static_cast<int>(i));
+  }
+}
+
 Child::Child(Plan plan) : plan_(std::move(plan)) {
   std::vector<char*> argv{plan_.binary.data()};
   for (std::string& argument : plan_.arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   const std::string out = plan_.log + ".out";
+  ChildEnvironment environment(plan_.environment, plan_.sockets.size());
   const pid_t parent = ::getpid();
   pid_ = ::fork();
   CHECK(pid_ >= 0);
@@ -177,7 +224,8 @@ Child::Child(Plan plan) : plan_(std::move(plan)) {
     const rlimit limit{plan_.descriptors, plan_.descriptors};
     ::setrlimit(RLIMIT_NOFILE, &limit);
   }
-  ::execv(plan_.binary.c_str(), argv.data());
+  pass_sockets(plan_.sockets);
+  ::execve(plan_.binary.c_str(), argv.data(), environment.for_process(::getpid()));
   ::_exit(127);
 }
 
@@ -244,15 +292,19 @@ std::size_t Child::descriptor_table_size() const {
   return size;
 }
 
-std::size_t Child::descriptors() const {
+std::size_t Child::descriptors() const { return descriptors_of(pid_, ""); }
+
+std::size_t descriptors_of(pid_t process, std::string_view what) {
   std::error_code error;
   std::size_t count = 0;
-  for ([[maybe_unused]] const auto& entry :
-       std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", pid_), error)) {
-    ++count;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", process), error)) {
+    count += std::filesystem::read_symlink(entry.path(), error).string().contains(what);
   }
   return count;
 }
+
+std::string sluice_binary() { return program("SLUICE_BINARY"); }
 
 Finished run_sluice(const Flags& flags, Duration timeout) {
   const TemporaryDirectory directory;
@@ -429,13 +481,16 @@ Flags usual_cluster_flags(const std::vector<io::Address>& backends, bool identit
 }  // namespace
 
 Sluice::Sluice(const std::vector<io::Address>& backends, Plan plan)
-    : address_(free_address()), admin_(free_address()) {
+    : address_(plan.address ? *plan.address : free_address()),
+      admin_(plan.admin ? *plan.admin : free_address()) {
   Flags all = usual_process_flags(address_, admin_);
   if (plan.cluster_flags) {
     const Flags more = usual_cluster_flags(backends, plan.identities);
     all.insert(all.end(), more.begin(), more.end());
   }
   for (const std::string& flag : plan.flags) {
+    // What a file may say is not said on the command line.
+    if (flag.starts_with("--config=")) std::erase(all, "--workers=1");
     // The last word on a flag counts.
     std::erase_if(all, [&](const std::string& other) {
       return !flag.starts_with("--backend=") &&
@@ -443,8 +498,9 @@ Sluice::Sluice(const std::vector<io::Address>& backends, Plan plan)
     });
     all.push_back(flag);
   }
-  child_ = std::make_unique<Child>(
-      Child::Plan{program("SLUICE_BINARY"), all, directory_.file("sluice"), plan.descriptors});
+  const std::string binary = plan.binary.empty() ? sluice_binary() : plan.binary;
+  child_ = std::make_unique<Child>(Child::Plan{binary, all, directory_.file("sluice"),
+                                               plan.descriptors, plan.environment, plan.sockets});
   if (plan.wait_ready && !wait_page("/readyz", 200)) {
     ADD_FAILURE() << "the proxy did not become ready: " << tail(child_->log());
   }

@@ -78,6 +78,9 @@ class Child {
     Flags arguments;
     std::string log;                // standard error, and standard output after the first line
     std::uint64_t descriptors = 0;  // RLIMIT_NOFILE; 0: ours
+    // Beside our environment. With WATCHDOG_USEC comes WATCHDOG_PID.
+    std::map<std::string, std::string> environment = {};
+    std::vector<int> sockets = {};  // passed as a service manager does it (sd_listen_fds(3))
   };
   explicit Child(Plan plan);
   // Ends it: SIGTERM, then SIGKILL.
@@ -102,6 +105,11 @@ class Child {
   pid_t pid_ = -1;
   std::optional<int> exit_code_;
 };
+
+// Of any process: those descriptors that lead to something whose name contains `what`.
+std::size_t descriptors_of(pid_t process, std::string_view what);
+// The path of the program under test.
+std::string sluice_binary();
 
 // Runs to its end.
 struct Finished {
@@ -163,6 +171,11 @@ class Sluice {
     bool cluster_flags = true;  // false: what belongs to a cluster is in files that `flags` name
     std::uint64_t descriptors = 0;
     bool wait_ready = true;
+    std::string binary = {};  // empty: the program under test
+    std::map<std::string, std::string> environment = {};
+    std::vector<int> sockets = {};
+    std::optional<io::Address> address = {};  // where it listens
+    std::optional<io::Address> admin = {};
   };
   Sluice(const std::vector<io::Address>& backends, Plan plan);
 

@@ -142,6 +142,7 @@ TEST_F(ComposeTest, DefaultsAreThoseOfTheLayers) {
   EXPECT_EQ(cluster.probe, backend::ProbeOptions{});
   EXPECT_EQ(cluster.request_headers, kubernetes::RequestHeaderOptions{});
   EXPECT_EQ(usual.stop, server::StopOptions{});
+  EXPECT_EQ(usual.take_over, server::TakeOverOptions{});
   EXPECT_EQ(composed(flags_).log, log::Options{});
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What a change of the configuration cannot change before the next start.
+// What a change of the configuration cannot change before the next start or take-over.
 #pragma once
 
 #include <string>

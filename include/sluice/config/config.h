@@ -68,7 +68,8 @@ struct ProcessConfig {
   Duration overload_patience = proxy::ResourcesOptions{}.overload_patience;
   Duration shutdown_delay_duration = std::chrono::seconds(5);
   Duration drain_timeout = std::chrono::seconds(60);
-  std::string drain_timeout_tunnels;            // a duration; empty: as the drain's
+  std::string drain_timeout_tunnels;  // a duration; empty: as the drain's
+  Duration take_over_timeout = std::chrono::seconds(30);
   std::string admin_listen = "127.0.0.1:9180";  // empty: none
   log::Level log_level = log::Options{}.level;
   std::string access_log;   // "-": standard output; empty: none

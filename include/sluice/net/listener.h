@@ -6,6 +6,11 @@
 // A multishot accept takes whatever the backlog holds before anybody can stop it; it is used only
 // while there is room for a whole backlog. Nearer to the limit the listener is polled and
 // connections are taken one by one.
+//
+// So is a socket on which others accept, too (workers of this process, or the process that we take
+// over from): an accept that waits is woken alone among all that wait, and one that is cancelled at
+// that moment leaves its connection to nobody; a poll is woken always. And it takes a few
+// connections in a turn, so that a burst is not all one worker's.
 #pragma once
 
 #include <algorithm>
@@ -52,14 +57,19 @@ class Listener {
  public:
   using Accepted = std::function<void(int descriptor)>;
 
-  // Takes over a listening descriptor.
-  Listener(Transport& transport, int descriptor, AdmissionBudget& budget, Accepted accepted);
+  // Takes over a listening descriptor. `shared`: others accept on its socket, too.
+  Listener(Transport& transport, int descriptor, AdmissionBudget& budget, Accepted accepted,
+           bool shared = false);
   ~Listener();  // CHECKs stopped()
 
   void start();
   // Takes what is left in the backlog, then closes the descriptor; stopped() once nothing is in
   // flight. (A closed reuseport listener loses its queued connections otherwise.)
   void stop();
+  // The same, but what is in the backlog is left to others that accept on the socket.
+  void leave();
+  // The others have left.
+  void own();
   bool stopped() const { return descriptor_ < 0 && !accept_.in_flight() && !knock_.in_flight(); }
 
   const ListenerCounters& counters() const { return counters_; }
@@ -69,6 +79,7 @@ class Listener {
   void knocked(const io::Completion& completion);
   void admit(int descriptor);
   void accept_some();
+  void accept_more();
   bool may_accept() const { return budget_.room() > 0 && !transport_.handshake_queue_full(); }
   void fail();
   void pause(Duration retry);
@@ -83,7 +94,10 @@ class Listener {
   io::Operation accept_;
   io::Operation knock_;
   io::Timer retry_;
+  io::TurnEnd more_;
+  bool shared_;
   bool stopping_ = false;
+  bool leaving_ = false;
 };
 
 }  // namespace sluice::net

@@ -139,6 +139,8 @@ class Proxy {
 
   // Another worker has learned it.
   void learn(const TokenChange& change);
+  // What is known here of proven tokens; another process with the same key can learn it.
+  std::vector<TokenChange> proven_tokens() const;
 
   // What the client does. All may be called for an exchange that has ended, and do nothing then.
   // Returns whether the bytes were taken: each will be credited.

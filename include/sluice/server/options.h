@@ -62,6 +62,13 @@ struct StopOptions {
   friend bool operator==(const StopOptions&, const StopOptions&) = default;
 };
 
+struct TakeOverOptions {
+  // What a new process may take until it could serve, and then until it does.
+  Duration ready_timeout = std::chrono::seconds(30);
+
+  friend bool operator==(const TakeOverOptions&, const TakeOverOptions&) = default;
+};
+
 struct NamedCertificate {
   std::string use;  // "serving", "front-proxy", "client-ca", "backend-ca"
   WallTime not_after{};
@@ -118,10 +125,11 @@ struct ServerOptions {
   std::size_t client_connections_max = 0;
   WorkerThreadOptions thread;
   std::vector<ClusterOptions> clusters;
-  std::vector<BrokenCluster> broken;
+  std::vector<BrokenCluster> broken;  // who serves one of them is not taken over from
   // Of clusters that are not served for now: nobody else may have them meanwhile.
   std::vector<std::string> reserved_names;
   StopOptions stop;
+  TakeOverOptions take_over;
   std::string access_log;   // empty: none
   bool watch_files = true;  // changed files are taken over by themselves
 

@@ -10,14 +10,17 @@
 #include "sluice/base/error.h"
 #include "sluice/server/configuration.h"
 #include "sluice/server/options.h"
+#include "sluice/server/process_start.h"
 
 namespace sluice::server {
 
 class Server {
  public:
-  // Probes the kernel, blocks the signals that it will serve. The error is one sentence.
-  // `read` is asked at SIGHUP, on a thread of its own.
-  static Result<std::unique_ptr<Server>> create(ServerOptions options, ReadConfiguration read);
+  // Probes the kernel, blocks the signals that it will serve. Uses what `start` has inherited, and
+  // starts the process that takes over as it says. The error is one sentence; a predecessor has
+  // heard it. `read` is asked when the configuration is read again, on a thread of its own.
+  static Result<std::unique_ptr<Server>> create(ServerOptions options, ReadConfiguration read,
+                                                ProcessStart start);
   ~Server();
 
   // Serves until a signal; the exit code of the process.

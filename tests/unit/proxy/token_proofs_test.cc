@@ -133,5 +133,27 @@ TEST(TokenProofsTest, AnyOrderOfProofsAndRefusalsKeepsItsBooks) {
   }
 }
 
+// So that a process that takes over evicts whom this one would have.
+TEST(TokenProofsTest, WhatAllSaysMakesTheSameTableOfThem) {
+  TokenProofs proofs(3, {1, 2});
+  const TokenHash first{1, 1};
+  const TokenHash second{2, 2};
+  const TokenHash third{3, 3};
+  proofs.prove(first, client);
+  proofs.prove(second, client);
+  proofs.prove(third, client + 1);
+  proofs.proven(first);  // a use
+  TokenProofs copy(3, {1, 2});
+  for (const TokenChange& each : proofs.all()) {
+    EXPECT_TRUE(each.proven);
+    EXPECT_TRUE(copy.prove(each.token, each.network));
+  }
+  EXPECT_EQ(copy.size(), 3U);
+  copy.prove({4, 4}, client + 2);
+  EXPECT_FALSE(copy.proven(second));
+  EXPECT_TRUE(copy.proven(first));
+  EXPECT_TRUE(copy.proven(third));
+}
+
 }  // namespace
 }  // namespace sluice::proxy

@@ -304,6 +304,28 @@ TEST_F(AdminTest, StoppingEndsWhoIsThere) {
   EXPECT_FALSE(Visitor(simulation_, address).connected());
 }
 
+TEST_F(AdminTest, LeavingAnswersWhoIsThereAndGivesTheAddressUp) {
+  Visitor& visitor = visit();
+  const io::Address address = admin_->address();
+  admin_->leave();
+  simulation_.settle();
+  EXPECT_EQ(admin_->listener(), -1);
+  EXPECT_FALSE(Visitor(simulation_, address).connected());
+  visitor.say("GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(visitor.answer(), StartsWith("HTTP/1.1 200 OK\r\n"));
+}
+
+TEST_F(AdminTest, OneThatWasNeverStartedLeavesAsWell) {
+  const int listener = io::listen_on(*io::Address::parse("127.0.0.1:0"), {}).value();
+  const auto adopted =
+      Admin::adopt(simulation_.reactor(), listener, [](std::string_view, Admin::Answer) {});
+  EXPECT_EQ(adopted->listener(), listener);
+  adopted->leave();
+  EXPECT_EQ(adopted->listener(), -1);
+  adopted->stop();
+  EXPECT_TRUE(adopted->stopped());
+}
+
 TEST_F(AdminTest, AnAddressInUseIsAnError) {
   const auto second = Admin::create(simulation_.reactor(), admin_->address(),
                                     [](std::string_view, Admin::Answer) {});

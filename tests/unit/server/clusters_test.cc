@@ -301,7 +301,8 @@ TEST_F(ClustersTest, WhoConnectsToAClustersOwnAddressIsItsClientWhateverItAsksFo
   options_.clusters[one].allowed_networks = {*io::Network::parse("192.0.2.0/24")};
   start();
   const io::Address address = *io::Address::parse("10.0.1.9:443");
-  server_->worker(0).listen(io::listen_on(address, {}).value(), two);
+  server_->worker(0).listen(
+      {.descriptor = OwnedDescriptor(io::listen_on(address, {}).value()), .cluster = two});
   for (const char* name : {"two.example", "one.example", "three.example", "10.0.1.9"}) {
     clients_.push_back(std::make_unique<SmallClient>(simulation_.transport(), address,
                                                      tls(&Keys::get()[two].alice), name));
@@ -324,7 +325,8 @@ TEST_F(ClustersTest, TheNetworksOfAListenersClusterAreKnownBeforeAnyByteHasCome)
   options_.clusters[two].allowed_networks = {*io::Network::parse("192.0.2.0/24")};
   start();
   const io::Address address = *io::Address::parse("10.0.1.9:443");
-  server_->worker(0).listen(io::listen_on(address, {}).value(), two);
+  server_->worker(0).listen(
+      {.descriptor = OwnedDescriptor(io::listen_on(address, {}).value()), .cluster = two});
   net::Recorder silent(simulation_.transport());
   silent.connection.connect(address, tls(nullptr), "two.example");
   simulation_.settle();

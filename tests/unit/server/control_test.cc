@@ -81,6 +81,12 @@ class ControlTest : public testing::Test {
     control_->workers_started({&workers_[0], &workers_[1]}, {});
   }
 
+  static Configuration nothing_new() {
+    Configuration configuration;
+    configuration.unchanged = true;
+    return configuration;
+  }
+
   test::Simulation simulation_;
   NotedEnvironment environment_;
   std::array<NotedWorker, 2> workers_;
@@ -156,6 +162,119 @@ TEST_F(ControlTest, SighupIsNoReasonToStop) {
   simulation_.advance(10s);
   EXPECT_EQ(workers_[0].told, 0);
   EXPECT_THAT(environment_.notified, ElementsAre(StartsWith("READY=1\n")));
+}
+
+TEST_F(ControlTest, WhoIsReplacedDrainsAtOnceAndTheServiceManagerHearsNothingOfIt) {
+  environment_.watchdog = 1s;
+  options_.admin_listen = {*io::Address::parse("127.0.0.1:9180")};
+  serve();
+  EXPECT_TRUE(control_->serves());
+  control_->not_main_any_more();
+  const std::size_t told = environment_.notified.size();
+  control_->replaced();
+  EXPECT_EQ(workers_[0].told, 2);  // to leave the backlogs, and to drain
+  EXPECT_EQ(workers_[1].told, 2);
+  EXPECT_FALSE(control_->serves());
+  simulation_.advance(10s);
+  EXPECT_EQ(workers_[0].told, 2);
+  EXPECT_EQ(environment_.notified.size(), told);
+  control_->signal(SIGTERM);  // to whom it was meant for before
+  EXPECT_EQ(workers_[0].told, 3);
+  EXPECT_EQ(environment_.notified.size(), told);
+}
+
+TEST_F(ControlTest, WhatIsToBeReadBeforeWorkersServeIsReadThen) {
+  int reads = 0;
+  create();
+  control_->read_by([&](const ReadRequest&) {
+    ++reads;
+    return nothing_new();
+  });
+  control_->start();
+  control_->signal(SIGHUP);
+  simulation_.settle();
+  EXPECT_EQ(reads, 0);
+  EXPECT_FALSE(control_->reloads());
+  control_->workers_started({&workers_[0], &workers_[1]}, {});
+  simulation_.settle();
+  EXPECT_EQ(reads, 1);
+  EXPECT_FALSE(control_->reloads());
+}
+
+TEST_F(ControlTest, WhoIsHeldReadsNothingByItselfAndWhoIsReplacedNothingAtAll) {
+  int reads = 0;
+  environment_.run_aside = false;
+  options_.watch_files = true;
+  serve();
+  control_->read_by([&](const ReadRequest&) {
+    ++reads;
+    return nothing_new();
+  });
+  control_->signal(SIGHUP);
+  EXPECT_TRUE(control_->reloads());
+  environment_.run_what_waits();
+  simulation_.settle();
+  EXPECT_EQ(reads, 1);
+  EXPECT_FALSE(control_->reloads());
+  control_->hold_files(true);
+  control_->files_changed();
+  environment_.run_aside = true;
+  simulation_.advance(5min);
+  EXPECT_EQ(reads, 1);
+  control_->hold_files(false);
+  simulation_.advance(1min);
+  EXPECT_GE(reads, 1);
+  const int before = reads;
+  control_->replaced();
+  control_->files_changed();
+  control_->signal(SIGHUP);
+  simulation_.advance(5min);
+  EXPECT_EQ(reads, before);
+}
+
+TEST_F(ControlTest, AnAdminListenerThatIsInUseIsTheOldProcessesUntilThisOneServes) {
+  const io::Address address = *io::Address::parse("127.0.0.1:9180");
+  const int listener = io::listen_on(address, {}).value();
+  shared_ = std::move(*Shared::create(options_));
+  auto control = Control::create(simulation_.reactor(), environment_, *shared_, options_,
+                                 {OwnedDescriptor(listener), true});
+  ASSERT_TRUE(control);
+  control_ = std::move(*control);
+  EXPECT_EQ(control_->admin_listener(), listener);
+  control_->start();
+  simulation_.settle();
+  const int descriptor = io::open_stream(address.family()).value();
+  io::Operation connect(nullptr, [](void*, const io::Completion&) {});
+  io::Operation send(nullptr, [](void*, const io::Completion&) {});
+  std::string got;
+  io::Operation receive(&got, [](void* text, const io::Completion& completion) {
+    *static_cast<std::string*>(text) += as_text(completion.bytes);
+  });
+  io::Ring& ring = simulation_.reactor().ring();
+  ring.connect(connect, descriptor, address);
+  simulation_.settle();
+  ring.receive(receive, descriptor);
+  const std::string request = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+  ring.send(send, descriptor, as_bytes(request));
+  simulation_.advance(1s);
+  EXPECT_EQ(got, "");
+  control_->workers_started({&workers_[0], &workers_[1]}, {});
+  simulation_.settle();
+  EXPECT_THAT(got, StartsWith("HTTP/1.1 200 "));
+  ring.cancel(receive);
+  simulation_.settle();
+  io::close_socket(descriptor);
+}
+
+TEST_F(ControlTest, ToldToStopWhileItWaitsForItsPredecessorItsWorkersAreStopped) {
+  create();
+  control_->start();
+  simulation_.settle();
+  control_->signal(SIGTERM);
+  control_->workers_started({&workers_[0], &workers_[1]}, {});
+  EXPECT_EQ(workers_[0].told, 1);
+  EXPECT_EQ(workers_[1].told, 1);
+  EXPECT_FALSE(control_->serves());
 }
 
 TEST_F(ControlTest, WhenOneWorkerCannotStartTheOthersAreStopped) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,7 +17,32 @@ namespace sluice::server {
 class NotedEnvironment final : public Environment {
  public:
   std::uint64_t random() override { return ++last_random_; }
-  void notify_service_manager(std::string_view state) override { notified.emplace_back(state); }
+  bool notify_service_manager(std::string_view state) override {
+    if (takes_no_messages) return false;
+    notified.emplace_back(state);
+    return true;
+  }
+  // Passed when `barrier_passed` is set; none without a value.
+  std::unique_ptr<NotifyBarrier> notify_barrier() override {
+    class Barrier final : public NotifyBarrier {
+     public:
+      explicit Barrier(const bool& passed) : passed_(passed) {}
+      bool passed() override { return passed_; }
+
+     private:
+      const bool& passed_;
+    };
+    if (!barrier_passed) return nullptr;
+    notified.emplace_back("BARRIER=1");
+    return std::make_unique<Barrier>(*barrier_passed);
+  }
+  Result<std::unique_ptr<Successor>> start_successor(const SuccessorPlan& plan) override {
+    plans.push_back(plan);
+    if (successors.empty()) return fail(ErrorKind::system, "no such file");
+    auto next = std::move(successors.front());
+    successors.erase(successors.begin());
+    return next;
+  }
   std::optional<Duration> watchdog_interval() override { return watchdog; }
   void aside(std::move_only_function<void()> work) override {
     if (run_aside) {
@@ -33,6 +59,10 @@ class NotedEnvironment final : public Environment {
 
   std::optional<Duration> watchdog;
   std::vector<std::string> notified;
+  bool takes_no_messages = false;
+  std::optional<bool> barrier_passed;
+  std::vector<SuccessorPlan> plans;
+  std::vector<std::unique_ptr<Successor>> successors;  // that are started, in this order
   std::vector<int> abandoned;
   bool run_aside = true;  // at once
 

@@ -65,7 +65,7 @@ class SignalsTest : public testing::Test {
 };
 
 TEST_F(SignalsTest, EachServedSignalArrivesByItsNumber) {
-  for (const int number : {SIGTERM, SIGINT, SIGHUP}) {
+  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR2}) {
     got_.clear();
     send(number);
     EXPECT_THAT(got_, IsEmpty());  // not before the ring turns
@@ -88,7 +88,7 @@ TEST_F(SignalsTest, ThreadsThatStartLaterBlockThemToo) {
     sigset_t mask;
     pthread_sigmask(SIG_SETMASK, nullptr, &mask);
     blocked = sigismember(&mask, SIGTERM) == 1 && sigismember(&mask, SIGINT) == 1 &&
-              sigismember(&mask, SIGHUP) == 1;
+              sigismember(&mask, SIGHUP) == 1 && sigismember(&mask, SIGUSR2) == 1;
   }).join();
   EXPECT_TRUE(blocked);
 }

@@ -15,7 +15,7 @@ using Action = StopSequence::Action;
 using Actions = StopSequence::Actions;
 using State = StopSequence::State;
 
-enum class Event : std::uint8_t { serve, start_failed, signal, time, gone };
+enum class Event : std::uint8_t { serve, start_failed, signal, replaced, time, gone };
 
 struct Step {
   Duration at;
@@ -101,6 +101,19 @@ const std::vector<Case>& cases() {
         {2s, Event::signal, {Action::announce, Action::drain}, State::draining},
         {3s, Event::gone, {}, State::stopped},
         {4s, Event::signal, {}, State::stopped}}},
+      {"WhoIsReplacedDrainsAtOnceAndTellsNobody",
+       5s,
+       {{1s, Event::serve, {}, State::serving},
+        {2s, Event::replaced, {Action::drain}, State::draining},
+        {9s, Event::time, {}, State::draining},
+        {10s, Event::replaced, {}, State::draining},
+        {11s, Event::signal, {Action::stop}, State::ending}}},
+      {"WhoIsReplacedDuringItsDelayDrainsOnce",
+       5s,
+       {{1s, Event::serve, {}, State::serving},
+        {2s, Event::signal, {Action::announce}, State::delaying},
+        {3s, Event::replaced, {Action::drain}, State::draining},
+        {9s, Event::time, {}, State::draining}}},
   };
   return all;
 }
@@ -110,6 +123,7 @@ Actions happen(StopSequence& sequence, Event event, Instant now) {
     case Event::serve: sequence.workers_serve(); return {};
     case Event::start_failed: return sequence.start_failed();
     case Event::signal: return sequence.signal(now);
+    case Event::replaced: return sequence.replaced();
     case Event::time: return sequence.time_passed(now);
     case Event::gone: sequence.workers_gone(); return {};
   }

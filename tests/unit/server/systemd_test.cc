@@ -14,6 +14,7 @@
 #include <cstring>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace sluice::server {
 namespace {
@@ -58,6 +59,25 @@ class Manager {
   }
   Manager(const Manager&) = delete;
   Manager& operator=(const Manager&) = delete;
+
+  // With the descriptor that came along, if one did.
+  std::optional<std::string> told_with(int& passed) const {
+    std::array<char, 4096> room;
+    alignas(cmsghdr) std::array<char, 256> control{};
+    iovec bytes{room.data(), room.size()};
+    msghdr message{};
+    message.msg_iov = &bytes;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    const ssize_t size = ::recvmsg(descriptor_, &message, 0);
+    if (size < 0) return std::nullopt;
+    if (const cmsghdr* header = CMSG_FIRSTHDR(&message);
+        header != nullptr && header->cmsg_type == SCM_RIGHTS) {
+      std::memcpy(&passed, CMSG_DATA(header), sizeof passed);
+    }
+    return std::string(room.data(), static_cast<std::size_t>(size));
+  }
 
   std::optional<std::string> told() const {
     std::array<char, 4096> room;
@@ -106,13 +126,62 @@ TEST(NotifyTest, WithoutAServiceManagerNothingHappens) {
   }
 }
 
+TEST(NotifyTest, SaysWhetherTheServiceManagerHasTakenIt) {
+  const std::string path = path_of("full");
+  {
+    const Variable socket("NOTIFY_SOCKET", path);
+    EXPECT_FALSE(notify_service_manager("READY=1"));  // nobody is there
+    const Manager manager(path);
+    EXPECT_TRUE(notify_service_manager("READY=1"));
+    bool taken = true;
+    for (int i = 0; i < 100'000 && taken; ++i) taken = notify_service_manager("WATCHDOG=1");
+    EXPECT_FALSE(taken);  // its queue is full
+  }
+  const Variable socket("NOTIFY_SOCKET", std::nullopt);
+  EXPECT_TRUE(notify_service_manager("READY=1"));  // there is nobody to tell
+}
+
+TEST(NotifyBarrierTest, IsPassedWhenTheServiceManagerHasClosedWhatCameWithIt) {
+  const std::string path = path_of("barrier");
+  const Manager manager(path);
+  const Variable socket("NOTIFY_SOCKET", path);
+  notify_service_manager("MAINPID=1");
+  const auto barrier = notify_barrier();
+  ASSERT_NE(barrier, nullptr);
+  EXPECT_FALSE(barrier->passed());
+  int passed = -1;
+  EXPECT_EQ(manager.told_with(passed), "MAINPID=1");
+  EXPECT_EQ(passed, -1);
+  EXPECT_EQ(manager.told_with(passed), "BARRIER=1");
+  ASSERT_GE(passed, 0);
+  EXPECT_FALSE(barrier->passed());
+  ::close(passed);
+  EXPECT_TRUE(barrier->passed());
+}
+
+TEST(NotifyBarrierTest, ThereIsNoneWithoutAServiceManager) {
+  {
+    const Variable socket("NOTIFY_SOCKET", std::nullopt);
+    EXPECT_EQ(notify_barrier(), nullptr);
+  }
+  const Variable socket("NOTIFY_SOCKET", path_of("nobody"));
+  EXPECT_EQ(notify_barrier(), nullptr);
+}
+
 TEST(NotifyTest, LeavesNoDescriptorBehind) {
   const std::string path = path_of("descriptor");
   const Manager manager(path);
   const Variable socket("NOTIFY_SOCKET", path);
   const int before = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   ::close(before);
-  for (int i = 0; i < 3; ++i) notify_service_manager("WATCHDOG=1");
+  for (int i = 0; i < 3; ++i) {
+    notify_service_manager("WATCHDOG=1");
+    notify_barrier();
+  }
+  int passed = -1;
+  while (manager.told_with(passed)) {
+    if (passed >= 0) ::close(std::exchange(passed, -1));
+  }
   const int after = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   ::close(after);
   EXPECT_EQ(before, after);

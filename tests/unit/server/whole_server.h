@@ -61,7 +61,8 @@ class WholeServer {
       Place& place = *places_.back();
       place.worker = std::move(*Worker::create(place.reactor, i, options_.thread.worker,
                                                {*shared_, *control_, {1, 2}}, seed + i));
-      place.worker->listen(io::listen_on(address(i), {}).value());
+      place.worker->listen(
+          {.descriptor = OwnedDescriptor(io::listen_on(address(i), {}).value()), .cluster = {}});
       ports.push_back(&place);
     }
     control_->workers_started(std::move(ports), {});

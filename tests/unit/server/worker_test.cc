@@ -81,7 +81,8 @@ class WorkerTest : public testing::Test, private WorkerEvents {
     auto worker = create(number);
     EXPECT_TRUE(worker);
     workers_.push_back(std::move(*worker));
-    workers_.back()->listen(io::listen_on(address(number), {}).value());
+    workers_.back()->listen(
+        {.descriptor = OwnedDescriptor(io::listen_on(address(number), {}).value()), .cluster = {}});
     return *workers_.back();
   }
 
