@@ -189,9 +189,8 @@ TEST_F(ReloadTest, AListenerOfAClusterIsOpenedAtTheNextStart) {
   const io::Address own = free_address();
   put("one", lines() + asked_for() + "listen=" + own.to_string() + "\n");
   reload();
-  EXPECT_TRUE(eventually([&] {
-    return sluice->child().log().contains("--listen of cluster one");
-  })) << sluice->child().log();
+  EXPECT_TRUE(eventually([&] { return sluice->child().log().contains("--listen of cluster one"); }))
+      << sluice->child().log();
   EXPECT_EQ(get(*connect(&credentials.alice)), 200);
 }
 
