@@ -107,7 +107,7 @@ TEST_F(LoadTest, MistakesOfBothSourcesAreSaid) {
 TEST_F(LoadTest, WhatIsWrongAboutAValueOfAFileIsSaidBehindItsPlace) {
   files_["etc/f"] =
       "listen=0.0.0.0:6443\n"
-      "listen=127.0.0.1:6444\n"
+      "listen=127.0.0.1:6443\n"
       "backend=10.0.0.1:6443,nonsense\n"
       "tls-cert-file=none.crt\n"
       "probe-timeout=1m\n"
