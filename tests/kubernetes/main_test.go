@@ -11,6 +11,8 @@
 //	SLUICE_QUIET_PERIOD  how long lists are counted after a server has gone (default 1m)
 //	SLUICE_VERBOSE       set: the servers' last lines are shown, too, where a test fails
 //	SLUICE_CLIENTS       names of foreign clients, or all (default: those that need no other language)
+//	SLUICE_RELOADS       how often the configuration changes under traffic (default 100)
+//	SLUICE_TAKE_OVERS    how often another process takes over (default 20)
 //	SLUICE_RECORDED      how many requests the recording backends judge (default 100000)
 package kubernetes
 

@@ -86,6 +86,9 @@ func (f *traffic) follow(ctx context.Context, number int, events watch.Interface
 	defer events.Stop()
 	for event := range events.ResultChan() {
 		object, ok := event.Object.(*corev1.ConfigMap)
+		if ctx.Err() != nil {
+			return
+		}
 		if !ok {
 			f.fail("watch %d: %v %v", number, event.Type, event.Object)
 			return

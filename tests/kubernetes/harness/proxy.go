@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -266,4 +267,28 @@ func (p *Proxy) Samples(metric, label string) (map[string]float64, error) {
 		samples[value] += number
 	}
 	return samples, nil
+}
+
+// Processes are those that listen where the proxy does: itself, and who takes over from it.
+func (p *Proxy) Processes() (pids []int) {
+	entries, _ := os.ReadDir("/proc")
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		words, _ := os.ReadFile("/proc/" + entry.Name() + "/cmdline")
+		if strings.Contains(string(words), "--listen\x00"+p.Address+"\x00") {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// EndAll is Close for a proxy from which others have taken over: they are nobody's children.
+func (p *Proxy) EndAll() {
+	for _, pid := range p.Processes() {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	_ = os.RemoveAll(p.dir)
 }
