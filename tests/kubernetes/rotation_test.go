@@ -344,6 +344,10 @@ func TestControlPlanesComeAndGoAndTheOthersDoNotNotice(t *testing.T) {
 	})
 	// Its own traffic has seen nothing of that, either.
 	added.end(t)
+	write("hibernated=true")
+	eventually(t, changeSeenWithin, "a cluster that hibernates", func() bool { return version() == http.StatusServiceUnavailable })
+	write()
+	eventually(t, changeSeenWithin, "one that is awake again", func() bool { return version() == http.StatusOK })
 	if err := os.Remove(gateway.Path(green + ".conf")); err != nil {
 		t.Fatal(err)
 	}
