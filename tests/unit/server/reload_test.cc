@@ -25,7 +25,7 @@ class ReloadTest : public ClustersTest {
   ReloadTest() {
     options_.watch_files = false;
     for (const auto& backend : backends_) {
-      backend->on_request = [this, scripted = backend->on_request](auto& request) {
+      backend->on_request = [scripted = backend->on_request](auto& request) {
         if (request.head.path != watch) return scripted(request);
         request.begin(200);
       };
