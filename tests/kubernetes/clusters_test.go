@@ -56,12 +56,6 @@ func startGateway(t *testing.T, clusters map[string]*harness.Cluster, options ha
 	return gateway
 }
 
-// overHTTP1 turns HTTP/2 off.
-func overHTTP1(config *rest.Config) *rest.Config {
-	config.TLSClientConfig.NextProtos = []string{"http/1.1"}
-	return config
-}
-
 // whoami is the user that a cluster's servers see, or the status code with which they refuse.
 func whoami(ctx context.Context, t *testing.T, config *rest.Config) string {
 	t.Helper()
@@ -102,7 +96,7 @@ func TestNobodyOfOneControlPlaneIsSomebodyInAnother(t *testing.T) {
 		return config
 	}
 	type protocol func(*rest.Config) *rest.Config
-	for version, over := range map[string]protocol{"HTTP/2": func(c *rest.Config) *rest.Config { return c }, "HTTP/1.1": overHTTP1} {
+	for version, over := range map[string]protocol{"HTTP/2": func(c *rest.Config) *rest.Config { return c }, "HTTP/1.1": withoutHTTP2} {
 		// Twice: what is remembered of the first time must not change the second.
 		for round := range 2 {
 			for _, at := range []string{blue, green} {
@@ -147,7 +141,7 @@ func TestARequestForAnotherControlPlaneIsMisdirected(t *testing.T) {
 			t.Errorf("HTTP/2, authority %s: %+v, %v", authority, answer, err)
 		}
 		config := gateway.ClientOf(blue, clusters[blue].Token(harness.TesterToken), nil)
-		plain := must[*http.Client](t)(rest.HTTPClientFor(overHTTP1(config)))
+		plain := must[*http.Client](t)(rest.HTTPClientFor(withoutHTTP2(config)))
 		request := must[*http.Request](t)(http.NewRequestWithContext(ctx, http.MethodGet, config.Host+"/version", nil))
 		request.Host = authority
 		response, err := plain.Do(request)
@@ -222,7 +216,7 @@ func TestNoTokenOfABrokenControlPlaneReachesAnother(t *testing.T) {
 		}
 		return os.WriteFile(g.Path(green, "serving.key"), []byte("no key\n"), 0o600)
 	}})
-	for _, over := range []func(*rest.Config) *rest.Config{func(c *rest.Config) *rest.Config { return c }, overHTTP1} {
+	for _, over := range []func(*rest.Config) *rest.Config{func(c *rest.Config) *rest.Config { return c }, withoutHTTP2} {
 		for _, trusted := range []string{blue, green} {
 			// Also one that takes any certificate.
 			config := over(gateway.ClientOf(trusted, clusters[green].Token(harness.AdminToken), nil))
@@ -274,7 +268,7 @@ func TestAControlPlaneIsPassedThrough(t *testing.T) {
 		t.Errorf("the certificates are of %v", subjects)
 	}
 	certificate := testerCertificate(t, cluster)
-	for _, over := range []func(*rest.Config) *rest.Config{func(c *rest.Config) *rest.Config { return c }, overHTTP1} {
+	for _, over := range []func(*rest.Config) *rest.Config{func(c *rest.Config) *rest.Config { return c }, withoutHTTP2} {
 		passed := func(token string, pair *harness.Pair) *rest.Config {
 			config := over(gateway.ClientOf(green, token, pair))
 			config.TLSClientConfig.CAData, config.TLSClientConfig.Insecure = nil, true

@@ -73,7 +73,7 @@ func startTraffic(ctx context.Context, t *testing.T, gateway *harness.Gateway, n
 		}))
 		f.running.Go(func() { f.follow(ctx, number, events) })
 	}
-	for _, config := range []*rest.Config{token(), certificate(), overHTTP1(token()), overHTTP1(certificate())} {
+	for _, config := range []*rest.Config{token(), certificate(), withoutHTTP2(token()), withoutHTTP2(certificate())} {
 		client := clientset(t, config)
 		f.running.Go(func() { f.read(ctx, client) })
 	}
