@@ -16,6 +16,13 @@ bool is_broken(const Validation& process, std::size_t cluster) {
   return !process.clusters[cluster].mistakes.empty();
 }
 
+// Which of the process's clusters it is now, if it is one still.
+std::optional<std::size_t> number_of(const HeldCluster& held, const Validation& process) {
+  const auto found = std::ranges::find(process.clusters, held.name, &CheckedCluster::name);
+  if (found == process.clusters.end()) return std::nullopt;
+  return static_cast<std::size_t>(found - process.clusters.begin());
+}
+
 bool claims_it(const std::vector<Claim>& claims, std::size_t cluster) {
   return std::ranges::find(claims, cluster, &Claim::cluster) != claims.end();
 }
@@ -42,11 +49,9 @@ std::optional<std::size_t> Claims::holder(const std::string& name, const std::ve
                                           const Validation& process) const {
   for (const HeldCluster& held : held_) {
     if (std::ranges::find(held.server_names, name) == held.server_names.end()) continue;
-    const auto found = std::ranges::find(process.clusters, held.name, &CheckedCluster::name);
-    if (found == process.clusters.end()) return std::nullopt;
-    const auto number = static_cast<std::size_t>(found - process.clusters.begin());
-    if (is_broken(process, number) || claims_it(claims, number)) return number;
-    return std::nullopt;
+    const auto number = number_of(held, process);
+    const bool keeps = number && (is_broken(process, *number) || claims_it(claims, *number));
+    return keeps ? number : std::nullopt;
   }
   return std::nullopt;
 }
@@ -76,10 +81,9 @@ void Claims::settle_name(const std::string& name, const std::vector<Claim>& clai
 std::optional<std::size_t> Claims::default_holder(const Validation& process) const {
   for (const HeldCluster& held : held_) {
     if (!held.is_default) continue;
-    const auto found = std::ranges::find(process.clusters, held.name, &CheckedCluster::name);
-    if (found == process.clusters.end()) return std::nullopt;
-    const auto number = static_cast<std::size_t>(found - process.clusters.begin());
-    if (is_broken(process, number) || claims_it(default_, number)) return number;
+    const auto number = number_of(held, process);
+    if (!number) return std::nullopt;
+    if (is_broken(process, *number) || claims_it(default_, *number)) return number;
   }
   return std::nullopt;
 }
@@ -116,13 +120,12 @@ std::optional<std::size_t> Claims::listens(const io::Address& address,
     if (std::ranges::none_of(held.listen, [&](const auto& one) { return compete(one, address); })) {
       continue;
     }
-    const auto found = std::ranges::find(process.clusters, held.name, &CheckedCluster::name);
-    if (found == process.clusters.end()) continue;
-    const auto number = static_cast<std::size_t>(found - process.clusters.begin());
+    const auto number = number_of(held, process);
+    if (!number) continue;
     const bool claimed = std::ranges::any_of(claims, [&](const ListenerClaim& one) {
       return one.claim.cluster == number && compete(one.address, address);
     });
-    if (is_broken(process, number) || claimed) return number;
+    if (is_broken(process, *number) || claimed) return number;
   }
   return std::nullopt;
 }
