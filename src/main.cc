@@ -104,8 +104,7 @@ void print(const std::vector<std::string>& mistakes) {
 // The process that we should take over from serves on, and its log says why.
 void refuse(const sluice::server::ProcessStart& start, const std::vector<std::string>& mistakes) {
   if (!start.inherited.predecessor) return;
-  start.inherited.predecessor->say(std::string(sluice::server::TakeOverLink::refused) +
-                                   mistakes.front());
+  start.inherited.predecessor->refuse(mistakes.front());
 }
 
 int check_or_serve(const CommandLine& line, sluice::server::ProcessStart start) {

@@ -11,8 +11,6 @@
 namespace sluice::proxy {
 namespace {
 
-constexpr Duration log_pause = std::chrono::seconds(1);
-
 Holdings::Owner owner_of(const ClientAccount& account) {
   return {account.client, account.network, account.proven};
 }
@@ -92,8 +90,7 @@ void Room::end(const Held& held, Exchanges& exchanges) {
 }
 
 void Room::tell(const Holdings::Holder& holder, const ClientFacts& most) {
-  if (shared_.now() < next_log_) return;
-  next_log_ = shared_.now() + log_pause;
+  if (!told_.due(shared_.now())) return;
   log::warning("the worker's bytes are used up: who holds most loses requests",
                {{"client", most.peer},
                 {"user", most.identity ? std::string_view(most.identity->user) : ""},

@@ -12,6 +12,7 @@
 #include "holdings.h"
 #include "shared.h"
 #include "sluice/base/slot_map.h"
+#include "sluice/observability/log_pace.h"
 
 namespace sluice::proxy {
 
@@ -41,7 +42,7 @@ class Room {
   void tell(const Holdings::Holder& holder, const ClientFacts& most);
 
   Shared& shared_;
-  Instant next_log_{};
+  log::Pace told_;
 };
 
 }  // namespace sluice::proxy

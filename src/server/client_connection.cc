@@ -10,10 +10,6 @@
 namespace sluice::server {
 namespace {
 
-// Between GOAWAY with the highest id and the one that names the last stream, when nobody is in a
-// hurry: a round trip and more.
-constexpr Duration goaway_gap = std::chrono::seconds(1);
-
 // Of a connection whose client has exceeded a budget: its watches end within the first, the rest
 // after the second.
 constexpr Duration watches_end_within = std::chrono::seconds(3);

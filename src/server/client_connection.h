@@ -10,6 +10,7 @@
 // Owned by its worker; destroyed from on_closed's notification at the end of a turn.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -33,6 +34,10 @@ namespace sluice::server {
 
 // What the clients are told whose certificate is not taken, whatever comes along.
 std::string refusal_of(const proxy::ClientIdentity& client);
+
+// Between the two GOAWAYs of a drain: a round trip and more (RFC 9113 section 6.8).
+inline constexpr Duration goaway_gap = std::chrono::seconds(1);
+inline Duration goaway_gap_within(Duration window) { return std::min(goaway_gap, window / 4); }
 
 class ClientConnection final : public net::ConnectionHandler,
                                public SharedPlace,

@@ -25,7 +25,6 @@ constexpr std::size_t asked_at_once = 64;
 constexpr std::size_t asked_when_starved = 8;
 // Strangers may hold so much of all before they are the first to go.
 constexpr std::size_t part_of_strangers = 8;
-constexpr Duration log_interval = std::chrono::seconds(1);
 
 std::string_view what_happened(Share share) {
   switch (share) {
@@ -105,17 +104,14 @@ void ClientShares::make_room(Instant now) {
 
 void ClientShares::exceeded(Share share, const proxy::ClientFacts* client, Instant now) {
   cells_.add(metrics_.shares.at(share));
-  Told& told = told_.at(static_cast<std::size_t>(share));
-  ++told.times;
-  if (told.at && now - *told.at < log_interval) return;
-  told.at = now;
-  const std::uint64_t times = std::exchange(told.times, 0);
+  const auto times = told_.at(static_cast<std::size_t>(share)).due(now);
+  if (!times) return;
   const std::string_view user =
       client != nullptr && client->identity ? std::string_view(client->identity->user) : "";
   log::info(what_happened(share), {{"share", to_string(share)},
                                    {"client", client != nullptr ? client->peer : ""},
                                    {"user", user},
-                                   {"times", times}});
+                                   {"times", *times}});
 }
 
 }  // namespace sluice::server

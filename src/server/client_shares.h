@@ -19,6 +19,7 @@
 #include "sluice/balance/charge_table.h"
 #include "sluice/balance/holders.h"
 #include "sluice/net/listener.h"
+#include "sluice/observability/log_pace.h"
 #include "sluice/proxy/client_side.h"
 #include "sluice/server/options.h"
 
@@ -58,10 +59,6 @@ class ClientShares {
   void made_room() { admission_.leaving.fetch_sub(1, std::memory_order_relaxed); }
 
  private:
-  struct Told {
-    std::optional<Instant> at;
-    std::uint64_t times = 0;  // since then
-  };
   static constexpr std::size_t shares = 4;
 
   struct Next {
@@ -78,7 +75,7 @@ class ClientShares {
   const ClientMetrics& metrics_;
   balance::Holders strangers_;
   balance::Holders proven_;
-  std::array<Told, shares> told_;
+  std::array<log::Pace, shares> told_;
 };
 
 }  // namespace sluice::server

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "sluice/base/check.h"
+#include "sluice/observability/log.h"
 
 namespace sluice::server {
 
@@ -38,6 +39,14 @@ std::optional<std::size_t> PassThrough::choose(const std::vector<bool>& tried) {
                      target.refuses.load(std::memory_order_relaxed), tried[i]});
   }
   return choose_target(loads, random_);
+}
+
+void PassThrough::unreachable(const PassedFacts& client, std::string_view why) {
+  const auto times = told_unreachable_.due(parts_.transport.reactor().now());
+  if (!times) return;
+  log::warning(
+      "a connection cannot be passed on, no target can be reached",
+      {{"cluster", parts_.cluster}, {"client", client.client}, {"why", why}, {"times", *times}});
 }
 
 void PassThrough::over(PassedConnection& connection) {

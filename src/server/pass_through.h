@@ -13,6 +13,7 @@
 #include "outline.h"
 #include "passed_connection.h"
 #include "sluice/base/random.h"
+#include "sluice/observability/log_pace.h"
 #include "target_probe.h"
 
 namespace sluice::server {
@@ -38,12 +39,14 @@ class PassThrough final : private PassOwner {
   std::optional<std::size_t> choose(const std::vector<bool>& tried) override;
   void connected(std::size_t target) override { probes_[target]->succeeded(); }
   void connect_failed(std::size_t target) override { probes_[target]->failed(); }
+  void unreachable(const PassedFacts& client, std::string_view why) override;
   void over(PassedConnection& connection) override;
 
   std::vector<PassedConnection*> all() const;
 
   const PassThroughParts parts_;
   Random random_;
+  log::Pace told_unreachable_;
   std::vector<std::unique_ptr<TargetProbe>> probes_;  // by target
   std::unordered_map<PassedConnection*, std::unique_ptr<PassedConnection>> connections_;
 };

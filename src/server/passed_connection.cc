@@ -95,8 +95,7 @@ void PassedConnection::try_next() {
 
 void PassedConnection::unreachable() {
   parts_.cells.add(parts_.metrics.unreachable);
-  log::warning("a connection cannot be passed on, no target can be reached",
-               {{"cluster", parts_.cluster}, {"client", facts_.client}, {"why", reason_}});
+  owner_.unreachable(facts_, reason_);
   end_both(EndedBy::backend_lost, "no target can be reached");
   up_.drop();
   set_state(State::gone);

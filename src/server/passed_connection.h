@@ -54,7 +54,8 @@ class PassOwner {
   virtual std::optional<std::size_t> choose(const std::vector<bool>& tried) = 0;
   virtual void connected(std::size_t target) = 0;
   virtual void connect_failed(std::size_t target) = 0;
-  virtual void over(PassedConnection& connection) = 0;  // destroys it
+  virtual void unreachable(const PassedFacts& client, std::string_view why) = 0;  // all targets
+  virtual void over(PassedConnection& connection) = 0;                            // destroys it
 };
 
 // All outlive the object.

@@ -129,9 +129,7 @@ Result<ProcessStart> read_process_start(std::span<const char* const> arguments) 
   auto names = passed_descriptors([](const char* name) { return std::getenv(name); }, ::getpid());
   if (!names) return std::unexpected(names.error());
   if (auto taken = take(*names, start.inherited); !taken) {
-    if (start.inherited.predecessor) {
-      start.inherited.predecessor->say(std::string(TakeOverLink::refused) + taken.error().context);
-    }
+    if (start.inherited.predecessor) start.inherited.predecessor->refuse(taken.error().context);
     return std::unexpected(taken.error());
   }
   return start;

@@ -63,9 +63,11 @@ void Reloading::read_no_more() {
   changes_.turn(false);
 }
 
-bool Reloading::busy() const {
-  return reading_ || again_ || unanswered_ > 0 || renewing_ || !wanted_.empty();
+bool Reloading::under_way() const {
+  return reading_ || unanswered_ > 0 || renewing_ || !wanted_.empty();
 }
+
+bool Reloading::busy() const { return again_ || under_way(); }
 
 // --- reading
 
@@ -314,9 +316,11 @@ void Reloading::deliver(std::size_t worker, std::size_t cluster, Result<ClusterR
     });
     return;
   }
-  log::error(
-      "a change of a cluster cannot be served",
-      {{"cluster", parts_.shared.cluster(cluster).name()}, {"why", renewal.error().context}});
+  // It may have gone meanwhile.
+  const ClusterTable::Entry* entry = parts_.shared.table->find(cluster);
+  log::error("a change of a cluster cannot be served",
+             {{"cluster", entry == nullptr ? "" : entry->cluster->name()},
+              {"why", renewal.error().context}});
   renewed();
 }
 
@@ -326,8 +330,8 @@ void Reloading::renewed() {
 }
 
 void Reloading::finish() {
-  if (again_ && !reading_ && unanswered_ == 0 && !renewing_ && wanted_.empty()) return begin();
-  if (busy()) return;
+  if (under_way()) return;
+  if (again_) return begin();
   if (parts_.shared.alone && parts_.shared.cluster(0).version()->settings->has_keys()) {
     (void)parts_.shared.cluster(0).forget_keys();
     return republish(0);

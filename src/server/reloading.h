@@ -98,6 +98,7 @@ class Reloading {
     std::set<std::size_t> left;
   };
 
+  bool under_way() const;
   void announce();
   void read(bool only_if_changed);
   std::vector<HeldNames> held() const;

@@ -125,7 +125,7 @@ class Server::Process final : private TakeOverHost {
   void refuse(std::string_view why) {
     if (take_over_) return take_over_->refuse(why);
     if (!start_.inherited.predecessor) return;
-    start_.inherited.predecessor->say(std::string(TakeOverLink::refused).append(why));
+    start_.inherited.predecessor->refuse(why);
   }
 
   int run() {

@@ -82,7 +82,7 @@ void TakeOver::accepting() {
 }
 
 void TakeOver::refuse(std::string_view why) {
-  if (predecessor_) predecessor_->say(fmt::format("{}{}", TakeOverLink::refused, why));
+  if (predecessor_) predecessor_->refuse(why);
 }
 
 // --- to a successor

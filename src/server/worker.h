@@ -27,6 +27,7 @@
 #include "sluice/base/random.h"
 #include "sluice/http2/codec_memory.h"
 #include "sluice/net/listener.h"
+#include "sluice/observability/log_pace.h"
 #include "sluice/proxy/resources.h"
 #include "sluice/server/options.h"
 #include "worker_cluster.h"
@@ -152,6 +153,7 @@ class Worker final : private proxy::ResourcesEvents, private ClusterFinder {
     net::Listener* listener = nullptr;
   };
   std::vector<std::unique_ptr<Entrance>> entrances_;
+  log::Pace told_not_allowed_;
   std::set<std::size_t> to_be_left_;  // clusters of which nothing else is left
   std::unordered_map<ClientConnection*, std::unique_ptr<ClientConnection>> clients_;
   io::Timer heartbeat_;

@@ -36,6 +36,7 @@ class TakeOverLink {
 
   // What is too long is cut. False: it was not sent.
   bool say(std::string_view word);
+  bool refuse(std::string_view why) { return say(std::string(refused).append(why)); }
   // The next word, if one has come.
   std::optional<std::string> hear();
   // The other end is gone, and all that it has said was heard.

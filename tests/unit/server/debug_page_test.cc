@@ -7,6 +7,7 @@
 #include <array>
 #include <utility>
 
+#include "deaf_events.h"
 #include "outline.h"
 #include "scripted_backend.h"
 #include "simulation.h"
@@ -39,7 +40,7 @@ class HeldPort final : public WorkerPort {
   bool gone = false;
 };
 
-class DebugPageTest : public testing::Test, public WorkerEvents {
+class DebugPageTest : public testing::Test, public DeafEvents {
  protected:
   DebugPageTest() {
     const test::ClusterKeys& keys = test::ClusterKeys::get();
@@ -62,17 +63,6 @@ class DebugPageTest : public testing::Test, public WorkerEvents {
     page_.ask([this](const std::string& page) { pages_.push_back(page); });
   }
   void two_workers() { page_.set_workers({&ports_[0], &ports_[1]}); }
-
-  void cluster_used(std::size_t, std::size_t, bool) override {}
-  void probe_soon(BackendId) override {}
-  void backend_silent(BackendId) override {}
-  void identity_refused(BackendId) override {}
-  void token_changed(std::size_t, std::size_t, const proxy::TokenChange&) override {}
-  void cluster_outdated(std::size_t, std::size_t, std::shared_ptr<const ClusterSettings>) override {
-  }
-  void cluster_renewed(std::size_t) override {}
-  void cluster_left(std::size_t, std::size_t) override {}
-  void backend_left(std::size_t, BackendId, std::uint64_t) override {}
 
   test::Simulation simulation_;
   ServerOptions options_;

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 
+#include "deaf_events.h"
 #include "scripted_backend.h"
 #include "simulation.h"
 #include "worker.h"
@@ -37,7 +38,7 @@ TEST(WithoutRepetitionsTest, KeepsTheLastPlaceOfEach) {
   EXPECT_THAT(without_repetitions({}), IsEmpty());
 }
 
-class KnownTokensTest : public testing::Test, public WorkerEvents {
+class KnownTokensTest : public testing::Test, public DeafEvents {
  protected:
   struct Port final : WorkerPort {
     void post(std::move_only_function<void(Worker&)> message) override {
@@ -86,17 +87,6 @@ class KnownTokensTest : public testing::Test, public WorkerEvents {
   std::size_t known_to(std::size_t worker) {
     return ports_[worker].worker->proven_tokens().at(0).tokens.size();
   }
-
-  void cluster_used(std::size_t, std::size_t, bool) override {}
-  void probe_soon(BackendId) override {}
-  void backend_silent(BackendId) override {}
-  void identity_refused(BackendId) override {}
-  void token_changed(std::size_t, std::size_t, const TokenChange&) override {}
-  void cluster_outdated(std::size_t, std::size_t, std::shared_ptr<const ClusterSettings>) override {
-  }
-  void cluster_renewed(std::size_t) override {}
-  void cluster_left(std::size_t, std::size_t) override {}
-  void backend_left(std::size_t, BackendId, std::uint64_t) override {}
 
   test::Simulation simulation_;
   ServerOptions options_;

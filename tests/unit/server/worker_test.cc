@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "deaf_events.h"
 #include "scripted_backend.h"
 #include "simulation.h"
 #include "sluice/io/socket.h"
@@ -25,7 +26,7 @@ using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
 
-class WorkerTest : public testing::Test, private WorkerEvents {
+class WorkerTest : public testing::Test, private DeafEvents {
  protected:
   static constexpr std::size_t workers_max = 2;
 
@@ -97,16 +98,7 @@ class WorkerTest : public testing::Test, private WorkerEvents {
   void settle() { simulation_.settle(); }
   void advance(Duration duration) { simulation_.advance(duration); }
 
-  void cluster_used(std::size_t, std::size_t, bool) override {}
   void probe_soon(BackendId backend) override { probes_.push_back(backend); }
-  void backend_silent(BackendId) override {}
-  void identity_refused(BackendId) override {}
-  void token_changed(std::size_t, std::size_t, const proxy::TokenChange&) override {}
-  void cluster_outdated(std::size_t, std::size_t, std::shared_ptr<const ClusterSettings>) override {
-  }
-  void cluster_renewed(std::size_t) override {}
-  void cluster_left(std::size_t, std::size_t) override {}
-  void backend_left(std::size_t, BackendId, std::uint64_t) override {}
 
   test::Simulation simulation_;
   ServerOptions options_;
