@@ -42,26 +42,25 @@ balance::BackendMask BackendChoice::usable(backend::PoolKind kind) {
   return now;
 }
 
-std::optional<BackendChoice::Choice> BackendChoice::choose(backend::PoolKind kind,
-                                                           kubernetes::RequestClass request_class,
-                                                           const kubernetes::RequestInfo& info,
-                                                           balance::BackendMask tried,
-                                                           Instant now) {
-  const balance::RequestClass request = balance_class(request_class);
+std::optional<BackendChoice::Choice> BackendChoice::choose(const Question& question, Instant now) {
+  const balance::RequestClass request = balance_class(question.request_class);
   const std::span<const balance::Load> view = load_.view(now);
-  const balance::BackendMask good = usable(kind);
-  balance::BackendMask avoided = tried;
+  balance::BackendMask among = usable(question.kind);
+  const balance::BackendMask preferred = among & question.preferred & ~question.tried;
+  if (preferred != 0) among = preferred;
+  balance::BackendMask avoided = question.tried;
   if (request != balance::RequestClass::tunnel) {
-    avoided |= backends_.full(kind, stay_of(request_class));
+    avoided |= backends_.full(question.kind, stay_of(question.request_class));
   }
-  auto picked = picker_.pick(view, good, request, random_, avoided);
+  auto picked = picker_.pick(view, among, request, random_, avoided);
   // Rather wait at one that is full than not be served.
-  if (picked && avoided != tried && (avoided & balance::mask_of(*picked)) != 0) {
-    picked = picker_.pick(view, good, request, random_, tried);
+  if (picked && avoided != question.tried && (avoided & balance::mask_of(*picked)) != 0) {
+    picked = picker_.pick(view, among, request, random_, question.tried);
   }
-  if (!picked || (tried & balance::mask_of(*picked)) != 0) return std::nullopt;
-  const balance::CostQuestion question{request, info.api_group, info.resource, info.namespace_name};
-  return Choice{*picked, load_.assign(*picked, request, estimate_.units(question))};
+  if (!picked || (question.tried & balance::mask_of(*picked)) != 0) return std::nullopt;
+  const kubernetes::RequestInfo& info = question.info;
+  const balance::CostQuestion cost{request, info.api_group, info.resource, info.namespace_name};
+  return Choice{*picked, load_.assign(*picked, request, estimate_.units(cost))};
 }
 
 bool BackendChoice::another(backend::PoolKind kind, balance::BackendMask tried,

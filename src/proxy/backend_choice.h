@@ -19,6 +19,14 @@ backend::Stay stay_of(kubernetes::RequestClass request_class);
 
 class BackendChoice {
  public:
+  struct Question {
+    backend::PoolKind kind;
+    kubernetes::RequestClass request_class;
+    const kubernetes::RequestInfo& info;
+    balance::BackendMask tried = 0;
+    // One of these, if any is usable and was not tried.
+    balance::BackendMask preferred = 0;
+  };
   struct Choice {
     std::size_t backend;
     balance::LoadLease load;  // counts from now on
@@ -31,9 +39,7 @@ class BackendChoice {
   void update(const balance::PickerOptions& options) { picker_.update(options); }
 
   // Nothing when each that is usable was tried.
-  std::optional<Choice> choose(backend::PoolKind kind, kubernetes::RequestClass request_class,
-                               const kubernetes::RequestInfo& info, balance::BackendMask tried,
-                               Instant now);
+  std::optional<Choice> choose(const Question& question, Instant now);
   // Whether there is one that was not tried, should `leaving` be out of use.
   bool another(backend::PoolKind kind, balance::BackendMask tried, std::size_t leaving) const;
 

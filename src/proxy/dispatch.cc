@@ -15,13 +15,18 @@ Dispatch::~Dispatch() { CHECK(!load_); }
 void Dispatch::begin() {
   CHECK(idle());
   attempts_ = {};
+  preferred_ = 0;
 }
 
 bool Dispatch::send(const RequestPlan& plan, bool has_body) {
   CHECK(idle());
   backend::BackendSet& backends = shared_.parts.backends;
   backends.warm_up(plan.pool);
-  auto choice = shared_.choice.choose(plan.pool, plan.request_class, plan.info, attempts_.tried(),
+  auto choice = shared_.choice.choose({.kind = plan.pool,
+                                       .request_class = plan.request_class,
+                                       .info = plan.info,
+                                       .tried = attempts_.tried(),
+                                       .preferred = preferred_},
                                       shared_.now());
   if (!choice) return false;
   attempts_.begin(choice->backend);

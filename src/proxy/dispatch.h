@@ -18,6 +18,8 @@ class Dispatch {
 
   // A new life.
   void begin();
+  // From now on one of these is taken, if any is usable and was not tried.
+  void prefer(balance::BackendMask backends) { preferred_ = backends; }
   // Sends it to a backend that it was not at; false when there is none.
   bool send(const RequestPlan& plan, bool has_body);
   // Whether there is another one, should its present one be out of use.
@@ -47,6 +49,7 @@ class Dispatch {
   backend::BackendStream stream_;
   balance::LoadLease load_;
   Attempts attempts_;
+  balance::BackendMask preferred_ = 0;
 };
 
 }  // namespace sluice::proxy
