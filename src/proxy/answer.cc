@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "sluice/base/check.h"
-#include "sluice/kubernetes/drain_answer.h"
 
 namespace sluice::proxy {
 
@@ -50,14 +49,6 @@ void Answer::take_head(http::ResponseHead&& head, bool end_of_stream) {
   CHECK(head.status >= 200 || head.status == 101);
   head_ = std::move(head);
   head_only_ = end_of_stream;
-}
-
-bool Answer::too_long_to_judge() const {
-  return body_.pending() > kubernetes::drain_answer_bytes_max;
-}
-
-bool Answer::is_drain_answer(kubernetes::RequestClass request_class) const {
-  return kubernetes::is_drain_answer(head_, body_.peek(), request_class);
 }
 
 bool Answer::stands_still(bool forwarded, Instant now, Duration timeout) {

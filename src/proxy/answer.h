@@ -5,7 +5,6 @@
 
 #include "body_flow.h"
 #include "sluice/http/message.h"
-#include "sluice/kubernetes/long_running.h"
 #include "sluice/proxy/local_reply.h"
 #include "sluice/proxy/proxy.h"
 
@@ -44,11 +43,6 @@ class Answer {
   bool head_only() const { return head_only_; }
   // The end is held back, whatever the backend's head said.
   void end_later() { head_only_ = false; }
-
-  // Of one that is held back: no drain answer is so long.
-  bool too_long_to_judge() const;
-  // Of a complete one.
-  bool is_drain_answer(kubernetes::RequestClass request_class) const;
 
   // Whether its client has not taken enough for so long of what waited for it. Who reads a byte now
   // and then makes no progress, either. `forwarded`: the client has been given the head. Called a

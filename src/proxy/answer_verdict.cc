@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What the head of an answer says.
+// What an answer says.
 #include "answer_verdict.h"
 
 #include "sluice/kubernetes/answering_server.h"
-#include "sluice/kubernetes/drain_answer.h"
 
 namespace sluice::proxy {
 namespace {
@@ -28,6 +27,12 @@ Verdict judge_head(const http::ResponseHead& head, const RequestPlan& plan) {
   if (vouches(plan.pool) && is_unauthenticated(head, plan)) return Verdict::identity_refused;
   return kubernetes::may_be_drain_answer(head, plan.request_class) ? Verdict::hold_back
                                                                    : Verdict::forward;
+}
+
+Finding judge_whole(const http::ResponseHead& head, std::string_view body,
+                    const RequestPlan& plan) {
+  if (kubernetes::is_drain_answer(head, body, plan.request_class)) return Finding::draining;
+  return Finding::nothing;
 }
 
 // An anonymous OPTIONS may be answered by the filter for CORS (k8s.io/apiserver

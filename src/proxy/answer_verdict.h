@@ -1,22 +1,33 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What the head of a backend's answer says about the backend and about the client's credential,
-// before any of it is forwarded. Pure.
+// What a backend's answer says about the backend and about the client's credential, before any of
+// it is forwarded: most by their heads alone, a few when they are whole. Pure.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
 #include "request_plan.h"
 #include "sluice/http/message.h"
+#include "sluice/kubernetes/drain_answer.h"
 
 namespace sluice::proxy {
 
 enum class Verdict : std::uint8_t {
   forward,           // it is the client's
-  hold_back,         // it may be a backend's "I am shutting down": its body will tell
+  hold_back,         // whether it is, is known when it is whole: see judge_whole()
   identity_refused,  // the backend does not trust us: the 401 is ours, not the client's
 };
 Verdict judge_head(const http::ResponseHead& head, const RequestPlan& plan);
+
+// What an answer that was held back says of the server that gave it, when it is whole.
+enum class Finding : std::uint8_t {
+  nothing,   // it is the client's
+  draining,  // it shuts down, and has not executed the request
+};
+// More bytes than the body of an answer has that says any of it: a longer one is the client's.
+inline constexpr std::size_t judged_bytes_max = kubernetes::drain_answer_bytes_max;
+Finding judge_whole(const http::ResponseHead& head, std::string_view body, const RequestPlan& plan);
 
 // What it says about the request's token. Only an answer from behind authentication proves one: a
 // filter before it may refuse anybody's request (400 to a bad `timeout`, 403 to a CORS preflight,

@@ -134,6 +134,7 @@ class Exchange final : public backend::StreamHandler {
   void learn_credential(const http::ResponseHead& head);
   void forward_head();
   void judge();
+  bool leave_draining();
   void forget_heads();
   void answer_complete();
   void answer_handed_over();

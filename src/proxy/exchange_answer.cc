@@ -115,8 +115,8 @@ void Exchange::on_response_body(Bytes bytes) {
   DCHECK(answer_.head().status != 0);
   answer_.body().append(bytes);
   if (state_ == State::judging) {
-    if (!answer_.too_long_to_judge()) return;
-    forward_head();  // longer than any drain answer
+    if (answer_.body().pending() <= judged_bytes_max) return;
+    forward_head();
   }
   client_->resume_body(client_stream_);
 }
@@ -176,21 +176,29 @@ void Exchange::answer_complete() {
   client_->resume_body(client_stream_);
 }
 
+// It was held back, and is whole.
 void Exchange::judge() {
   CHECK(dispatch_.attempts().any());
   CHECK_EQ(answer_.body().passed(), std::uint64_t{0});
-  if (answer_.is_drain_answer(request_class())) {
-    shared_.count(metrics().drain_answers);
-    shared_.parts.events.on_drain_answer(dispatch_.attempts().backend());
-    if (go_elsewhere(ReplayCause::drain_answer, "drain answer")) return;
-    if (kubernetes::is_watch(request_class())) {
-      // A 503 would make a reflector list again; client-go waits and watches again on a 429.
-      return unanswered(ReplyReason::no_backend, Retry::not_executed,
-                        "all API servers are shutting down");
-    }
+  switch (judge_whole(answer_.head(), answer_.body().peek(), plan_)) {
+    case Finding::nothing: break;
+    case Finding::draining:
+      if (leave_draining()) return;
+      break;
   }
   forward_head();
   answer_complete();
+}
+
+// False: its answer is the client's.
+bool Exchange::leave_draining() {
+  shared_.count(metrics().drain_answers);
+  shared_.parts.events.on_drain_answer(dispatch_.attempts().backend());
+  if (go_elsewhere(ReplayCause::drain_answer, "drain answer")) return true;
+  if (!kubernetes::is_watch(request_class())) return false;
+  // A 503 would make a reflector list again; client-go waits and watches again on a 429.
+  unanswered(ReplyReason::no_backend, Retry::not_executed, "all API servers are shutting down");
+  return true;
 }
 
 void Exchange::on_stream_ended(const StreamEnd& end) {

@@ -10,7 +10,6 @@ namespace sluice::proxy {
 namespace {
 
 using namespace std::chrono_literals;
-using kubernetes::RequestClass;
 
 class AnswerTest : public testing::Test {
  protected:
@@ -78,21 +77,6 @@ TEST_F(AnswerTest, InterimHeadsHaveABoundOfTheirOwn) {
   EXPECT_EQ(taken, Answer::interim_bytes_max / Answer::interim_overhead);
   answer.begin(options, start);
   EXPECT_TRUE(answer.take_interim(head(103)));
-}
-
-TEST_F(AnswerTest, IsADrainAnswerByHeadAndBody) {
-  http::ResponseHead draining = head(429);
-  draining.fields.add("content-type", "text/plain; charset=utf-8");
-  draining.fields.add("retry-after", "5");
-  draining.fields.add("x-content-type-options", "nosniff");
-  draining.fields.add("content-length", "56");
-  answer.take_head(std::move(draining), false);
-  append("The apiserver is shutting down, please try again later.\n");
-  EXPECT_FALSE(answer.too_long_to_judge());
-  EXPECT_TRUE(answer.is_drain_answer(RequestClass::short_read));
-  append(std::string(300, 'x'));
-  EXPECT_TRUE(answer.too_long_to_judge());
-  EXPECT_FALSE(answer.is_drain_answer(RequestClass::short_read));
 }
 
 TEST_F(AnswerTest, StandsStillWhenItsClientTakesTooLittleForTooLong) {

@@ -70,6 +70,18 @@ TEST(AnswerVerdictTest, WhatMayBeADrainAnswerIsHeldBack) {
   EXPECT_EQ(judge_head(answer(200), plan(PoolKind::bearer)), Verdict::forward);
 }
 
+TEST(AnswerVerdictTest, AWholeAnswerThatWasHeldBackSaysWhetherItsServerShutsDown) {
+  http::ResponseHead head = answer(429);
+  head.fields.add("content-type", "text/plain; charset=utf-8");
+  head.fields.add("retry-after", "5");
+  const std::string text = "The apiserver is shutting down, please try again later.\n";
+  const RequestPlan asked = plan(PoolKind::bearer);
+  EXPECT_EQ(judge_whole(head, text, asked), Finding::draining);
+  EXPECT_EQ(judge_whole(head, text + "x", asked), Finding::nothing);
+  EXPECT_EQ(judge_whole(head, text, plan(PoolKind::bearer, RequestClass::long_running_other)),
+            Finding::nothing);
+}
+
 TEST(AnswerVerdictTest, ATokenIsProvenByAnAnswerFromBehindAuthentication) {
   for (const PoolKind pool : {PoolKind::suspect, PoolKind::bearer}) {
     for (const int status : {200, 201, 204}) {
