@@ -174,6 +174,7 @@ proxy::ProxyOptions proxy_options(const CheckedCluster& valid) {
   proxy::ProxyOptions proxy;
   proxy.request_timeout = config.request_timeout;
   proxy.client_stall_timeout = config.client_stall_timeout;
+  proxy.write_affinity = config.write_affinity;
   proxy.replay_body_bytes = config.replay_body_bytes;
   proxy.anonymous_requests_per_address = config.anonymous_requests_per_address;
   proxy.unproven_requests_per_address = config.unproven_requests_per_address;

@@ -205,6 +205,9 @@ void resolve_resource(std::string_view method, std::string_view raw_query, Segme
     const Query query(raw_query);
     info.field_selector = decode(query[Parameter::field_selector], scratch);
     info.label_selector = decode(query[Parameter::label_selector], scratch);
+  } else if (info.verb == "get" && raw_query.contains("resourceVersion")) {
+    const Query query(raw_query);
+    info.resource_version = decode(query[Parameter::resource_version], scratch);
   } else if (info.path_verb && info.verb == "watch") {
     const Query query(raw_query);
     resolve_list(query, info, scratch);

@@ -46,12 +46,12 @@ std::optional<BackendChoice::Choice> BackendChoice::choose(const Question& quest
   const balance::RequestClass request = balance_class(question.request_class);
   const std::span<const balance::Load> view = load_.view(now);
   balance::BackendMask among = usable(question.kind);
-  const balance::BackendMask preferred = among & question.preferred & ~question.tried;
-  if (preferred != 0) among = preferred;
   balance::BackendMask avoided = question.tried;
   if (request != balance::RequestClass::tunnel) {
     avoided |= backends_.full(question.kind, stay_of(question.request_class));
   }
+  const balance::BackendMask preferred = among & question.preferred & ~avoided;
+  if (preferred != 0) among = preferred;
   auto picked = picker_.pick(view, among, request, random_, avoided);
   // Rather wait at one that is full than not be served.
   if (picked && avoided != question.tried && (avoided & balance::mask_of(*picked)) != 0) {

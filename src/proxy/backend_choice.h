@@ -24,7 +24,7 @@ class BackendChoice {
     kubernetes::RequestClass request_class;
     const kubernetes::RequestInfo& info;
     balance::BackendMask tried = 0;
-    // One of these, if any is usable and was not tried.
+    // One of these, if any is usable, was not tried and has a place.
     balance::BackendMask preferred = 0;
   };
   struct Choice {

@@ -15,6 +15,7 @@ void AccountRef::reset() {
   CHECK_EQ(account->anonymous, 0U);
   CHECK_EQ(account->unproven, 0U);
   CHECK_EQ(account->tunnels, 0U);
+  CHECK_EQ(account->connections, 0U);
   account->owner->accounts_.erase(account->client);
 }
 
@@ -30,8 +31,10 @@ AccountRef ClientAccounts::open(std::uint64_t client, std::uint64_t network, boo
 }
 
 ClientAccount& ClientAccounts::open(std::uint64_t client, std::uint64_t network, bool proven,
-                                    AccountRef& last) {
-  if (last.get() == nullptr || last.get()->client != client) last = open(client, network, proven);
+                                    LastAccount& last) {
+  if (last.get() == nullptr || last.get()->client != client) {
+    last.set(open(client, network, proven));
+  }
   return *last.get();
 }
 

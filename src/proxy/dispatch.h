@@ -18,8 +18,12 @@ class Dispatch {
 
   // A new life.
   void begin();
-  // From now on one of these is taken, if any is usable and was not tried.
+  // From now on one of these is taken, if any is usable, was not tried and has a place.
   void prefer(balance::BackendMask backends) { preferred_ = backends; }
+  // It went to one of them.
+  bool as_preferred() const {
+    return attempts_.any() && (preferred_ & balance::mask_of(attempts_.backend())) != 0;
+  }
   // Sends it to a backend that it was not at; false when there is none.
   bool send(const RequestPlan& plan, bool has_body);
   // Whether there is another one, should its present one be out of use.

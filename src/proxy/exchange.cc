@@ -99,7 +99,9 @@ void Exchange::start(bool request_complete, bool misdirected) {
   charge(*admitted->account);
   if (!request_complete) upload_.body().keep_for_replay(shared_.options.replay_body_bytes);
   arm_deadline();
+  const std::optional<Preference> preferred = prefer();
   send_to_a_backend();
+  if (preferred) count_preferred(*preferred);
 }
 
 // From here on it is known whose it is.

@@ -6,6 +6,7 @@
 // Owned by Proxy; named by SlotId everywhere else. Thread: the worker's.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "answer.h"
@@ -127,6 +128,12 @@ class Exchange final : public backend::StreamHandler {
   void reply(ReplyReason reason, LocalReply&& reply);
   void leave_backend();
   void arm_deadline();
+
+  // What its client has seen through which backend.
+  std::optional<Preference> prefer();
+  void count_preferred(Preference why);
+  void remember_source();
+  void remember_write();
 
   // The answer.
   void on_interim(http::ResponseHead&& head);

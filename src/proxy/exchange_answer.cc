@@ -85,6 +85,7 @@ void Exchange::forward_head() {
   http::ResponseHead& head = answer_.head();
   http::remove_connection_fields(head.fields);
   shared_.count(metrics().responses.at(std::clamp(head.status / 100, 1, 5) - 1));
+  remember_source();
   // The end of a watch is held back, and with it END_STREAM.
   if (is_established_watch()) answer_.end_later();
   client_->send_response(client_stream_, head, !answer_.head_only());

@@ -54,6 +54,7 @@ void Exchange::end_watch(WatchEnd why, Instant when) {
   CHECK(is_established_watch());
   CHECK(client_ != nullptr);
   watch_.why = why;
+  remember_source();
   switch (why) {
     case WatchEnd::backend_ended: record_.ended_by = EndedBy::completed; break;
     case WatchEnd::backend_lost: record_.ended_by = EndedBy::backend_lost; break;

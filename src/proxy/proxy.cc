@@ -183,6 +183,11 @@ void Proxy::learn(const TokenChange& change) {
   }
 }
 
+void Proxy::learn(const OwnWrite& write) {
+  Shared& shared = state_->shared();
+  shared.affinity.learn(write, shared.now());
+}
+
 std::vector<TokenChange> Proxy::proven_tokens() const { return state_->shared().proofs.all(); }
 
 SlotId Proxy::refuse(ClientSide& client, ClientStream stream, http::RequestHead&& head, int code,

@@ -27,6 +27,14 @@ std::string_view to_string(ReplayCause cause) {
   return "unknown";
 }
 
+std::string_view to_string(Preference preference) {
+  switch (preference) {
+    case Preference::client_wrote: return "client_wrote";
+    case Preference::resource_wrote: return "resource_wrote";
+  }
+  return "unknown";
+}
+
 std::string_view to_string(TunnelWay way) {
   switch (way) {
     case TunnelWay::to_backend: return "to_backend";
@@ -43,6 +51,11 @@ ProxyMetrics::ProxyMetrics(metrics::Registry& registry)
           "reason")),
       replays(registry.counters_by<ReplayCause>(
           "sluice_replays_total", "Requests sent again to another backend, by cause.", "cause")),
+      preferred(registry.counters_by<Preference>(
+          "sluice_preferred_requests_total",
+          "Requests that went to a backend because others may not show what the client knows, by "
+          "reason.",
+          "reason")),
       watches_ended(registry.counters_by<WatchEnd>(
           "sluice_watches_ended_total",
           "Watches that were ended towards the client with a clean end of stream, by cause.",

@@ -12,6 +12,7 @@
 #include "sluice/proxy/proxy.h"
 #include "sluice/proxy/watch_end.h"
 #include "token_proofs.h"
+#include "write_affinity.h"
 
 namespace sluice::proxy {
 
@@ -48,6 +49,7 @@ struct Shared {
   Random random;
   BackendChoice choice;
   TokenProofs proofs;
+  WriteAffinity affinity;
   Resources::State& resources;  // of the worker: these are, too
   BlockPool& blocks;
   Budget budget;

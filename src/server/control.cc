@@ -302,14 +302,23 @@ void Control::backend_left(std::size_t worker, BackendId backend, std::uint64_t 
 }
 
 // So that a client's next connection, which may be another worker's, is known there.
-void Control::token_changed(std::size_t worker, std::size_t cluster,
-                            const proxy::TokenChange& change) {
+template <class Learned>
+void Control::tell_others(std::size_t worker, std::size_t cluster, const Learned& learned) {
   if (options_.cpus.size() < 2) return;
-  post([this, worker, cluster, change] {
-    tell_workers([worker, cluster, change](Worker& other) {
-      if (other.number() != worker) other.learn(cluster, change);
+  post([this, worker, cluster, learned] {
+    tell_workers([worker, cluster, learned](Worker& other) {
+      if (other.number() != worker) other.learn(cluster, learned);
     });
   });
+}
+
+void Control::token_changed(std::size_t worker, std::size_t cluster,
+                            const proxy::TokenChange& change) {
+  tell_others(worker, cluster, change);
+}
+
+void Control::client_wrote(std::size_t worker, std::size_t cluster, const proxy::OwnWrite& write) {
+  tell_others(worker, cluster, write);
 }
 
 }  // namespace sluice::server

@@ -95,6 +95,7 @@ class Control final : public WorkerEvents, private ProcessState {
   void identity_refused(BackendId backend) override;
   void token_changed(std::size_t worker, std::size_t cluster,
                      const proxy::TokenChange& change) override;
+  void client_wrote(std::size_t worker, std::size_t cluster, const proxy::OwnWrite& write) override;
   void cluster_outdated(std::size_t worker, std::size_t cluster,
                         std::shared_ptr<const ClusterSettings> before) override;
   void cluster_renewed(std::size_t worker) override;
@@ -115,6 +116,8 @@ class Control final : public WorkerEvents, private ProcessState {
   void carry_out(StopSequence::Action action);
   void drain();
   void tell_workers(const std::function<void(Worker&)>& what);
+  template <class Learned>
+  void tell_others(std::size_t worker, std::size_t cluster, const Learned& learned);
   bool turns(const WorkerPort& worker) const;
   void watch_workers();
   void feed_watchdog();

@@ -106,6 +106,11 @@ void Worker::learn(std::size_t cluster, const proxy::TokenChange& change) {
   if (clusters_[cluster] != nullptr) clusters_[cluster]->proxy().learn(change);
 }
 
+void Worker::learn(std::size_t cluster, const proxy::OwnWrite& write) {
+  CHECK_LT(cluster, clusters_.size());
+  if (clusters_[cluster] != nullptr) clusters_[cluster]->proxy().learn(write);
+}
+
 std::vector<ClusterProofs> Worker::proven_tokens() const {
   std::vector<ClusterProofs> proofs;
   for (std::size_t i = 0; i < clusters_.size(); ++i) {

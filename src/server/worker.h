@@ -79,6 +79,7 @@ class Worker final : private proxy::ResourcesEvents, private ClusterFinder {
   void cluster_known(std::size_t cluster);
   // Another worker has learned it.
   void learn(std::size_t cluster, const proxy::TokenChange& change);
+  void learn(std::size_t cluster, const proxy::OwnWrite& write);
   // What is known here of proven tokens, of each cluster that is served and used.
   std::vector<ClusterProofs> proven_tokens() const;
   // Whether the number is that of the cluster that is served by this name.

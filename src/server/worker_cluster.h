@@ -39,6 +39,9 @@ class WorkerEvents {
   // What one worker has learned of a token of this cluster, for the others.
   virtual void token_changed(std::size_t worker, std::size_t cluster,
                              const proxy::TokenChange& change) = 0;
+  // What a client has written through one of its workers, for the others.
+  virtual void client_wrote(std::size_t worker, std::size_t cluster,
+                            const proxy::OwnWrite& write) = 0;
   // A worker serves it by `before`, and there is something newer: Worker::renew() brings it.
   virtual void cluster_outdated(std::size_t worker, std::size_t cluster,
                                 std::shared_ptr<const ClusterSettings> before) = 0;
@@ -161,6 +164,9 @@ class WorkerCluster final : private proxy::ProxyEvents {
   // proxy::ProxyEvents
   void on_token_change(const proxy::TokenChange& change) override {
     parts_.events.token_changed(parts_.worker, parts_.number, change);
+  }
+  void on_own_write(const proxy::OwnWrite& write) override {
+    parts_.events.client_wrote(parts_.worker, parts_.number, write);
   }
   void on_sent(std::size_t backend, kubernetes::RequestClass request_class) override;
   void on_identity_refused(std::size_t backend) override;

@@ -156,7 +156,8 @@ struct ClusterConfig {
   // Balancing, deadlines, replay.
   balance::Policy balance = balance::PickerOptions{}.policy;
   Duration request_timeout =
-      proxy::ProxyOptions{}.request_timeout;  // not for long-running requests
+      proxy::ProxyOptions{}.request_timeout;                       // not for long-running requests
+  Duration write_affinity = proxy::ProxyOptions{}.write_affinity;  // zero: none
   std::uint64_t replay_body_bytes = proxy::ProxyOptions{}.replay_body_bytes;  // per stream
   std::uint32_t replay_budget_percent =
       proxy::ProxyOptions{}.replay_budget_percent;  // replays per 100 requests

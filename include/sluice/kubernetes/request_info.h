@@ -38,6 +38,7 @@ struct RequestInfo {
       false;  // the API server answers an error: the path ends at its verb, or a bad escape
 
   // Query parameters of lists, watches and logs, for the proxy itself; default values elsewhere.
+  // Of a get there is the resource version.
   bool follow = false;  // of the log subresource
   bool has_resource_version_match = false;
   bool allow_watch_bookmarks = false;

@@ -19,6 +19,8 @@ struct ClientAccount {
   std::uint32_t anonymous = 0;
   std::uint32_t unproven = 0;
   std::uint32_t tunnels = 0;  // and requests for one
+  // Whose last request was this client's.
+  std::uint32_t connections = 0;
   std::uint32_t references = 0;
   std::uint64_t client = 0;   // its name, see ClientKeys
   std::uint64_t network = 0;  // where it comes from
@@ -78,6 +80,29 @@ class CountLease {
   Count count_ = nullptr;
 };
 
+// The account of the client of a connection's last request, which counts the connection.
+class LastAccount {
+ public:
+  LastAccount() = default;
+  ~LastAccount() { reset(); }
+  LastAccount(const LastAccount&) = delete;
+  LastAccount& operator=(const LastAccount&) = delete;
+
+  void set(AccountRef account) {
+    reset();
+    account_ = std::move(account);
+    ++account_.get()->connections;
+  }
+  void reset() {
+    if (ClientAccount* account = account_.get()) --account->connections;
+    account_.reset();
+  }
+  ClientAccount* get() const { return account_.get(); }
+
+ private:
+  AccountRef account_;
+};
+
 class ClientAccounts {
  public:
   ClientAccounts() = default;
@@ -88,7 +113,7 @@ class ClientAccounts {
   AccountRef open(std::uint64_t client, std::uint64_t network, bool proven = false);
   // The same for one whose account was the last that its connection asked for, which is kept in
   // `last`: without a search.
-  ClientAccount& open(std::uint64_t client, std::uint64_t network, bool proven, AccountRef& last);
+  ClientAccount& open(std::uint64_t client, std::uint64_t network, bool proven, LastAccount& last);
   std::size_t size() const { return accounts_.size(); }
   // Each of them: `what(account)`.
   template <class F>

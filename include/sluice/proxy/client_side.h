@@ -13,6 +13,7 @@
 #include "sluice/proxy/client_account.h"
 #include "sluice/proxy/client_keys.h"
 #include "sluice/proxy/last_token.h"
+#include "sluice/proxy/resource_memory.h"
 
 namespace sluice::proxy {
 
@@ -73,13 +74,15 @@ class ClientSide {
 
   LastToken& last_token() { return last_token_; }
   // Of the client of its last request.
-  AccountRef& last_account() { return last_account_; }
+  LastAccount& last_account() { return last_account_; }
+  ResourceMemory& resources() { return resources_; }
 
  protected:
   virtual void on_proven() = 0;  // from now on its facts say so
 
  private:
-  AccountRef last_account_;
+  LastAccount last_account_;
+  ResourceMemory resources_;
   LastToken last_token_;
 };
 

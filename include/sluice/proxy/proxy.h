@@ -19,6 +19,7 @@
 #include "sluice/observability/metrics.h"
 #include "sluice/proxy/client_side.h"
 #include "sluice/proxy/local_reply.h"
+#include "sluice/proxy/own_write.h"
 #include "sluice/proxy/resources.h"
 #include "sluice/proxy/watch_end.h"
 
@@ -42,6 +43,9 @@ struct ProxyOptions {
   std::uint32_t replay_budget_percent = 20;
   std::uint32_t tries_max = 3;
   std::size_t proven_tokens_max = 65536;
+  // So long a client that has written is sent to where that was, as far as other servers would not
+  // show it; zero: never.
+  Duration write_affinity = std::chrono::seconds(5);
   balance::PickerOptions picker;
   bool vouches_for_identity = false;
   bool anonymous_requests = true;  // false: without a credential there is a 401, and nothing else
@@ -59,6 +63,13 @@ enum class ReplayCause : std::uint8_t {
 };
 std::string_view to_string(ReplayCause cause);
 
+// Why a request was to go to certain backends.
+enum class Preference : std::uint8_t {
+  client_wrote,    // what API servers act by
+  resource_wrote,  // on this connection, the resource that is read
+};
+std::string_view to_string(Preference preference);
+
 // Why a watch was ended by us.
 enum class WatchEnd : std::uint8_t { backend_ended, backend_lost, retired, drain };
 std::string_view to_string(WatchEnd end);
@@ -72,6 +83,7 @@ struct ProxyMetrics {
   metrics::CounterTable responses;      // code class
   metrics::CounterTable local_replies;  // ReplyReason
   metrics::CounterTable replays;        // ReplayCause
+  metrics::CounterTable preferred;      // Preference
   metrics::CounterTable watches_ended;  // WatchEnd
   metrics::CounterId watches_cut;       // within their first burst, when a drain was over
   metrics::CounterTable stalled_ended;  // ordinary, long-running
@@ -93,6 +105,7 @@ class ProxyEvents {
  public:
   virtual ~ProxyEvents() = default;
   virtual void on_token_change(const TokenChange& change) = 0;
+  virtual void on_own_write(const OwnWrite& write) = 0;
   // A request was sent to a backend.
   virtual void on_sent(std::size_t backend, kubernetes::RequestClass request_class) = 0;
   // A backend turned out not to take our identity, or answered as one that shuts down.
@@ -139,6 +152,7 @@ class Proxy {
 
   // Another worker has learned it.
   void learn(const TokenChange& change);
+  void learn(const OwnWrite& write);
   // What is known here of proven tokens; another process with the same key can learn it.
   std::vector<TokenChange> proven_tokens() const;
 

@@ -212,7 +212,7 @@ TEST(BytesLeaseTest, ChargesItsClientAndPaysBoth) {
 
 TEST(ClientAccountsTest, AnAccountLivesAsLongAsSomebodyRefersToIt) {
   ClientAccounts accounts;
-  AccountRef last;
+  LastAccount last;
   ClientAccount& first = accounts.open(1, 1, false, last);
   EXPECT_EQ(&accounts.open(1, 1, false, last), &first);
   AccountRef exchange(first);
@@ -223,6 +223,22 @@ TEST(ClientAccountsTest, AnAccountLivesAsLongAsSomebodyRefersToIt) {
   moved.reset();
   EXPECT_EQ(accounts.size(), 1U);
   last.reset();
+  EXPECT_EQ(accounts.size(), 0U);
+}
+
+TEST(ClientAccountsTest, AnAccountCountsTheConnectionsWhoseLastRequestWasItsClients) {
+  ClientAccounts accounts;
+  LastAccount one;
+  LastAccount two;
+  ClientAccount& first = accounts.open(1, 1, true, one);
+  accounts.open(1, 1, true, two);
+  accounts.open(1, 1, true, two);
+  EXPECT_EQ(first.connections, 2U);
+  ClientAccount& second = accounts.open(2, 1, true, two);
+  EXPECT_EQ(first.connections, 1U);
+  EXPECT_EQ(second.connections, 1U);
+  two.reset();
+  one.reset();
   EXPECT_EQ(accounts.size(), 0U);
 }
 

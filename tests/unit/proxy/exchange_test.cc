@@ -14,6 +14,7 @@
 #include "scripted_backend.h"
 #include "simulation.h"
 #include "sluice/proxy/proxy.h"
+#include "write_affinity.h"
 
 namespace sluice::proxy {
 namespace {
@@ -280,11 +281,13 @@ class ExchangeTest : public testing::Test, private ProxyEvents, private Resource
   ConnectionBytes connection_bytes() const override { return {}; }
   std::vector<ConnectionHolding*> holding_connections() override { return {}; }
   void on_token_change(const TokenChange& change) override { changes_.push_back(change); }
+  void on_own_write(const OwnWrite& write) override { writes_.push_back(write); }
   void on_sent(std::size_t, kubernetes::RequestClass) override {}
   void on_identity_refused(std::size_t backend) override { refused_by_.push_back(backend); }
   void on_drain_answer(std::size_t backend) override { drained_by_.push_back(backend); }
 
   std::vector<TokenChange> changes_;
+  std::vector<OwnWrite> writes_;
   test::Simulation simulation_;
   ResourcesOptions resources_options_;
   ProxyOptions options_;
@@ -1745,6 +1748,170 @@ TEST_F(ExchangeMistakeTest, OnTheWayToFinishing) {
   simulation_.settle();
   EXPECT_TRUE(lost.reset);
   expect_one_lost(lost);
+}
+
+// --- what the client has seen ------------------------------------------------------------------
+
+class AffinityTest : public ExchangeTest {
+ protected:
+  static constexpr std::string_view bindings =
+      "/apis/rbac.authorization.k8s.io/v1/namespaces/a/rolebindings";
+  static constexpr std::string_view config_maps = "/api/v1/namespaces/a/configmaps";
+
+  void begin(std::size_t backends) {
+    options_.picker.policy = balance::Policy::random;
+    start(backends);
+    be_alice();
+    client_.change_facts().keys.user = 5;
+  }
+  // Where the only request is that runs.
+  std::size_t place_of(const Request& request) const {
+    for (std::size_t i = 0; i < backends_.size(); ++i) {
+      for (const Request* each : backends_[i]->requests()) {
+        if (each == &request) return i;
+      }
+    }
+    return SIZE_MAX;
+  }
+  // Asks, answers, and says which backend that was.
+  std::size_t ask_and_answer(std::string_view path, std::string_view method = "GET",
+                             int status = 200) {
+    ask(path, method);
+    Request& asked = request();
+    const std::size_t place = place_of(asked);
+    answer(asked, status, "{}");
+    return place;
+  }
+  // Of so many requests, how many went to that backend.
+  int count_at(std::size_t backend, std::string_view path, int requests = 30) {
+    int there = 0;
+    for (int i = 0; i < requests; ++i) {
+      if (ask_and_answer(path) == backend) ++there;
+    }
+    return there;
+  }
+  std::uint64_t preferred(Preference why) { return registry_.total(metrics_->preferred.at(why)); }
+};
+
+TEST_F(AffinityTest, WhoHasWrittenWhatServersActByGoesThereForAWhile) {
+  begin(3);
+  const std::size_t written = ask_and_answer(bindings, "POST", 201);
+  EXPECT_EQ(count_at(written, pod), 30);
+  EXPECT_EQ(ask_and_answer(watch), written);
+  EXPECT_EQ(ask_and_answer("/apis/example.com/v1", "GET", 404), written);
+  EXPECT_EQ(preferred(Preference::client_wrote), 32U);
+  simulation_.advance(options_.write_affinity);
+  EXPECT_LT(count_at(written, pod), 30);
+  EXPECT_EQ(preferred(Preference::client_wrote), 32U);
+}
+
+TEST_F(AffinityTest, AWriteThatWasRefusedBindsNobody) {
+  begin(3);
+  const std::size_t refused = ask_and_answer(bindings, "POST", 403);
+  EXPECT_LT(count_at(refused, pod), 30);
+  EXPECT_THAT(writes_, IsEmpty());
+}
+
+TEST_F(AffinityTest, ItsOtherConnectionsGoThereToo) {
+  begin(3);
+  const std::size_t written = ask_and_answer(bindings, "POST", 201);
+  client_.leave();
+  client_.change_facts().keys.connection = 9;
+  EXPECT_EQ(count_at(written, pod), 30);
+}
+
+TEST_F(AffinityTest, AnotherIdentityOrAddressIsNotBound) {
+  begin(3);
+  const std::size_t written = ask_and_answer(bindings, "POST", 201);
+  client_.change_facts().keys.user = 6;
+  EXPECT_LT(count_at(written, pod), 30);
+}
+
+TEST_F(AffinityTest, ATokenIsBoundByTheWriteThatProvesIt) {
+  options_.picker.policy = balance::Policy::random;
+  start(3);
+  const std::size_t written = ask_and_answer(bindings, "POST", 201);
+  EXPECT_EQ(count_at(written, pod), 30);
+  authorization_ = "Bearer other";
+  EXPECT_LT(count_at(written, pod), 30);
+}
+
+TEST_F(AffinityTest, OtherWorkersAreToldAndWhatTheySayCounts) {
+  begin(3);
+  ask_and_answer(bindings, "POST", 201);
+  ASSERT_EQ(writes_.size(), 1U);
+  EXPECT_EQ(writes_[0].client, 5U);
+  client_.change_facts().keys.user = 6;
+  proxy_->learn(OwnWrite{6, 2});
+  EXPECT_EQ(count_at(2, pod), 30);
+  EXPECT_EQ(writes_.size(), 1U) << "nobody is told what others said";
+}
+
+TEST_F(AffinityTest, AnIdentityWithManyConnectionsIsNotBound) {
+  begin(3);
+  std::vector<std::unique_ptr<Client>> others;
+  for (std::uint32_t i = 0; i < WriteAffinity::connections_max; ++i) {
+    auto& other = *others.emplace_back(std::make_unique<Client>(simulation_.reactor()));
+    other.use(*proxy_);
+    other.change_facts() = client_.facts();
+    http::RequestHead head;
+    head.method = "GET";
+    head.scheme = "https";
+    head.authority = "kubernetes";
+    head.path = pod;
+    const ClientStream id = new_stream();
+    other.answers[id].exchange = proxy_->start(other, id, std::move(head), true);
+    simulation_.settle();
+    answer(request(), 200);
+  }
+  const std::size_t written = ask_and_answer(bindings, "POST", 201);
+  EXPECT_LT(count_at(written, pod), 30);
+  EXPECT_THAT(writes_, IsEmpty());
+  for (const auto& other : others) other->leave();
+}
+
+TEST_F(AffinityTest, ABackendWithoutAPlaceIsNotWaitedFor) {
+  set_options_.pool.streams_per_connection_max = 1;
+  set_options_.pool.connections_max = 1;
+  begin(2);
+  const std::size_t written = ask_and_answer(bindings, "POST", 201);
+  ask(pod);
+  EXPECT_EQ(place_of(request()), written);
+  ask(pod);
+  ASSERT_EQ(running().size(), 2U);
+  EXPECT_NE(place_of(*running()[0]), place_of(*running()[1]));
+}
+
+TEST_F(AffinityTest, ABackendThatIsNotUsableIsNotWaitedFor) {
+  begin(2);
+  const std::size_t written = ask_and_answer(bindings, "POST", 201);
+  cluster_->backends[written]->health.store(backend::Health::not_ready);
+  EXPECT_EQ(ask_and_answer(pod), 1 - written);
+}
+
+TEST_F(AffinityTest, ReadsThatMayBeOldGoToWhereTheirConnectionHasWritten) {
+  begin(3);
+  const std::string old = std::string(config_maps) + "?resourceVersion=0";
+  const std::string old_one = std::string(config_maps) + "/name?resourceVersion=0";
+  const std::size_t written = ask_and_answer(config_maps, "POST", 201);
+  EXPECT_EQ(count_at(written, old), 30);
+  EXPECT_EQ(count_at(written, old_one), 30);
+  EXPECT_EQ(ask_and_answer(std::string(config_maps) + "?watch=1", "GET", 403), written);
+  EXPECT_EQ(preferred(Preference::resource_wrote), 61U);
+  EXPECT_LT(count_at(written, config_maps), 30) << "servers answer that with what is newest";
+  EXPECT_LT(count_at(written, "/api/v1/pods?resourceVersion=0"), 30);
+  EXPECT_THAT(writes_, IsEmpty());
+  simulation_.advance(options_.write_affinity);
+  EXPECT_LT(count_at(written, old), 30);
+}
+
+TEST_F(AffinityTest, IsOffWithoutATime) {
+  options_.write_affinity = Duration::zero();
+  begin(3);
+  const std::size_t written = ask_and_answer(bindings, "POST", 201);
+  EXPECT_LT(count_at(written, pod), 30);
+  EXPECT_LT(count_at(written, std::string(bindings) + "?resourceVersion=0"), 30);
+  EXPECT_THAT(writes_, IsEmpty());
 }
 
 }  // namespace

@@ -178,6 +178,7 @@ class TunnelTest : public testing::Test, private ProxyEvents, private ResourcesE
   ConnectionBytes connection_bytes() const override { return {}; }
   std::vector<ConnectionHolding*> holding_connections() override { return {}; }
   void on_token_change(const TokenChange& change) override { changes_.push_back(change); }
+  void on_own_write(const OwnWrite&) override {}
   void on_sent(std::size_t, kubernetes::RequestClass) override {}
   void on_identity_refused(std::size_t) override {}
   void on_drain_answer(std::size_t) override {}

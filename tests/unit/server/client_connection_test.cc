@@ -217,6 +217,7 @@ class ClientConnectionTest : public testing::Test,
   proxy::ConnectionBytes connection_bytes() const override { return {}; }
   std::vector<proxy::ConnectionHolding*> holding_connections() override { return {}; }
   void on_token_change(const proxy::TokenChange&) override {}
+  void on_own_write(const proxy::OwnWrite&) override {}
   void on_sent(std::size_t, kubernetes::RequestClass) override {}
   void on_identity_refused(std::size_t) override {}
   void on_drain_answer(std::size_t) override {}

@@ -16,6 +16,7 @@ class DeafEvents : public WorkerEvents {
   void backend_silent(BackendId) override {}
   void identity_refused(BackendId) override {}
   void token_changed(std::size_t, std::size_t, const proxy::TokenChange&) override {}
+  void client_wrote(std::size_t, std::size_t, const proxy::OwnWrite&) override {}
   void cluster_outdated(std::size_t, std::size_t, std::shared_ptr<const ClusterSettings>) override {
   }
   void cluster_renewed(std::size_t) override {}

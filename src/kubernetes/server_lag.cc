@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Requests and answers in which single API servers show.
+#include "sluice/kubernetes/server_lag.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "numbers.h"
+
+namespace sluice::kubernetes {
+namespace {
+
+using std::string_view_literals::operator""sv;
+
+constexpr std::array groups_that_servers_act_by = {
+    "admissionregistration.k8s.io"sv, "apiextensions.k8s.io"sv, "apiregistration.k8s.io"sv,
+    "rbac.authorization.k8s.io"sv};
+
+bool is_status_object(std::string_view type) {
+  return type.starts_with("application/json") ||
+         type.starts_with("application/vnd.kubernetes.protobuf") ||
+         type.starts_with("application/cbor");
+}
+
+// A string of its own, not a part of one: in JSON no unescaped quote stands in a text; in the other
+// two its length comes before it.
+constexpr std::string_view cause = "ResourceVersionTooLarge";
+constexpr std::array stale_marks = {
+    R"("ResourceVersionTooLarge")"sv,
+    "\x0a\x17"
+    "ResourceVersionTooLarge"sv,  // Protobuf: field 1 of a StatusCause
+    "\x57"
+    "ResourceVersionTooLarge"sv,  // CBOR: a byte string, as API servers write texts
+};
+static_assert(cause.size() == 0x17);
+
+// It may go on with what went wrong last.
+constexpr std::string_view initializing = "storage is (re)initializing";
+
+bool has_stale_mark(std::string_view body) {
+  return std::ranges::any_of(stale_marks,
+                             [&](std::string_view mark) { return body.contains(mark); });
+}
+
+constexpr std::string_view not_found_text = "404 page not found";
+
+}  // namespace
+
+bool changes_servers(const RequestInfo& info) {
+  if (!info.is_resource || info.path_verb || info.malformed) return false;
+  constexpr std::array verbs = {"create"sv, "update"sv, "patch"sv, "delete"sv,
+                                "deletecollection"sv};
+  return std::ranges::find(verbs, info.verb) != verbs.end() &&
+         std::ranges::find(groups_that_servers_act_by, info.api_group) !=
+             groups_that_servers_act_by.end();
+}
+
+bool reads_any_version(const RequestInfo& info) {
+  if (!info.is_resource) return false;
+  if (info.resource_version == "0") return true;
+  return info.is_watch() && info.resource_version.empty() && !info.send_initial_events;
+}
+
+bool describes_server(const RequestInfo& info) {
+  if (info.is_resource) return false;
+  const std::string_view path = info.path;
+  const auto is_or_lies_below = [&](std::string_view folder) {
+    return path.starts_with(folder) && (path.size() == folder.size() || path[folder.size()] == '/');
+  };
+  return is_or_lies_below("/api") || is_or_lies_below("/apis") || is_or_lies_below("/openapi") ||
+         is_or_lies_below("/version");
+}
+
+ServerLag may_tell_lag(const http::ResponseHead& head) {
+  ServerLag lag = ServerLag::none;
+  switch (head.status) {
+    case 404: lag = ServerLag::unknown_path; break;
+    case 429: lag = ServerLag::initializing; break;
+    case 504: lag = ServerLag::stale; break;
+    default: return lag;
+  }
+  if (head.fields.contains("content-encoding")) return ServerLag::none;
+  const std::string_view type = head.fields.find("content-type").value_or("");
+  const bool fits =
+      lag == ServerLag::unknown_path ? type.starts_with("text/plain") : is_status_object(type);
+  if (!fits) return ServerLag::none;
+  if (const auto length = head.fields.find("content-length")) {
+    const std::optional<std::int64_t> bytes = parse_int64(*length);
+    if (!bytes || *bytes > static_cast<std::int64_t>(lag_answer_bytes_max)) return ServerLag::none;
+  }
+  return lag;
+}
+
+ServerLag lag_told_by(const http::ResponseHead& head, std::string_view body) {
+  const ServerLag lag = may_tell_lag(head);
+  if (body.size() > lag_answer_bytes_max) return ServerLag::none;
+  bool told = false;
+  switch (lag) {
+    case ServerLag::none: break;
+    case ServerLag::stale: told = has_stale_mark(body); break;
+    case ServerLag::initializing: told = body.contains(initializing); break;
+    case ServerLag::unknown_path:
+      if (body.ends_with('\n')) body.remove_suffix(1);
+      told = body == not_found_text;
+      break;
+  }
+  return told ? lag : ServerLag::none;
+}
+
+}  // namespace sluice::kubernetes
