@@ -7,6 +7,9 @@
 namespace sluice::proxy {
 namespace {
 
+using kubernetes::RequestClass;
+using kubernetes::ServerLag;
+
 // Every request that passed API Priority and Fairness carries its UIDs in the answer
 // (k8s.io/apiserver pkg/server/filters/priority-and-fairness.go): an answer without them comes from
 // a filter before it.
@@ -21,18 +24,38 @@ bool is_unauthenticated(const http::ResponseHead& head, const RequestPlan& plan)
          !kubernetes::may_be_answered_by_another(plan.info);
 }
 
+// Whose lag is the client's business: that of a read of the API server's own. Nothing but reads is
+// moved, so nothing else is judged.
+Finding finding_of(kubernetes::ServerLag lag, const RequestPlan& plan) {
+  if (!plan.info.is_resource || kubernetes::may_be_answered_by_another(plan.info)) {
+    return Finding::nothing;
+  }
+  const bool collection = plan.request_class == RequestClass::list || is_watch(plan.request_class);
+  switch (lag) {
+    case ServerLag::stale:
+      return collection || plan.request_class == RequestClass::short_read ? Finding::stale
+                                                                          : Finding::nothing;
+    case ServerLag::initializing: return collection ? Finding::initializing : Finding::nothing;
+    case ServerLag::unknown_path:
+    case ServerLag::none: return Finding::nothing;
+  }
+  return Finding::nothing;
+}
+
 }  // namespace
 
 Verdict judge_head(const http::ResponseHead& head, const RequestPlan& plan) {
   if (vouches(plan.pool) && is_unauthenticated(head, plan)) return Verdict::identity_refused;
-  return kubernetes::may_be_drain_answer(head, plan.request_class) ? Verdict::hold_back
-                                                                   : Verdict::forward;
+  if (kubernetes::may_be_drain_answer(head, plan.request_class)) return Verdict::hold_back;
+  const ServerLag lag = kubernetes::may_tell_lag(head);
+  if (lag == ServerLag::none) return Verdict::forward;
+  return finding_of(lag, plan) == Finding::nothing ? Verdict::forward : Verdict::hold_back;
 }
 
 Finding judge_whole(const http::ResponseHead& head, std::string_view body,
                     const RequestPlan& plan) {
   if (kubernetes::is_drain_answer(head, body, plan.request_class)) return Finding::draining;
-  return Finding::nothing;
+  return finding_of(kubernetes::lag_told_by(head, body), plan);
 }
 
 // An anonymous OPTIONS may be answered by the filter for CORS (k8s.io/apiserver

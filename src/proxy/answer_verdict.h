@@ -10,6 +10,7 @@
 #include "request_plan.h"
 #include "sluice/http/message.h"
 #include "sluice/kubernetes/drain_answer.h"
+#include "sluice/kubernetes/server_lag.h"
 
 namespace sluice::proxy {
 
@@ -24,9 +25,13 @@ Verdict judge_head(const http::ResponseHead& head, const RequestPlan& plan);
 enum class Finding : std::uint8_t {
   nothing,   // it is the client's
   draining,  // it shuts down, and has not executed the request
+  // The same of the others, see kubernetes/server_lag.h.
+  stale,         // it has not seen yet what the client has
+  initializing,  // it cannot serve lists and watches of that resource yet
 };
 // More bytes than the body of an answer has that says any of it: a longer one is the client's.
-inline constexpr std::size_t judged_bytes_max = kubernetes::drain_answer_bytes_max;
+inline constexpr std::size_t judged_bytes_max = kubernetes::lag_answer_bytes_max;
+static_assert(judged_bytes_max >= kubernetes::drain_answer_bytes_max);
 Finding judge_whole(const http::ResponseHead& head, std::string_view body, const RequestPlan& plan);
 
 // What it says about the request's token. Only an answer from behind authentication proves one: a

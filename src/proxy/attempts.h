@@ -53,6 +53,10 @@ class Attempts {
     tried_ &= ~balance::mask_of(backend_);
   }
 
+  // It goes to another backend because of what an answer said of its server: once.
+  bool moved() const { return moved_; }
+  void move() { moved_ = true; }
+
   // `known`: what is known of the last try's execution. `whole`: the body can be sent again.
   bool may_go_on(Retry known, kubernetes::RequestClass request, bool whole,
                  std::uint32_t tries_max) const {
@@ -67,6 +71,7 @@ class Attempts {
   std::uint32_t count_ = 0;
   std::uint32_t refusals_ = 0;
   ReplyReason last_failure_ = ReplyReason::no_backend;
+  bool moved_ = false;
 };
 
 }  // namespace sluice::proxy

@@ -44,6 +44,10 @@ bool Dispatch::send(const RequestPlan& plan, bool has_body) {
   return true;
 }
 
+bool Dispatch::may_go_to(balance::BackendMask backends, const RequestPlan& plan) const {
+  return (shared_.parts.backends.usable(plan.pool) & backends & ~attempts_.tried()) != 0;
+}
+
 bool Dispatch::another(const RequestPlan& plan) const {
   return shared_.choice.another(plan.pool, attempts_.tried(), attempts_.backend());
 }

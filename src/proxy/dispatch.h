@@ -26,6 +26,8 @@ class Dispatch {
   }
   // Sends it to a backend that it was not at; false when there is none.
   bool send(const RequestPlan& plan, bool has_body);
+  // Whether one of these is usable, and was not tried.
+  bool may_go_to(balance::BackendMask backends, const RequestPlan& plan) const;
   // Whether there is another one, should its present one be out of use.
   bool another(const RequestPlan& plan) const;
   // Gives the stream up, if there is one.

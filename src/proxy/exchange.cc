@@ -187,7 +187,11 @@ Outcome Exchange::replay(Retry known, ReplayCause cause, std::string_view why) {
                                                  shared_.options.tries_max)) {
     return Outcome::impossible;
   }
-  if (!shared_.replays.take(is_suspect(plan_.pool))) {
+  using Share = ReplayBudget::Share;
+  const Share share = dispatch_.attempts().moved() ? Share::answered
+                      : is_suspect(plan_.pool)     ? Share::suspect
+                                                   : Share::honest;
+  if (!shared_.replays.take(share)) {
     shared_.count(metrics().replay_budget_exhausted);
     return Outcome::impossible;
   }

@@ -142,6 +142,8 @@ class Exchange final : public backend::StreamHandler {
   void forward_head();
   void judge();
   bool leave_draining();
+  bool leave_stale();
+  bool move(ReplayCause cause, balance::BackendMask to);
   void forget_heads();
   void answer_complete();
   void answer_handed_over();

@@ -13,6 +13,9 @@ ResourceMemory::Name name_of(const kubernetes::RequestInfo& info) {
   return ResourceMemory::name_of(info.api_group, info.resource);
 }
 
+// How long it counts where a client's newest knowledge comes from.
+constexpr Duration newest_kept = std::chrono::seconds(30);
+
 }  // namespace
 
 // Nothing when any backend will do.
@@ -38,6 +41,25 @@ std::optional<Preference> Exchange::prefer() {
 
 void Exchange::count_preferred(Preference why) {
   if (dispatch_.as_preferred()) shared_.count(metrics().preferred.at(why));
+}
+
+// To where its client's newest knowledge comes from; who knows of nothing newer would be sent to
+// any other server, which may be older still.
+bool Exchange::leave_stale() {
+  const auto newest = client_->resources().newest_at(name_of(plan_.info), newest_kept, now());
+  return move(ReplayCause::stale_cache, newest ? balance::mask_of(*newest) : 0);
+}
+
+// Once, whatever an answer said of its server. False: the answer is the client's.
+bool Exchange::move(ReplayCause cause, balance::BackendMask to) {
+  if (dispatch_.attempts().moved()) {
+    shared_.count(metrics().replays_in_vain.at(cause));
+    return false;
+  }
+  if (!dispatch_.may_go_to(to, plan_)) return false;
+  dispatch_.attempts().move();
+  dispatch_.prefer(to);
+  return replay(Retry::not_executed, cause, to_string(cause)) != Outcome::impossible;
 }
 
 // Its answer goes to the client, or, of a watch, has come to its end.

@@ -186,6 +186,12 @@ void Exchange::judge() {
     case Finding::draining:
       if (leave_draining()) return;
       break;
+    case Finding::stale:
+      if (leave_stale()) return;
+      break;
+    case Finding::initializing:
+      if (move(ReplayCause::initializing, ~balance::BackendMask{0})) return;
+      break;
   }
   forward_head();
   answer_complete();

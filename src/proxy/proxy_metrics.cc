@@ -23,6 +23,8 @@ std::string_view to_string(ReplayCause cause) {
     case ReplayCause::lost_before_answer: return "lost_before_answer";
     case ReplayCause::drain_answer: return "drain_answer";
     case ReplayCause::identity_refused: return "identity_refused";
+    case ReplayCause::stale_cache: return "stale_cache";
+    case ReplayCause::initializing: return "initializing";
   }
   return "unknown";
 }
@@ -51,6 +53,11 @@ ProxyMetrics::ProxyMetrics(metrics::Registry& registry)
           "reason")),
       replays(registry.counters_by<ReplayCause>(
           "sluice_replays_total", "Requests sent again to another backend, by cause.", "cause")),
+      replays_in_vain(registry.counters_by<ReplayCause>(
+          "sluice_replays_in_vain_total",
+          "Requests sent again because of what an answer said of its server, and told the same by "
+          "the next, by cause.",
+          "cause")),
       preferred(registry.counters_by<Preference>(
           "sluice_preferred_requests_total",
           "Requests that went to a backend because others may not show what the client knows, by "

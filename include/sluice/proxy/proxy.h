@@ -60,6 +60,9 @@ enum class ReplayCause : std::uint8_t {
   lost_before_answer,
   drain_answer,
   identity_refused,
+  // It was answered, and another server may know more (kubernetes/server_lag.h).
+  stale_cache,
+  initializing,
 };
 std::string_view to_string(ReplayCause cause);
 
@@ -80,14 +83,15 @@ std::string_view to_string(TunnelWay way);
 
 struct ProxyMetrics {
   explicit ProxyMetrics(metrics::Registry& registry);
-  metrics::CounterTable responses;      // code class
-  metrics::CounterTable local_replies;  // ReplyReason
-  metrics::CounterTable replays;        // ReplayCause
-  metrics::CounterTable preferred;      // Preference
-  metrics::CounterTable watches_ended;  // WatchEnd
-  metrics::CounterId watches_cut;       // within their first burst, when a drain was over
-  metrics::CounterTable stalled_ended;  // ordinary, long-running
-  metrics::CounterId made_room;         // ended because their client held most
+  metrics::CounterTable responses;        // code class
+  metrics::CounterTable local_replies;    // ReplyReason
+  metrics::CounterTable replays;          // ReplayCause
+  metrics::CounterTable replays_in_vain;  // ReplayCause: the same was said there
+  metrics::CounterTable preferred;        // Preference
+  metrics::CounterTable watches_ended;    // WatchEnd
+  metrics::CounterId watches_cut;         // within their first burst, when a drain was over
+  metrics::CounterTable stalled_ended;    // ordinary, long-running
+  metrics::CounterId made_room;           // ended because their client held most
   metrics::GaugeId stalled;
   metrics::CounterId identity_fields_dropped;
   metrics::CounterId replay_budget_exhausted;

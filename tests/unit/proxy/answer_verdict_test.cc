@@ -82,6 +82,57 @@ TEST(AnswerVerdictTest, AWholeAnswerThatWasHeldBackSaysWhetherItsServerShutsDown
             Finding::nothing);
 }
 
+constexpr std::string_view stale =
+    R"({"kind":"Status","details":{"causes":[{"reason":"ResourceVersionTooLarge"}]},"code":504})";
+constexpr std::string_view initializing =
+    R"({"kind":"Status","message":"storage is (re)initializing","code":429})";
+
+RequestPlan asks(std::string_view method, std::string_view path) {
+  RequestPlan asked = plan(PoolKind::identity);
+  asked.info = kubernetes::parse_request_info(method, path);
+  asked.request_class = kubernetes::classify(asked.info);
+  return asked;
+}
+
+http::ResponseHead status_object(int status) {
+  http::ResponseHead head = answer(status);
+  head.fields.add("content-type", "application/json");
+  head.fields.add("x-kubernetes-pf-flowschema-uid", "1");
+  return head;
+}
+
+TEST(AnswerVerdictTest, AReadThatAServerCannotAnswerYetIsHeldBackAndSaysSo) {
+  for (const char* path : {"/api/v1/pods?resourceVersion=9", "/api/v1/pods?watch=1",
+                           "/apis/apps/v1/namespaces/a/deployments?watch=1&resourceVersion=9"}) {
+    const RequestPlan asked = asks("GET", path);
+    EXPECT_EQ(judge_head(status_object(504), asked), Verdict::hold_back) << path;
+    EXPECT_EQ(judge_head(status_object(429), asked), Verdict::hold_back) << path;
+    EXPECT_EQ(judge_whole(status_object(504), stale, asked), Finding::stale) << path;
+    EXPECT_EQ(judge_whole(status_object(429), initializing, asked), Finding::initializing) << path;
+    EXPECT_EQ(judge_whole(status_object(504), initializing, asked), Finding::nothing) << path;
+  }
+  const RequestPlan get = asks("GET", "/api/v1/namespaces/a/pods/p?resourceVersion=9");
+  EXPECT_EQ(judge_whole(status_object(504), stale, get), Finding::stale);
+  EXPECT_EQ(judge_head(status_object(429), get), Verdict::forward);
+}
+
+TEST(AnswerVerdictTest, WritesAndWhatAnotherServerMayHaveAnsweredSayNothingOfTheServer) {
+  for (const auto& [method, path] : std::initializer_list<std::pair<const char*, const char*>>{
+           {"POST", "/api/v1/namespaces/a/pods"},
+           {"DELETE", "/api/v1/namespaces/a/pods"},
+           {"GET", "/apis/example.com/v1/things"},
+           {"GET", "/apis/metrics.k8s.io/v1beta1/nodes"},
+           {"GET", "/api/v1/namespaces/a/services/s/proxy/list"},
+           {"GET", "/api/v1/namespaces/a/pods/p/log"},
+           {"GET", "/healthz"}}) {
+    const RequestPlan asked = asks(method, path);
+    for (const int status : {504, 429}) {
+      EXPECT_EQ(judge_head(status_object(status), asked), Verdict::forward) << method << path;
+    }
+    EXPECT_EQ(judge_whole(status_object(504), stale, asked), Finding::nothing) << method << path;
+  }
+}
+
 TEST(AnswerVerdictTest, ATokenIsProvenByAnAnswerFromBehindAuthentication) {
   for (const PoolKind pool : {PoolKind::suspect, PoolKind::bearer}) {
     for (const int status : {200, 201, 204}) {

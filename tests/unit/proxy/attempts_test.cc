@@ -69,28 +69,53 @@ TEST(AttemptsTest, ARefusalIsNoTryUntilThereAreTooMany) {
   EXPECT_EQ(attempts.tried(), balance::mask_of(0));
 }
 
+TEST(AttemptsTest, IsMovedOnce) {
+  Attempts attempts;
+  EXPECT_FALSE(attempts.moved());
+  attempts.move();
+  attempts.begin(1);
+  EXPECT_TRUE(attempts.moved());
+  attempts = {};
+  EXPECT_FALSE(attempts.moved());
+}
+
+using Share = ReplayBudget::Share;
+
 TEST(ReplayBudgetTest, SuspectsDoNotUseUpWhatHonestRequestsHave) {
   ReplayBudget budget(20);
-  while (budget.take(true)) {
+  while (budget.take(Share::suspect)) {
   }
-  EXPECT_TRUE(budget.take(false));
-  while (budget.take(false)) {
+  EXPECT_TRUE(budget.take(Share::honest));
+  while (budget.take(Share::honest)) {
   }
   for (int i = 0; i < 5; ++i) {
-    EXPECT_FALSE(budget.take(false)) << i;
+    EXPECT_FALSE(budget.take(Share::honest)) << i;
     budget.earn();
   }
-  EXPECT_TRUE(budget.take(false));
-  EXPECT_FALSE(budget.take(false));
-  for (int i = 0; i < 5; ++i) EXPECT_TRUE(budget.take(true));
-  EXPECT_FALSE(budget.take(true));
+  EXPECT_TRUE(budget.take(Share::honest));
+  EXPECT_FALSE(budget.take(Share::honest));
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(budget.take(Share::suspect));
+  EXPECT_FALSE(budget.take(Share::suspect));
+}
+
+TEST(ReplayBudgetTest, WhatWasAnsweredDoesNotUseUpWhatIsForBackendsThatFail) {
+  ReplayBudget budget(20);
+  while (budget.take(Share::answered)) {
+  }
+  EXPECT_TRUE(budget.take(Share::honest));
+  EXPECT_TRUE(budget.take(Share::suspect));
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_FALSE(budget.take(Share::answered)) << i;
+    budget.earn();
+  }
+  EXPECT_TRUE(budget.take(Share::answered));
 }
 
 TEST(ReplayBudgetTest, AQuietTimeSavesAThousandAtMost) {
   ReplayBudget budget(100);
   for (int i = 0; i < 5000; ++i) budget.earn();
   int taken = 0;
-  while (budget.take(false)) ++taken;
+  while (budget.take(Share::honest)) ++taken;
   EXPECT_EQ(taken, 1000);
 }
 

@@ -1914,5 +1914,156 @@ TEST_F(AffinityTest, IsOffWithoutATime) {
   EXPECT_THAT(writes_, IsEmpty());
 }
 
+class LagTest : public AffinityTest {
+ protected:
+  static constexpr std::string_view pods = "/api/v1/pods";
+  static constexpr std::string_view pods_since = "/api/v1/pods?resourceVersion=900";
+
+  void answer_status(Request& request, int status, std::string body) {
+    http::ResponseHead head;
+    head.status = status;
+    head.fields.add("content-type", "application/json");
+    head.fields.add("x-kubernetes-pf-flowschema-uid", "1");
+    request.answer(head, std::move(body));
+    simulation_.settle();
+  }
+  void answer_stale(Request& request) {
+    answer_status(request, 504,
+                  R"({"kind":"Status","message":"Timeout: Too large resource version: 900",)"
+                  R"("details":{"causes":[{"reason":"ResourceVersionTooLarge"}]},"code":504})");
+  }
+  void answer_initializing(Request& request) {
+    answer_status(request, 429, R"({"kind":"Status","message":"storage is (re)initializing"})");
+  }
+  // Asks until that backend is not the one that was chosen; others get a whole answer.
+  Client::Answer& ask_elsewhere(std::size_t backend, std::string_view path) {
+    for (int i = 0; i < 100; ++i) {
+      Client::Answer& asked = ask(path);
+      if (place_of(request()) != backend) return asked;
+      answer(request(), 200, "{}");
+    }
+    ADD_FAILURE() << "always the same backend";
+    return ask(path);
+  }
+  std::uint64_t in_vain(Cause cause) {
+    return registry_.total(metrics_->replays_in_vain.at(cause));
+  }
+};
+
+TEST_F(LagTest, AListOfWhatAServerHasNotSeenGoesToWhereTheNewestListCameFrom) {
+  begin(3);
+  const std::size_t newest = ask_and_answer(pods);
+  const Client::Answer& client = ask_elsewhere(newest, pods_since);
+  answer_stale(request());
+  EXPECT_EQ(client.head.status, 0);
+  EXPECT_EQ(place_of(request()), newest);
+  answer(request(), 200, "list");
+  EXPECT_EQ(client.head.status, 200);
+  EXPECT_EQ(client.body, "list");
+  EXPECT_EQ(replays(Cause::stale_cache), 1U);
+  EXPECT_EQ(in_vain(Cause::stale_cache), 0U);
+}
+
+TEST_F(LagTest, AWatchThatHasEndedIsWhereTheNewestCameFrom) {
+  begin(2);
+  ask(watch);
+  Request& watching = request();
+  const std::size_t newest = place_of(watching);
+  watching.begin(200);
+  watching.send("{event}");
+  simulation_.settle();
+  simulation_.advance(5min);
+  watching.finish();
+  simulation_.settle();
+  ask_elsewhere(newest, pods_since);
+  answer_stale(request());
+  EXPECT_EQ(place_of(request()), newest);
+}
+
+TEST_F(LagTest, WithoutAListOfItAnswersOfAServerThatLagsAreTheClients) {
+  begin(3);
+  ask_and_answer("/api/v1/nodes");
+  const Client::Answer& client = ask(pods_since);
+  answer_stale(request());
+  EXPECT_EQ(client.head.status, 504);
+  EXPECT_TRUE(client.ended);
+  EXPECT_EQ(all_replays() + replays(Cause::stale_cache), 0U);
+}
+
+TEST_F(LagTest, AnOldListDoesNotSayWhoIsFresh) {
+  begin(2);
+  const std::size_t newest = ask_and_answer(pods);
+  simulation_.advance(30s);
+  const Client::Answer& client = ask(pods_since);
+  answer_stale(request());
+  EXPECT_EQ(client.head.status, 504) << newest;
+}
+
+TEST_F(LagTest, WhoIsStaleThereTooIsToldSo) {
+  begin(2);
+  const std::size_t newest = ask_and_answer(pods);
+  const Client::Answer& client = ask_elsewhere(newest, pods_since);
+  answer_stale(request());
+  answer_stale(request());
+  EXPECT_EQ(client.head.status, 504);
+  EXPECT_TRUE(client.body.contains("Too large resource version"));
+  EXPECT_EQ(replays(Cause::stale_cache), 1U);
+  EXPECT_EQ(in_vain(Cause::stale_cache), 1U);
+}
+
+TEST_F(LagTest, AListThatAServerCannotServeYetGoesToAnotherOnce) {
+  begin(3);
+  for (const std::string_view path : {pods, watch}) {
+    const Client::Answer& client = ask(path);
+    const std::size_t first = place_of(request());
+    answer_initializing(request());
+    EXPECT_EQ(client.head.status, 0);
+    EXPECT_NE(place_of(request()), first);
+    answer(request(), 200);
+    EXPECT_EQ(client.head.status, 200);
+  }
+  EXPECT_EQ(replays(Cause::initializing), 2U);
+  const Client::Answer& client = ask(pods);
+  answer_initializing(request());
+  answer_initializing(request());
+  EXPECT_EQ(client.head.status, 429);
+  EXPECT_EQ(in_vain(Cause::initializing), 1U);
+}
+
+TEST_F(LagTest, TheOnlyServersAnswerIsTheClients) {
+  begin(1);
+  const Client::Answer& client = ask(pods);
+  answer_initializing(request());
+  EXPECT_EQ(client.head.status, 429);
+  EXPECT_TRUE(client.ended);
+}
+
+TEST_F(LagTest, AnAnswerThatIsTooLongIsTheClients) {
+  begin(2);
+  const Client::Answer& client = ask(pods);
+  answer_status(request(), 429, "storage is (re)initializing" + std::string(5000, ' '));
+  EXPECT_EQ(client.head.status, 429);
+  EXPECT_EQ(client.body.size(), 5027U);
+  EXPECT_TRUE(client.ended);
+}
+
+TEST_F(LagTest, WhatIsMovedHasABudgetOfItsOwn) {
+  begin(2);
+  std::uint64_t moved = 0;
+  for (int i = 0; i < 200; ++i) {
+    ask(pods);
+    answer_initializing(request());
+    if (running().empty()) break;
+    ++moved;
+    answer_initializing(request());
+  }
+  EXPECT_LT(moved, 100U);
+  EXPECT_EQ(replays(Cause::initializing), moved);
+  const Client::Answer& client = ask(pod);
+  drop(request());
+  answer(request(), 200);
+  EXPECT_EQ(client.head.status, 200) << "what is for backends that fail is still there";
+}
+
 }  // namespace
 }  // namespace sluice::proxy
