@@ -79,6 +79,7 @@ server::ClientOptions client_options(const Validation& valid) {
       std::max(session.resets_burst, 2 * config.http2_max_streams_per_connection);
   client.head_timeout = config.request_head_timeout;
   client.idle_timeout = config.client_idle_timeout;
+  client.silence_timeout = config.client_silence_timeout;
   client.proxy_protocol_from = valid.proxy_protocol_from;
   client.exempt = valid.exempt_clients;
   client.connections_per_address = config.connections_per_address;

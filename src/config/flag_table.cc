@@ -85,6 +85,13 @@ const std::vector<Group>& flag_table() {
             between(0, 16'000'000)},
            {"client-idle-timeout", "DURATION", Scope::process, &ProcessConfig::client_idle_timeout,
             "Close a client connection that has had no stream for this long.", any_timeout},
+           {"client-silence-timeout", "DURATION", Scope::process,
+            &ProcessConfig::client_silence_timeout,
+            "A client with a watch, a tunnel or another long-running request has vanished when "
+            "nothing came from it for this long, not even an acknowledgement, though it was asked "
+            "(HTTP/2: by a PING). One that stands still and whose machine answers has not. 0s: it "
+            "is not looked for; TCP's own keep-alive remains.",
+            between(Duration::zero(), hours(24))},
            {"client-stall-timeout", "DURATION", Scope::process,
             &ProcessConfig::client_stall_timeout,
             "Close a connection that takes none of the bytes waiting for it for this long, and "

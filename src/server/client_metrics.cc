@@ -44,6 +44,7 @@ std::string_view to_string(EndReason reason) {
     case EndReason::protocol: return "protocol";
     case EndReason::proxy_header: return "proxy_header";
     case EndReason::health_check: return "health_check";
+    case EndReason::vanished: return "vanished";
     case EndReason::other: return "other";
   }
   return "unknown";

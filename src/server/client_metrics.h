@@ -26,6 +26,7 @@ enum class EndReason : std::uint8_t {
   protocol,
   proxy_header,  // a balancer's was wrong, late, or cut off
   health_check,  // of a balancer, which named nobody: no failure
+  vanished,      // not even an acknowledgement has come any more
   other,
 };
 std::string_view to_string(EndReason reason);
