@@ -276,6 +276,7 @@ Composed compose(const Validation& valid, std::string version) {
   options.stop = {.delay = config.shutdown_delay_duration,
                   .drain_window = config.drain_timeout,
                   .tunnel_window = valid.drain_timeout_tunnels};
+  options.worker_stall_timeout = config.worker_stall_timeout;
   options.take_over = {.ready_timeout = config.take_over_timeout};
   options.access_log = config.access_log;
   options.watch_files = config.watch_files;

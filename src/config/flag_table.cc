@@ -327,6 +327,12 @@ const std::vector<Group>& flag_table() {
             "After SIGUSR2: how long the new process may take until it could serve. It is ended "
             "then, and the old one serves on.",
             between(seconds(1), hours(1))},
+           {"worker-stall-timeout", "DURATION", Scope::process,
+            &ProcessConfig::worker_stall_timeout,
+            "A worker that has not turned for this long makes the service manager restart the "
+            "process (systemd's watchdog), and after three times as long the process ends itself "
+            "with SIGABRT. 0s: it is only logged.",
+            between(Duration::zero(), hours(1))},
            {"admin-listen", "ADDR:PORT", Scope::process, &ProcessConfig::admin_listen,
             "/metrics, /livez, /readyz and /backends, without TLS. Empty: none."},
            {"log-level", "LEVEL", Scope::process, &ProcessConfig::log_level,

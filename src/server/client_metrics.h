@@ -51,6 +51,7 @@ struct ClientMetrics {
     return protocol ? connections_.at(static_cast<std::size_t>(*protocol)) : opening_;
   }
   metrics::CounterId accepted;
+  metrics::CounterId adopted;           // of them, in the place of a worker that was stuck
   metrics::CounterTable handshakes;     // Protocol
   metrics::CounterTable requests;       // Protocol
   metrics::CounterTable ended;          // EndReason

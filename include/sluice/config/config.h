@@ -71,7 +71,8 @@ struct ProcessConfig {
   Duration drain_timeout = std::chrono::seconds(60);
   std::string drain_timeout_tunnels;  // a duration; empty: as the drain's
   Duration take_over_timeout = std::chrono::seconds(30);
-  std::string admin_listen = "127.0.0.1:9180";  // empty: none
+  Duration worker_stall_timeout = std::chrono::seconds(10);  // 0: no reason to end
+  std::string admin_listen = "127.0.0.1:9180";               // empty: none
   log::Level log_level = log::Options{}.level;
   std::string access_log;   // "-": standard output; empty: none
   bool watch_files = true;  // and take changes over without being told

@@ -133,6 +133,9 @@ struct ServerOptions {
   std::vector<std::string> reserved_names;
   StopOptions stop;
   TakeOverOptions take_over;
+  // A worker that has not turned for so long is of no use to its clients: the process is to be
+  // restarted. Zero: it is only told.
+  Duration worker_stall_timeout = std::chrono::seconds(10);
   std::string access_log;   // empty: none
   bool watch_files = true;  // changed files are taken over by themselves
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// Who is gone, and who is only silent.
 #include "sluice/net/peer_watch.h"
 
 #include <gtest/gtest.h>
