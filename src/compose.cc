@@ -79,6 +79,7 @@ server::ClientOptions client_options(const Validation& valid) {
       std::max(session.resets_burst, 2 * config.http2_max_streams_per_connection);
   client.head_timeout = config.request_head_timeout;
   client.idle_timeout = config.client_idle_timeout;
+  client.silence_timeout = config.client_silence_timeout;
   client.proxy_protocol_from = valid.proxy_protocol_from;
   client.exempt = valid.exempt_clients;
   client.connections_per_address = config.connections_per_address;
@@ -276,6 +277,7 @@ Composed compose(const Validation& valid, std::string version) {
   options.stop = {.delay = config.shutdown_delay_duration,
                   .drain_window = config.drain_timeout,
                   .tunnel_window = valid.drain_timeout_tunnels};
+  options.worker_stall_timeout = config.worker_stall_timeout;
   options.take_over = {.ready_timeout = config.take_over_timeout};
   options.access_log = config.access_log;
   options.watch_files = config.watch_files;

@@ -27,6 +27,7 @@ constexpr std::array fixed{
     "replay-body-bytes-per-worker",
     "overload-wait",
     "overload-patience",
+    "worker-stall-timeout",
     "access-log",
 };
 

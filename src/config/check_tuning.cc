@@ -58,6 +58,15 @@ void check_backend_timeouts(Reporter& report, const Config& config) {
   }
 }
 
+void check_silence_timeout(Reporter& report, const Config& config) {
+  const Duration timeout = config.client_silence_timeout;
+  if (timeout == Duration::zero() || timeout >= std::chrono::seconds(15)) return;
+  report.warning("client-silence-timeout",
+                 "--client-silence-timeout={}: a network that stands still for so short a time "
+                 "costs clients their watches; 90s is usual.",
+                 format_duration(timeout));
+}
+
 void check_request_timeout(Reporter& report, const Config& config) {
   if (config.request_timeout <= std::chrono::seconds(60)) {
     report.warning("request-timeout",
@@ -137,6 +146,7 @@ void check_tuning(Reporter& report, const Config& config) {
   check_sizes(report, config);
   check_backend_timeouts(report, config);
   check_request_timeout(report, config);
+  check_silence_timeout(report, config);
   check_readiness_path(report, config.backend_readiness_path);
   IdentityHeaders headers(report);
   headers.check("requestheader-username-headers", config.requestheader_username_headers, false);

@@ -85,6 +85,13 @@ const std::vector<Group>& flag_table() {
             between(0, 16'000'000)},
            {"client-idle-timeout", "DURATION", Scope::process, &ProcessConfig::client_idle_timeout,
             "Close a client connection that has had no stream for this long.", any_timeout},
+           {"client-silence-timeout", "DURATION", Scope::process,
+            &ProcessConfig::client_silence_timeout,
+            "A client with a watch, a tunnel or another long-running request has vanished when "
+            "nothing came from it for this long, not even an acknowledgement, though it was asked "
+            "(HTTP/2: by a PING). One that stands still and whose machine answers has not. 0s: it "
+            "is not looked for; TCP's own keep-alive remains.",
+            between(Duration::zero(), hours(24))},
            {"client-stall-timeout", "DURATION", Scope::process,
             &ProcessConfig::client_stall_timeout,
             "Close a connection that takes none of the bytes waiting for it for this long, and "
@@ -327,6 +334,12 @@ const std::vector<Group>& flag_table() {
             "After SIGUSR2: how long the new process may take until it could serve. It is ended "
             "then, and the old one serves on.",
             between(seconds(1), hours(1))},
+           {"worker-stall-timeout", "DURATION", Scope::process,
+            &ProcessConfig::worker_stall_timeout,
+            "A worker that has not turned for this long makes the service manager restart the "
+            "process (systemd's watchdog), and after three times as long the process ends itself "
+            "with SIGABRT. 0s: it is only logged.",
+            between(Duration::zero(), hours(1))},
            {"admin-listen", "ADDR:PORT", Scope::process, &ProcessConfig::admin_listen,
             "/metrics, /livez, /readyz and /backends, without TLS. Empty: none."},
            {"log-level", "LEVEL", Scope::process, &ProcessConfig::log_level,

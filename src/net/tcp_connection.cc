@@ -19,20 +19,11 @@ constexpr std::size_t linger_progress_bytes = 1024;
 // What a peer may send after our last word. Enough for what is on its way when it hears it; whoever
 // floods on is not read any more.
 constexpr std::size_t discarded_bytes_max = 256U * 1024U;
-// Within which an answer comes, if one does.
-constexpr Duration look_again_after = std::chrono::seconds(5);
 
 constexpr std::array<std::string_view, 7> state_names{
     "idle", "connecting", "open", "closing", "lingering", "terminating", "closed"};
 std::string_view to_string(TcpConnection::State state) {
   return state_names.at(static_cast<std::size_t>(state));
-}
-
-// What a receive or send that failed says of the connection.
-Error error_of(std::string_view operation, std::int32_t result) {
-  Error error = fail_errno(operation, -result).error();
-  if (result == -ECONNRESET || result == -EPIPE) error.kind = ErrorKind::reset;
-  return error;
 }
 
 }  // namespace
@@ -164,6 +155,18 @@ void TcpConnection::receive_ended(std::int32_t result) {
   }
 }
 
+// What a receive or send that failed says of the connection. The kernel gives a peer up that
+// answers no keep-alive probe, or nothing that is sent again.
+Error TcpConnection::error_of(std::string_view operation, std::int32_t result) {
+  Error error = fail_errno(operation, -result).error();
+  if (result == -ECONNRESET || result == -EPIPE) error.kind = ErrorKind::reset;
+  if (result == -ETIMEDOUT || result == -EHOSTUNREACH || result == -ENETUNREACH) {
+    error.kind = ErrorKind::timeout;
+    vanished_ = true;
+  }
+  return error;
+}
+
 // The kernel tells it once: to the receive behind a pause it is an end of stream.
 void TcpConnection::receive_failed(Error error) {
   if (broken_) error = std::move(*broken_);
@@ -222,7 +225,7 @@ void TcpConnection::flush() {
 
 void TcpConnection::send() {
   sending_bytes_.set(transport_.send_buffers_.buffer_bytes());  // however little is left in it
-  if (!watched_ || state_ != State::open) set_deadline(transport_.options().send_stall_timeout);
+  if (!watch_ || state_ != State::open) set_deadline(transport_.options().send_stall_timeout);
   transport_.reactor().ring().send(send_, descriptor_,
                                    {send_buffer_.get() + send_begin_, send_end_ - send_begin_});
 }
@@ -320,7 +323,7 @@ void TcpConnection::deadline_passed() {
       return fail({ErrorKind::timeout, Side::self, Retry::not_executed,
                    "no connection to " + peer_.to_string() + " in time"});
     case State::open:
-      if (watched_) return look_for_peer();
+      if (watch_) return look_for_peer();
       // The timer stays armed after a send that ended in time: cheaper than cancelling each.
       if (!send_.in_flight()) return;
       return fail({ErrorKind::timeout, Side::self, Retry::never,
@@ -333,26 +336,25 @@ void TcpConnection::deadline_passed() {
 
 // --- A peer that may take its time --------------------------------------------------------------
 
-void TcpConnection::watch_peer() {
-  if (state_ != State::open || std::exchange(watched_, true)) return;
-  set_deadline(transport_.options().peer_silence_max);
+void TcpConnection::watch_peer(Duration silence_max) {
+  if (state_ != State::open || watch_) return;
+  watch_.emplace(silence_max);
+  set_deadline(watch_->first_look());
 }
 
-// TCP asks by itself: by keep-alive probes when nothing is on the way, by sending again what was
-// not acknowledged, and by probes of a closed window, which are up to two minutes apart. So silence
-// alone proves nothing, and an answer may just be on its way when we look.
 void TcpConnection::look_for_peer() {
-  const Duration silence_max = transport_.options().peer_silence_max;
   const io::PeerSigns signs = io::signs_of_peer(descriptor_);
   // Told when what came before it was received; behind an end of stream nothing is received.
   if (signs.reset && hears_out_ && receiving_ != Receiving::ended) return;
-  const bool silent = signs.silence >= silence_max && signs.unanswered > 0;
-  if (silent && std::exchange(silent_, true)) {
+  const PeerWatch::Verdict verdict = watch_->look(signs);
+  if (verdict.gone) {
+    vanished_ = !signs.reset;
     return fail({ErrorKind::timeout, Side::self, Retry::never,
                  "nothing comes from " + peer_.to_string() + " any more"});
   }
-  silent_ = silent;
-  set_deadline(std::clamp(silence_max - signs.silence, look_again_after, silence_max));
+  if (handler_.still_watched(verdict.quiet)) return set_deadline(verdict.look_again);
+  watch_.reset();
+  if (send_.in_flight()) set_deadline(transport_.options().send_stall_timeout);
 }
 
 void TcpConnection::fail(Error error) {

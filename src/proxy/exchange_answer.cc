@@ -89,7 +89,9 @@ void Exchange::forward_head() {
   // The end of a watch is held back, and with it END_STREAM.
   if (is_established_watch()) answer_.end_later();
   client_->send_response(client_stream_, head, !answer_.head_only());
-  if (!kubernetes::has_deadline(request_class())) client_->be_patient(client_stream_);
+  if (!kubernetes::has_deadline(request_class()) && head.status < 300) {
+    client_->be_patient(client_stream_);
+  }
   if (is_established_watch()) {
     begin_watch();
   } else if (request_class() == RequestClass::long_running_other) {

@@ -206,9 +206,19 @@ void ClientConnection::stop_timers() {
   last_word_.cancel();
 }
 
+// Who has asked for something that may last is watched as long as anything is under way: what rests
+// is the idle timeout's.
+bool ClientConnection::still_watched(bool quiet) {
+  if (passes_on()) return true;
+  if (protocol_ == nullptr || protocol_->requests() == 0) return false;
+  if (quiet) protocol_->ask_for_sign();
+  return true;
+}
+
 EndReason ClientConnection::end_reason(const Error& error) const {
   if (connection_.proxy_header_refused()) return EndReason::proxy_header;
   if (connection_.health_check()) return EndReason::health_check;
+  if (connection_.peer_vanished()) return EndReason::vanished;
   switch (error.kind) {
     case ErrorKind::closed: return EndReason::closed;
     case ErrorKind::reset: return EndReason::reset;
@@ -230,6 +240,12 @@ void ClientConnection::on_end(const Error& error) {
   if (reason == EndReason::proxy_header) {
     log::info("a balancer's connection is ended, it did not say who calls",
               {{"balancer", facts_.peer}, {"why", error.context}});
+  } else if (reason == EndReason::vanished) {
+    log::info("a client has vanished without a word",
+              {{"client", facts_.peer},
+               {"user", facts_.identity ? std::string_view(facts_.identity->user) : ""},
+               {"streams", protocol_ == nullptr ? 0 : protocol_->requests()},
+               {"why", error.context}});
   } else {
     log::debug("a client connection ended", {{"client", facts_.peer}, {"why", error.context}});
   }

@@ -79,6 +79,7 @@ class ClientConnection final : public net::ConnectionHandler,
   std::size_t on_collect(MutableBytes batch) override;
   void on_end(const Error& error) override;
   bool on_peer_ended(bool in_order) override;
+  bool still_watched(bool quiet) override;
   void on_closed() override;
 
   // SharedPlace
@@ -111,7 +112,7 @@ class ClientConnection final : public net::ConnectionHandler,
   void input_due() override;
   void may_switch() override { connection_.receive_in_pieces(); }
   void switched() override { speak(Protocol::tunnel); }
-  void be_patient() override { connection_.watch_peer(); }
+  void be_patient() override { connection_.watch_peer(options_.silence_timeout); }
   void requests_over() override;
   void proven() override;
   void request_begins() override;

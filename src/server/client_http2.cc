@@ -80,6 +80,11 @@ std::string_view ClientHttp2::give_up() {
   return to_string(session_.abuse());
 }
 
+// Another one says nothing more while the last is on its way, or the client answers none.
+void ClientHttp2::ask_for_sign() {
+  if (!std::exchange(asked_, true)) session_.ping(0);
+}
+
 // ---------------------------------------------------------------- from the session
 
 void ClientHttp2::add(http2::StreamRef ref, SlotId exchange) {

@@ -39,6 +39,7 @@ class ClientHttp2 final : public ClientProtocol,
   void abandon() override;
   bool broken() const override { return session_.abuse() != http2::AbuseKind::none; }
   std::string_view give_up() override;
+  void ask_for_sign() override;
 
  private:
   // http2::SessionHandler
@@ -50,12 +51,14 @@ class ClientHttp2 final : public ClientProtocol,
   void on_stream_closed(http2::StreamRef, http2::ErrorCode, bool by_peer) override;
   http::BodyResult on_body_wanted(http2::StreamRef, MutableBytes room) override;
   const http::Fields* on_trailers_wanted(http2::StreamRef) override;
+  void on_ping_answer(std::uint64_t) override { asked_ = false; }
   void on_output_ready() override { owner_.output_ready(); }
 
   // proxy::ClientSide
   const proxy::ClientFacts& facts() const override { return facts_; }
   void send_interim(proxy::ClientStream, const http::ResponseHead& head) override;
   void send_response(proxy::ClientStream, const http::ResponseHead& head, bool has_body) override;
+  void be_patient(proxy::ClientStream) override { owner_.be_patient(); }
   void resume_body(proxy::ClientStream) override;
   void credit(proxy::ClientStream, std::size_t bytes) override;
   void grow_window(proxy::ClientStream, std::uint32_t bytes) override;
@@ -74,6 +77,7 @@ class ClientHttp2 final : public ClientProtocol,
   const ClientMetrics& metrics_;
   http2::Session session_;
   std::size_t requests_ = 0;
+  bool asked_ = false;  // a PING of ours was not answered yet
   std::optional<Instant> head_since_;
   std::uint64_t head_number_ = 0;  // the head that it is about; 0: preface and SETTINGS
 };

@@ -44,6 +44,7 @@ std::string_view to_string(EndReason reason) {
     case EndReason::protocol: return "protocol";
     case EndReason::proxy_header: return "proxy_header";
     case EndReason::health_check: return "health_check";
+    case EndReason::vanished: return "vanished";
     case EndReason::other: return "other";
   }
   return "unknown";
@@ -72,6 +73,9 @@ std::string_view to_string(Share share) {
 ClientMetrics::ClientMetrics(metrics::Registry& registry)
     : accepted(registry.counter("sluice_client_connections_accepted_total",
                                 "Connections accepted from clients.")),
+      adopted(
+          registry.counter("sluice_client_connections_adopted_total",
+                           "Of them, connections served in the place of a worker that was stuck.")),
       handshakes(registry.counters_by<Protocol>(
           "sluice_client_handshakes_total",
           "TLS handshakes completed with clients, by the protocol that was agreed on.",

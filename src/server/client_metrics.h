@@ -26,6 +26,7 @@ enum class EndReason : std::uint8_t {
   protocol,
   proxy_header,  // a balancer's was wrong, late, or cut off
   health_check,  // of a balancer, which named nobody: no failure
+  vanished,      // not even an acknowledgement has come any more
   other,
 };
 std::string_view to_string(EndReason reason);
@@ -50,6 +51,7 @@ struct ClientMetrics {
     return protocol ? connections_.at(static_cast<std::size_t>(*protocol)) : opening_;
   }
   metrics::CounterId accepted;
+  metrics::CounterId adopted;           // of them, in the place of a worker that was stuck
   metrics::CounterTable handshakes;     // Protocol
   metrics::CounterTable requests;       // Protocol
   metrics::CounterTable ended;          // EndReason

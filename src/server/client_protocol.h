@@ -77,6 +77,8 @@ class ClientProtocol {
   // `refusal`: why nothing is served here; empty when it is just the end.
   virtual void say_last_word(std::string_view refusal = {}) = 0;
   virtual void plan_ends(const proxy::EndWindow& window) = 0;
+  // The client was not heard for a while: something that it answers, if there is such a thing.
+  virtual void ask_for_sign() {}
   // What it carries may outlive the end of ordinary requests.
   virtual bool tunnels() const { return false; }
   // The connection is over: exchanges are told.

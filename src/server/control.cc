@@ -9,14 +9,33 @@
 
 #include "known_tokens.h"
 #include "sluice/base/check.h"
+#include "sluice/io/socket.h"
 #include "sluice/observability/log.h"
 
 namespace sluice::server {
 namespace {
 
-constexpr Duration tick_interval = std::chrono::milliseconds(250);
-// A worker that has not turned for so long is stuck: its heartbeat is twice a second.
-constexpr Duration worker_stuck = std::chrono::seconds(5);
+// Closed with its message, when the worker that it is for has ended.
+class AcceptedSocket {
+ public:
+  explicit AcceptedSocket(int descriptor) : descriptor_(descriptor) {}
+  AcceptedSocket(AcceptedSocket&& other) noexcept : descriptor_(other.release()) {}
+  AcceptedSocket& operator=(AcceptedSocket&&) = delete;
+  ~AcceptedSocket() {
+    if (descriptor_ >= 0) io::close_socket(descriptor_);
+  }
+  int get() const { return descriptor_; }
+  int release() { return std::exchange(descriptor_, -1); }
+
+ private:
+  int descriptor_;
+};
+
+constexpr Duration tick_interval = WorkerWatch::look_interval;
+// One that has not turned for so long does not take what waits in its backlog.
+constexpr Duration away_after = std::chrono::seconds(1);
+// What is taken of a backlog at once: the control thread has other work.
+constexpr int taken_at_once = 64;
 // Listeners open when every backend has been asked once, or after this time.
 constexpr Duration first_probes_max = std::chrono::seconds(3);
 
@@ -58,6 +77,7 @@ Control::Control(io::Reactor& reactor, Environment& environment, Shared& shared,
       reloading_({reactor, environment, shared, probes_, workers_, options.cpus.size(),
                   [this](std::string_view state) { notify(state); }},
                  options),
+      watch_(std::in_place, 0, options.worker_stall_timeout),
       watchdog_interval_(environment.watchdog_interval()),
       timer_(io::Timer::bind<&Control::tick>(this)) {}
 
@@ -116,7 +136,7 @@ void Control::workers_started(std::vector<WorkerPort*> workers, Result<void> res
   CHECK(workers_.empty());
   CHECK(std::ranges::none_of(workers, [](const WorkerPort* worker) { return worker == nullptr; }));
   workers_ = std::move(workers);
-  stuck_.assign(workers_.size(), false);
+  watch_.emplace(workers_.size(), options_.worker_stall_timeout);
   debug_.set_workers(workers_);
   // Told to stop while it waited for its predecessor.
   if (!stop_.may_start()) return tell_workers([](Worker& worker) { worker.stop(); });
@@ -211,40 +231,81 @@ void Control::tick() {
   probes_.tick();
   reloading_.tick();
   watch_workers();
+  serve_backlogs();
   feed_watchdog();
 }
 
+// Whoever only is late may come back before the service manager would miss anything.
 void Control::feed_watchdog() {
-  if (!main_ || !watchdog_interval_ || reactor_.now() < next_watchdog_ || !workers_turn()) return;
+  if (!main_ || !watchdog_interval_ || reactor_.now() < next_watchdog_) return;
+  if (watch_->worst() >= WorkerWatch::State::stalled) return;
   next_watchdog_ = reactor_.now() + *watchdog_interval_;
   notify("WATCHDOG=1");
 }
 
-bool Control::turns(const WorkerPort& worker) const {
-  const std::optional<io::TurnState> turn = worker.turn();
-  return !turn || reactor_.now() - turn->began < worker_stuck;
-}
-
-bool Control::workers_turn() const {
-  return std::ranges::all_of(workers_, [&](const WorkerPort* worker) { return turns(*worker); });
-}
-
-// Says where a worker is stuck, while there is somebody left to say it: without the watchdog's food
-// the process has not long to live.
 void Control::watch_workers() {
-  CHECK_EQ(stuck_.size(), workers_.size());
+  std::vector<std::optional<io::TurnState>> turns;
+  for (const WorkerPort* worker : workers_) turns.push_back(worker->turn());
+  for (const std::size_t worker : watch_->look(reactor_.now(), turns)) tell_of(worker);
+}
+
+// Says where a worker stands, while there is somebody left to say it. A part of the clients hangs
+// with it, and every newcomer that the kernel gives to it: a restart costs less. Who is fed for us
+// restarts the process at once when told (WATCHDOG=trigger); where nobody does, it ends by itself.
+void Control::tell_of(std::size_t worker) {
+  const WorkerWatch::State state = watch_->state(worker);
+  const std::optional<io::TurnState> turn = workers_[worker]->turn();
+  if (state == WorkerWatch::State::turns) {
+    return log::warning("a worker turns again", {{"worker", worker}});
+  }
+  const io::TurnState where = turn.value_or(io::TurnState{});
+  const auto level = state == WorkerWatch::State::late ? log::Level::warning : log::Level::error;
+  if (log::enabled(level)) {
+    log::write(level, "a worker is stuck",
+               {{"worker", worker},
+                {"away", watch_->away(worker)},
+                {"step", to_string(where.step)},
+                {"descriptor", where.descriptor}},
+               log::Place::current());
+  }
+  if (state == WorkerWatch::State::stalled && watchdog_interval_) notify("WATCHDOG=trigger");
+  if (state != WorkerWatch::State::hopeless) return;
+  environment_.abort("a worker is stuck, and nobody has restarted the process");
+}
+
+bool Control::is_away(std::size_t worker) const {
+  return workers_[worker]->stopped() || watch_->away(worker) >= away_after;
+}
+
+WorkerPort* Control::next_present() {
   for (std::size_t i = 0; i < workers_.size(); ++i) {
-    const bool stuck = !turns(*workers_[i]);
-    if (stuck == stuck_[i]) continue;
-    stuck_[i] = stuck;
-    if (!stuck) {
-      log::warning("a worker turns again", {{"worker", i}});
-    } else if (const std::optional<io::TurnState> turn = workers_[i]->turn()) {
-      log::error("a worker is stuck", {{"worker", i},
-                                       {"away", reactor_.now() - turn->began},
-                                       {"step", to_string(turn->step)},
-                                       {"descriptor", turn->descriptor}});
-    }
+    last_present_ = (last_present_ + 1) % workers_.size();
+    if (!is_away(last_present_)) return workers_[last_present_];
+  }
+  return nullptr;
+}
+
+// The kernel goes on giving newcomers to whoever listens, one that is stuck included: others serve
+// them in its place, within a second or two instead of when it comes back.
+void Control::serve_backlogs() {
+  if (!serves()) return;
+  for (std::size_t worker = 0; worker < backlogs_.size(); ++worker) {
+    if (workers_[worker]->stopped() || !is_away(worker)) continue;
+    for (const int descriptor : backlogs_[worker]) serve_backlog(descriptor);
+  }
+}
+
+// The worker may come back meanwhile, and accept or close; a number that has become something
+// else's then is no listening socket.
+void Control::serve_backlog(int descriptor) {
+  for (int taken = 0; taken < taken_at_once && shared_.admission.room() > 0; ++taken) {
+    WorkerPort* worker = next_present();
+    if (worker == nullptr) return;
+    AcceptedSocket accepted(io::accept_now(descriptor));
+    if (accepted.get() < 0) return;
+    worker->post([accepted = std::move(accepted)](Worker& present) mutable {
+      present.adopt(accepted.release());
+    });
   }
 }
 

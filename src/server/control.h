@@ -25,6 +25,7 @@
 #include "stop_sequence.h"
 #include "worker.h"
 #include "worker_port.h"
+#include "worker_watch.h"
 
 namespace sluice::server {
 
@@ -76,6 +77,10 @@ class Control final : public WorkerEvents, private ProcessState {
   // Reads the configuration again, and takes it over, at the earliest when workers serve.
   void reload();
 
+  // For each worker, the listening sockets on which it alone accepts, whoever's clients come by
+  // them. They stay its own, and may be closed by it at any moment.
+  void set_backlogs(std::vector<std::vector<int>> backlogs) { backlogs_ = std::move(backlogs); }
+
   bool serves() const { return stop_.state() == StopSequence::State::serving; }
   // Of the admin pages; -1: none.
   int admin_listener() const { return admin_ ? admin_->listener() : -1; }
@@ -118,8 +123,12 @@ class Control final : public WorkerEvents, private ProcessState {
   void tell_workers(const std::function<void(Worker&)>& what);
   template <class Learned>
   void tell_others(std::size_t worker, std::size_t cluster, const Learned& learned);
-  bool turns(const WorkerPort& worker) const;
   void watch_workers();
+  void tell_of(std::size_t worker);
+  void serve_backlogs();
+  void serve_backlog(int descriptor);
+  bool is_away(std::size_t worker) const;
+  WorkerPort* next_present();
   void feed_watchdog();
 
   // ProcessState
@@ -127,7 +136,7 @@ class Control final : public WorkerEvents, private ProcessState {
   StopSequence::State stop_state() const override {
     return replaced_ ? StopSequence::State::serving : stop_.state();
   }
-  bool workers_turn() const override;
+  bool workers_turn() const override { return watch_->worst() == WorkerWatch::State::turns; }
   void ask_workers(std::move_only_function<void(const std::string&)> answer) override {
     debug_.ask(std::move(answer));
   }
@@ -148,7 +157,9 @@ class Control final : public WorkerEvents, private ProcessState {
   bool admin_in_use_ = false;
   bool main_ = true;  // for the service manager
   bool replaced_ = false;
-  std::vector<bool> stuck_;  // as was last said of each
+  std::optional<WorkerWatch> watch_;
+  std::vector<std::vector<int>> backlogs_;  // by worker
+  std::size_t last_present_ = 0;            // who was given a connection of another one
   Instant open_at_latest_{};
   std::optional<Duration> watchdog_interval_;
   Instant next_watchdog_{};

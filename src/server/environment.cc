@@ -33,6 +33,11 @@ class System final : public Environment {
     log::stop();
     std::quick_exit(exit_code);
   }
+  void abort(std::string_view why) override {
+    log::error("the process ends itself", {{"why", why}});
+    log::stop();
+    std::abort();
+  }
 
  private:
   HelperThread helper_;

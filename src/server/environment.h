@@ -33,6 +33,8 @@ class Environment {
   virtual Result<std::unique_ptr<Successor>> start_successor(const SuccessorPlan& plan) = 0;
   // Ends the process without waiting for any thread, after what was logged has been written.
   virtual void abandon(int exit_code) = 0;
+  // The same by SIGABRT, with what the system keeps then; `why` is logged.
+  virtual void abort(std::string_view why) = 0;
 };
 
 std::unique_ptr<Environment> system_environment();

@@ -183,7 +183,13 @@ class Server::Process final : private TakeOverHost {
     if (!started) take_over_->refuse(started.error().context);
     control_->workers_started(ports_, started);
     if (!started || !control_->serves()) return started;
-    for (std::size_t i = 0; i < workers_.size(); ++i) open(*workers_[i], sockets->take(i));
+    std::vector<std::vector<int>> backlogs;
+    for (std::size_t i = 0; i < workers_.size(); ++i) {
+      std::vector<WorkerSocket> its = sockets->take(i);
+      backlogs.push_back(own_backlogs(its));
+      open(*workers_[i], std::move(its));
+    }
+    control_->set_backlogs(std::move(backlogs));
     listening_ = sockets->all();
     take_over_->accepting();
     return {};
@@ -246,6 +252,14 @@ class Server::Process final : private TakeOverHost {
     thread.post([sockets = std::move(sockets)](Worker& worker) mutable {
       for (WorkerSocket& socket : sockets) worker.listen(std::move(socket));
     });
+  }
+
+  static std::vector<int> own_backlogs(const std::vector<WorkerSocket>& sockets) {
+    std::vector<int> own;
+    for (const WorkerSocket& socket : sockets) {
+      if (!socket.shared && !socket.cluster) own.push_back(socket.descriptor.get());
+    }
+    return own;
   }
 
   bool taking_over() const { return take_over_->has_predecessor(); }

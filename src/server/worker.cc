@@ -198,6 +198,12 @@ ServedCluster* Worker::find(const ClientOrigin& origin, std::string_view server_
   return nullptr;
 }
 
+void Worker::adopt(int descriptor) {
+  parts_.shared.admission.connections.fetch_add(1, std::memory_order_relaxed);
+  cells_.add(parts_.shared.client_metrics.adopted);
+  accepted(descriptor, std::nullopt);
+}
+
 void Worker::accepted(int descriptor, std::optional<std::size_t> cluster) {
   auto client = std::make_unique<ClientConnection>(
       transport_, resources_, shares_, options_.client, cells_, parts_.shared.client_metrics,

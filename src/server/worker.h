@@ -54,6 +54,10 @@ class Worker final : private proxy::ResourcesEvents, private ClusterFinder {
   // whose socket it is.
   void listen(WorkerSocket socket);
 
+  // A client's connection that was accepted in the place of another worker, on a socket that is no
+  // cluster's alone.
+  void adopt(int descriptor);
+
   // Stops accepting (backlogs are emptied first), tells clients to go, ends watches spread over
   // `window`, and everything else but tunnels at the latest when it is over; those have a window of
   // their own. Stops when both are over.

@@ -33,6 +33,8 @@ const (
 	currentWithin     = 7 * time.Second
 	currentWithinBusy = 15 * time.Second
 	stoppedCosts      = 6 * time.Second
+	// What stands still is known after the probe that misses it, and the check of its connections.
+	currentBesideAStopped = 10 * time.Second
 )
 
 func TestInformersListNothingAgainWhenAServerIsKilled(t *testing.T) {
@@ -49,6 +51,10 @@ func TestInformersListNothingAgainWhenAServerStopsAtOnce(t *testing.T) {
 
 func TestInformersListNothingAgainWhenAServerStopsAfterADelay(t *testing.T) {
 	informersSurvive(t, loss{settle: settleLong, end: terminate, shutdownDelay: shutdownDelay, current: currentWithin})
+}
+
+func TestInformersListNothingAgainWhenAServerStandsStill(t *testing.T) {
+	informersSurvive(t, loss{settle: settleLong, end: standStill, current: currentBesideAStopped})
 }
 
 func TestInformersWithoutHTTP2ListNothingAgainWhenAServerIsKilled(t *testing.T) {
@@ -217,6 +223,14 @@ type loss struct {
 }
 
 func kill(_ *testing.T, server *harness.APIServer) { server.Lose() }
+
+// standStill answers nothing and closes nothing, until nobody can expect it any more.
+func standStill(t *testing.T, server *harness.APIServer) {
+	if err := server.Signal(syscall.SIGSTOP); err != nil {
+		t.Error(err)
+	}
+	time.AfterFunc(currentBesideAStopped+5*time.Second, server.Lose)
+}
 
 func terminate(t *testing.T, server *harness.APIServer) {
 	if err := server.Drain(); err != nil {

@@ -84,8 +84,9 @@ var kinds = []struct {
 
 // fleet is the informers, and when each saw which marker.
 type fleet struct {
-	mutex sync.Mutex
-	seen  map[string][]time.Time // By marker: one entry for each informer that saw it.
+	clients int
+	mutex   sync.Mutex
+	seen    map[string][]time.Time // By marker: one entry for each informer that saw it.
 
 	lastError atomic.Value
 }
@@ -93,9 +94,14 @@ type fleet struct {
 // startFleet starts all informers at once and waits until they have synced.
 func startFleet(ctx context.Context, t *testing.T, config func(client int) *rest.Config) *fleet {
 	t.Helper()
-	f := &fleet{seen: map[string][]time.Time{}}
+	return startFleetOf(ctx, t, informerClients, config)
+}
+
+func startFleetOf(ctx context.Context, t *testing.T, clients int, config func(client int) *rest.Config) *fleet {
+	t.Helper()
+	f := &fleet{clients: clients, seen: map[string][]time.Time{}}
 	var synced []cache.InformerSynced
-	for number := range informerClients {
+	for number := range clients {
 		settings := config(number)
 		settings.UserAgent = informerAgent
 		countDials(settings)
@@ -127,7 +133,7 @@ func startFleet(ctx context.Context, t *testing.T, config func(client int) *rest
 	return f
 }
 
-func (f *fleet) size() int { return informerClients * len(kinds) }
+func (f *fleet) size() int { return f.clients * len(kinds) }
 
 func (f *fleet) note(object any) {
 	accessor, err := meta.Accessor(object)

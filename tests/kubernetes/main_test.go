@@ -13,6 +13,10 @@
 //	SLUICE_CLIENTS       names of foreign clients, or all (default: those that need no other language)
 //	SLUICE_RELOADS       how often the configuration changes under traffic (default 100)
 //	SLUICE_TAKE_OVERS    how often another process takes over (default 20)
+//	SLUICE_ROLL_CLIENTS  how many clients with five informers each see a roll (default 40)
+//	SLUICE_ROLL_WRITES, SLUICE_ROLL_READS  what is asked a second beside it (default 500, 2000)
+//	SLUICE_ROLL_PAUSE    how long between two servers (default 2m)
+//	SLUICE_ROLL_KILLS    how many servers are killed behind the roll (default 3)
 //	SLUICE_RECORDED      how many requests the recording backends judge (default 100000)
 package kubernetes
 

@@ -37,6 +37,7 @@ SimulatedNetwork::Socket& SimulatedNetwork::socket(int descriptor) {
 }
 
 int SimulatedNetwork::add(Socket socket) {
+  socket.heard_at = now_;
   sockets_.emplace(next_descriptor_, std::move(socket));
   return next_descriptor_++;
 }
@@ -97,7 +98,7 @@ io::PeerSigns SimulatedNetwork::signs_of_peer(int descriptor) {
     const auto found = vanished_.find(end.to_string());
     if (found != vanished_.end()) return {now_ - found->second, 1, false};
   }
-  return {};
+  return {now_ - its.heard_at, 0, false};
 }
 
 std::size_t SimulatedNetwork::receivable(Socket& socket) {
@@ -125,7 +126,11 @@ std::size_t SimulatedNetwork::sendable(const Socket& receiver, std::size_t bytes
 void SimulatedNetwork::entered(int descriptor, std::size_t bytes) {
   if (bytes == 0) return;
   happened();
-  Way& way = socket(descriptor).way;
+  Socket& receiver = socket(descriptor);
+  for (const int end : {descriptor, receiver.peer}) {
+    if (sockets_.contains(end)) socket(end).heard_at = now_;
+  }
+  Way& way = receiver.way;
   way.entered += bytes;
   if (way.entered > way.resets_at) reset(descriptor);
 }

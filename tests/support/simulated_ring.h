@@ -65,6 +65,7 @@ class SimulatedNetwork {
   // Nothing more comes from the other ends of connections to or from this address, not even an
   // acknowledgement.
   void vanish(const io::Address& address) { vanished_.insert_or_assign(address.to_string(), now_); }
+  void come_back(const io::Address& address) { vanished_.erase(address.to_string()); }
   // Accepting fails with this error number, until it is 0 again.
   void fail_accepts(int error) { accept_error_ = error; }
   // What a socket holds for a reader that does not read; a sender waits for room. No bound at
@@ -109,6 +110,7 @@ class SimulatedNetwork {
     std::deque<int> backlog = {};  // listener
     std::uint64_t arrivals = 0;    // what a poll announces
     bool signalled = false;        // wake
+    Instant heard_at = {};         // the peer's bytes, or its acknowledgement of ours
   };
   Socket& socket(int descriptor);
   int add(Socket socket);

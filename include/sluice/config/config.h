@@ -36,8 +36,9 @@ struct ProcessConfig {
   std::uint32_t connections_per_address = 10'000;      // 0: any number
   std::uint32_t connections_per_identity = 10'000;     // at one address; 0: any number
   Duration client_stall_timeout =
-      proxy::ProxyOptions{}.client_stall_timeout;           // bytes to send, none taken
-  Duration client_idle_timeout = std::chrono::minutes(15);  // connection without streams
+      proxy::ProxyOptions{}.client_stall_timeout;              // bytes to send, none taken
+  Duration client_idle_timeout = std::chrono::minutes(15);     // connection without streams
+  Duration client_silence_timeout = std::chrono::seconds(90);  // not even TCP heard; 0: no end
   Duration tls_handshake_timeout = net::TransportOptions{}.handshake_timeout;
   Duration request_head_timeout = std::chrono::seconds(10);
   std::uint32_t request_head_fields_max = http2::SessionOptions{}.header_fields_max;
@@ -70,7 +71,8 @@ struct ProcessConfig {
   Duration drain_timeout = std::chrono::seconds(60);
   std::string drain_timeout_tunnels;  // a duration; empty: as the drain's
   Duration take_over_timeout = std::chrono::seconds(30);
-  std::string admin_listen = "127.0.0.1:9180";  // empty: none
+  Duration worker_stall_timeout = std::chrono::seconds(10);  // 0: no reason to end
+  std::string admin_listen = "127.0.0.1:9180";               // empty: none
   log::Level log_level = log::Options{}.level;
   std::string access_log;   // "-": standard output; empty: none
   bool watch_files = true;  // and take changes over without being told

@@ -59,6 +59,11 @@ class ConnectionHandler {
     (void)in_order;
     return false;
   }
+  // See TcpHandler.
+  virtual bool still_watched(bool quiet) {
+    (void)quiet;
+    return true;
+  }
   // Nothing is in flight, the descriptor is closed: the last call.
   virtual void on_closed() = 0;
 };
@@ -139,6 +144,8 @@ class Connection final : public ListNode<HandshakeTag>,
   void end_output(bool in_order);
   // See TcpConnection.
   void watch_peer() { tcp_.watch_peer(); }
+  void watch_peer(Duration silence_max) { tcp_.watch_peer(silence_max); }
+  bool peer_vanished() const { return tcp_.peer_vanished(); }
   void receive_in_pieces() { tcp_.receive_in_pieces(); }
   void hear_out() { tcp_.hear_out(); }
 
@@ -213,6 +220,7 @@ class Connection final : public ListNode<HandshakeTag>,
   Fill on_fill(MutableBytes room) override;
   void on_end(const Error& error) override;
   bool on_peer_ended() override;
+  bool still_watched(bool quiet) override { return handler_.still_watched(quiet); }
   void on_closed() override;
 
   void set_phase(Phase phase);

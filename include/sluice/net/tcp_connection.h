@@ -23,6 +23,7 @@
 #include "sluice/io/address.h"
 #include "sluice/io/operation.h"
 #include "sluice/io/timer_wheel.h"
+#include "sluice/net/peer_watch.h"
 #include "sluice/net/transport.h"
 
 namespace sluice::net {
@@ -51,6 +52,12 @@ class TcpHandler {
   // The peer's end of stream. True: our direction stays open, until close() or an error. Else
   // on_end() follows.
   virtual bool on_peer_ended() { return false; }
+  // Of a watched peer that is still there, every half minute or so; `quiet`: it was not heard for
+  // a while, and may be asked something. False: it is not to be watched any more.
+  virtual bool still_watched(bool quiet) {
+    (void)quiet;
+    return true;
+  }
   // Nothing is in flight, the descriptor is closed: the last call.
   virtual void on_closed() = 0;
 };
@@ -98,8 +105,12 @@ class TcpConnection : public ListNode<FlushTag>, public ListNode<ReapTag> {
   bool ending_output() const { return output_ != Output::open; }
 
   // From now on the peer may take what is sent as slowly as it likes, but is gone when nothing, not
-  // even an acknowledgement, has come from it for `peer_silence_max` although it was asked.
-  void watch_peer();
+  // even an acknowledgement, has come from it for `silence_max` (zero: however long that is)
+  // although it was asked. See PeerWatch; of one that is watched already nothing changes.
+  void watch_peer(Duration silence_max);
+  void watch_peer() { watch_peer(transport_.options().peer_silence_max); }
+  // It ended because its peer's machine was not heard any more, by us or by the kernel.
+  bool peer_vanished() const { return vanished_; }
 
   // From now on a reset that a send finds, or a pause, is told behind what had come before it: who
   // has nobody to send to may still have something to read, and as slowly as it likes.
@@ -161,6 +172,7 @@ class TcpConnection : public ListNode<FlushTag>, public ListNode<ReapTag> {
   void received(const io::Completion& completion);
   void receive_ended(std::int32_t result);
   void receive_failed(Error error);
+  Error error_of(std::string_view operation, std::int32_t result);
   void discard(const io::Completion& completion);
   void look_for_peer();
   void flush();
@@ -184,9 +196,9 @@ class TcpConnection : public ListNode<FlushTag>, public ListNode<ReapTag> {
   Sending sending_ = Sending::idle;
   Output output_ = Output::open;
   bool in_pieces_ = false;
-  bool watched_ = false;
   bool hears_out_ = false;
-  bool silent_ = false;  // when we looked last
+  bool vanished_ = false;
+  std::optional<PeerWatch> watch_;
   int descriptor_ = -1;
   io::Address peer_;
   std::unique_ptr<std::uint8_t[]> send_buffer_;

@@ -27,6 +27,9 @@ struct ClientOptions {
   http2::SessionOptions session = {.decoded_at_once = std::size_t{64} * 1024};
   Duration head_timeout = std::chrono::seconds(10);  // preface and first SETTINGS; each head
   Duration idle_timeout = std::chrono::minutes(15);  // without streams
+  // Of a client with something under way that may last: nothing was heard of it, not even an
+  // acknowledgement, though it was asked. Zero: it is not looked for.
+  Duration silence_timeout = std::chrono::seconds(90);
   // Of balancers, whose connections begin with a PROXY header.
   std::vector<io::Network> proxy_protocol_from;
   // Whose connections and requests are not counted.
@@ -130,6 +133,9 @@ struct ServerOptions {
   std::vector<std::string> reserved_names;
   StopOptions stop;
   TakeOverOptions take_over;
+  // A worker that has not turned for so long is of no use to its clients: the process is to be
+  // restarted. Zero: it is only told.
+  Duration worker_stall_timeout = std::chrono::seconds(10);
   std::string access_log;   // empty: none
   bool watch_files = true;  // changed files are taken over by themselves
 

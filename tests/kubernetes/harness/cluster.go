@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -43,6 +44,8 @@ const (
 	TesterGroup = "testers"
 	// FrontProxyName is the common name that the servers accept for X-Remote-*.
 	FrontProxyName = "front-proxy-client"
+	// LedgerNamespace is for so many requests that nobody wants them in an audit log.
+	LedgerNamespace = "ledger"
 )
 
 // Tokens of the token file.
@@ -87,11 +90,14 @@ type Cluster struct {
 
 	etcd        *Process
 	tokenSuffix string
+	programs    string
+	endpoint    string // Of etcd.
+	options     ClusterOptions
 }
 
 // StartCluster starts a control plane from the programs in the given folder.
 func StartCluster(programs string, options ClusterOptions) (_ *Cluster, err error) {
-	c := &Cluster{tokenSuffix: options.TokenSuffix}
+	c := &Cluster{tokenSuffix: options.TokenSuffix, programs: programs, options: options}
 	if c.Dir, err = os.MkdirTemp("", "sluice-cluster-"); err != nil {
 		return nil, err
 	}
@@ -103,8 +109,7 @@ func StartCluster(programs string, options ClusterOptions) (_ *Cluster, err erro
 	if err := c.writeFiles(); err != nil {
 		return nil, err
 	}
-	endpoint, err := c.startEtcd(programs)
-	if err != nil {
+	if c.endpoint, err = c.startEtcd(programs); err != nil {
 		return nil, err
 	}
 	count := options.Servers
@@ -115,7 +120,11 @@ func StartCluster(programs string, options ClusterOptions) (_ *Cluster, err erro
 	c.Servers = make([]*APIServer, count)
 	var starting sync.WaitGroup
 	for i := range c.Servers {
-		if c.Servers[i], err = c.startServer(programs, endpoint, i, options); err != nil {
+		port, err := FreePort()
+		if err != nil {
+			return nil, err
+		}
+		if c.Servers[i], err = c.startServer(i, port); err != nil {
 			return nil, err
 		}
 		starting.Go(func() { failures[i] = c.waitReady(c.Servers[i]) })
@@ -210,6 +219,8 @@ rules:
   nonResourceURLs: ["/healthz*", "/livez*", "/readyz*"]
 - level: None
   users: ["system:apiserver"]
+- level: None
+  namespaces: ["` + LedgerNamespace + `"]
 - level: Metadata
 `
 
@@ -280,11 +291,8 @@ func (c *Cluster) startEtcd(programs string) (endpoint string, err error) {
 	return urls[0], c.etcd.WaitFor(30*time.Second, func() error { return expectOK(http.DefaultClient, urls[0]+"/health", "") })
 }
 
-func (c *Cluster) startServer(programs, etcd string, index int, options ClusterOptions) (*APIServer, error) {
-	port, err := FreePort()
-	if err != nil {
-		return nil, err
-	}
+func (c *Cluster) startServer(index, port int) (_ *APIServer, err error) {
+	options := c.options
 	name := fmt.Sprintf("apiserver-%d", index)
 	server := &APIServer{
 		Name:    name,
@@ -293,7 +301,7 @@ func (c *Cluster) startServer(programs, etcd string, index int, options ClusterO
 	}
 	flags := []string{
 		"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port),
-		"--etcd-servers=" + etcd,
+		"--etcd-servers=" + c.endpoint,
 		"--endpoint-reconciler-type=none", "--service-cluster-ip-range=10.96.0.0/16",
 		"--tls-cert-file=" + c.file("apiserver.crt"), "--tls-private-key-file=" + c.file("apiserver.key"),
 		"--client-ca-file=" + c.file("client-ca.crt"),
@@ -326,7 +334,7 @@ func (c *Cluster) startServer(programs, etcd string, index int, options ClusterO
 		flags = append(flags, "--request-timeout="+options.RequestTimeout.String())
 	}
 	flags = append(flags, options.Flags...)
-	server.Process, err = StartProcess(c.Dir, name, filepath.Join(programs, "kube-apiserver"), flags...)
+	server.Process, err = StartProcess(c.Dir, name, filepath.Join(c.programs, "kube-apiserver"), flags...)
 	return server, err
 }
 
@@ -375,6 +383,25 @@ func (c *Cluster) bindTesters() error {
 		}
 	}
 	return nil
+}
+
+// BringBack starts a server again that has ended, where it was and with an empty memory, and waits
+// until it is ready.
+func (c *Cluster) BringBack(index int) error {
+	_, text, err := net.SplitHostPort(c.Servers[index].Address)
+	if err != nil {
+		return err
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		return err
+	}
+	server, err := c.startServer(index, port)
+	if err != nil {
+		return err
+	}
+	c.Servers[index] = server
+	return c.waitReady(server)
 }
 
 // Lose ends a server without a word, as a crash does.

@@ -37,6 +37,7 @@ class HalfOpen final : public ConnectionHandler {
     return true;
   }
   void on_end(const Error& error) override { end = error; }
+  bool still_watched(bool) override { return watches_on; }
   void on_closed() override { closed = true; }
 
   void send(std::string_view text) {
@@ -48,6 +49,7 @@ class HalfOpen final : public ConnectionHandler {
     connection.mark_dirty();
   }
 
+  bool watches_on = true;
   Connection connection;
   std::string received;
   std::string to_send;
@@ -163,6 +165,23 @@ TEST_F(HalfCloseTest, OneThatIsNotWatchedMayNot) {
   EXPECT_EQ(near.end->kind, ErrorKind::timeout);
 }
 
+// What it did not take while it was watched has its time from then on.
+TEST_F(HalfCloseTest, OneThatIsNotWatchedAnyMoreMayNot) {
+  simulation.network().bound_receive_buffers(10'000);
+  far.connection.pause_receiving();
+  near.connection.watch_peer(90s);
+  near.send(std::string(1'000'000, 'x'));
+  simulation.advance(10min);
+  EXPECT_FALSE(near.end.has_value());
+  near.watches_on = false;
+  simulation.advance(59s);
+  EXPECT_FALSE(near.end.has_value());
+  simulation.advance(27s);
+  ASSERT_TRUE(near.end.has_value());
+  EXPECT_EQ(near.end->kind, ErrorKind::timeout);
+  EXPECT_FALSE(near.connection.peer_vanished());
+}
+
 TEST_F(HalfCloseTest, AWatchedPeerThatVanishesIsGoneAfterAMinute) {
   for (HalfOpen* watcher : {&near, &far}) watcher->connection.watch_peer();
   simulation.advance(1h);
@@ -178,6 +197,7 @@ TEST_F(HalfCloseTest, AWatchedPeerThatVanishesIsGoneAfterAMinute) {
   ASSERT_TRUE(far.end.has_value());
   EXPECT_EQ(near.end->kind, ErrorKind::timeout);
   EXPECT_EQ(far.end->kind, ErrorKind::timeout);
+  EXPECT_TRUE(near.connection.peer_vanished());
 }
 
 }  // namespace

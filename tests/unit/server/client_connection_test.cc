@@ -3,7 +3,7 @@
 // behind: how it leaves, whatever arrives meanwhile, and how it ends a client that goes too far.
 #include "client_connection.h"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <map>
 #include <memory>
@@ -21,6 +21,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::Simulation;
+using testing::HasSubstr;
 
 // A client that notes all it is told, and reads only while it wants to.
 class Client final : public net::ConnectionHandler, public http2::SessionHandler {
@@ -61,6 +62,7 @@ class Client final : public net::ConnectionHandler, public http2::SessionHandler
 
   void on_established() override { connection.mark_dirty(); }
   void on_receive(Bytes plain) override {
+    ++receives;
     (void)session_.feed(plain, Instant{});
     connection.mark_dirty();
   }
@@ -87,6 +89,7 @@ class Client final : public net::ConnectionHandler, public http2::SessionHandler
   void on_output_ready() override { connection.mark_dirty(); }
 
   net::Connection connection;
+  int receives = 0;
   std::map<http2::StreamId, Answer> answers;
   std::vector<std::pair<http2::StreamId, http2::ErrorCode>> goaways;
   std::optional<ErrorKind> end;
@@ -545,6 +548,95 @@ TEST_F(ClientConnectionTest, AStrangerThatRestsIsToldThatItMakesRoom) {
 // By their positions in ClientConnection::State.
 constexpr std::uint32_t into_serving = 1U << 1U;
 constexpr std::uint32_t into_leaving = 1U << 2U;
+
+TEST_F(ClientConnectionTest, AClientThatVanishesIsGoneIn90SecondsAndItsWatchesAreCancelled) {
+  for (const bool events : {false, true}) {
+    SCOPED_TRACE(events);
+    Client& client = connect();
+    settle();
+    client.ask("/api/v1/pods?watch=1&resourceVersion=5");
+    settle();
+    ASSERT_EQ(connections_.size(), 1U);
+    test::ScriptedBackend::Request& watch = *backend_->requests().back();
+    simulation_.advance(10min);
+    EXPECT_EQ(connections_.size(), 1U);
+    client.connection.pause_receiving();
+    simulation_.network().vanish(address_);
+    for (int second = 0; second < 89; ++second) {
+      if (events) watch.send("{event}");
+      simulation_.advance(1s);
+    }
+    EXPECT_EQ(connections_.size(), 1U);
+    EXPECT_FALSE(watch.closed);
+    simulation_.advance(7s);
+    EXPECT_EQ(connections_.size(), 0U);
+    EXPECT_TRUE(watch.closed);
+    client.connection.terminate();
+    simulation_.settle();
+    simulation_.network().come_back(address_);
+  }
+  EXPECT_THAT(registry_.render(),
+              HasSubstr("sluice_client_connections_ended_total{reason=\"vanished\"} 2\n"));
+}
+
+// The kernel of who is stopped in a debugger acknowledges, and closes the window.
+TEST_F(ClientConnectionTest, WhoStandsStillWithAWatchAndLivesIsNotEnded) {
+  simulation_.network().bound_receive_buffers(16 * 1024);
+  Client& client = connect();
+  settle();
+  const http2::StreamId watch = client.ask("/api/v1/pods?watch=1&resourceVersion=5");
+  settle();
+  test::ScriptedBackend::Request& request = *backend_->requests().back();
+  client.connection.pause_receiving();
+  request.send(std::string(200'000, 'e'));
+  simulation_.advance(1h);
+  ASSERT_EQ(connections_.size(), 1U);
+  client.connection.resume_receiving();
+  settle();
+  EXPECT_GE(client.answers[watch].bytes, 200'000U);
+  EXPECT_FALSE(client.end.has_value());
+  // Without a watch it is nobody that may stand still.
+  client.cancel(watch);
+  settle();
+  simulation_.advance(1min);
+  client.ask("/large");
+  simulation_.settle();
+  client.connection.pause_receiving();
+  serve(std::string(200'000, 'x'));
+  simulation_.advance(3min);
+  EXPECT_EQ(connections_.size(), 0U);
+}
+
+TEST_F(ClientConnectionTest, AQuietWatchIsAskedTwiceAMinuteAndARestingConnectionNever) {
+  Client& client = connect();
+  settle();
+  const http2::StreamId watch = client.ask("/api/v1/pods?watch=1&resourceVersion=5");
+  settle();
+  const int before = client.receives;
+  simulation_.advance(10min);
+  EXPECT_GE(client.receives - before, 20);
+  EXPECT_LE(client.receives - before, 24);
+  client.cancel(watch);
+  settle();
+  simulation_.advance(30s);
+  const int after = client.receives;
+  simulation_.advance(options_.idle_timeout - 31s);
+  EXPECT_EQ(client.receives, after);
+  EXPECT_TRUE(client.goaways.empty());
+  simulation_.advance(3s);
+  EXPECT_TRUE(client.closed);
+}
+
+TEST_F(ClientConnectionTest, WhoseSilenceDoesNotCountIsAskedAndStays) {
+  options_.silence_timeout = Duration::zero();
+  Client& client = connect();
+  settle();
+  client.ask("/api/v1/pods?watch=1&resourceVersion=5");
+  settle();
+  simulation_.network().vanish(address_);
+  simulation_.advance(1h);
+  EXPECT_EQ(connections_.size(), 1U);
+}
 
 TEST_F(ClientConnectionTest, AMistakeOfOursOnTheWayToServingCostsThatConnectionAlone) {
   Client& other = connect();

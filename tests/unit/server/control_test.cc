@@ -24,6 +24,7 @@ using testing::ContainsRegex;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::StartsWith;
 
 class NotedWorker final : public WorkerPort {
@@ -297,8 +298,13 @@ TEST_F(ControlTest, TheWatchdogIsFedAsLongAsEveryWorkerTurns) {
   for (NotedWorker& worker : workers_) worker.turned = simulation_.now();
   simulation_.advance(4s);
   EXPECT_GE(fed(), 3);
+  const auto before_late = fed();
+  simulation_.advance(5s);  // who is late may come back
+  EXPECT_GE(fed(), before_late + 4);
+  EXPECT_THAT(environment_.notified, Not(Contains("WATCHDOG=trigger")));
   workers_[1].turned = simulation_.now();
-  simulation_.advance(2s);  // the first one has not turned for six seconds
+  simulation_.advance(2s);  // the first one has not turned for eleven seconds
+  EXPECT_EQ(std::ranges::count(environment_.notified, std::string("WATCHDOG=trigger")), 1);
   const auto before = fed();
   simulation_.advance(2s);
   EXPECT_EQ(fed(), before);
@@ -310,6 +316,69 @@ TEST_F(ControlTest, TheWatchdogIsFedAsLongAsEveryWorkerTurns) {
   workers_[1].turned.reset();
   simulation_.advance(10s);
   EXPECT_GE(fed(), before + 9);
+  EXPECT_THAT(environment_.aborted, IsEmpty());
+}
+
+TEST_F(ControlTest, WhereNobodyRestartsAProcessWithAStuckWorkerItEndsItself) {
+  serve();
+  for (NotedWorker& worker : workers_) worker.turned = simulation_.now();
+  for (int i = 0; i < 59; ++i) {
+    workers_[0].turned = simulation_.now();
+    simulation_.advance(500ms);
+  }
+  EXPECT_THAT(environment_.aborted, IsEmpty());
+  simulation_.advance(2s);
+  EXPECT_THAT(environment_.aborted, ElementsAre(HasSubstr("a worker is stuck")));
+  EXPECT_THAT(environment_.notified, Not(Contains(StartsWith("WATCHDOG"))));
+}
+
+// A newcomer whom the kernel has given to a worker that is stuck.
+TEST_F(ControlTest, WhoWaitsForAWorkerThatIsStuckIsGivenToAnother) {
+  serve();
+  const io::Address address = *io::Address::parse("10.0.1.1:443");
+  const int listener = io::listen_on(address, {}).value();
+  control_->set_backlogs({{listener}, {}});
+  io::Operation connect(nullptr, [](void*, const io::Completion&) {});
+  const auto begin = [&] {
+    const int descriptor = io::open_stream(address.family()).value();
+    simulation_.reactor().ring().connect(connect, descriptor, address);
+    return descriptor;
+  };
+  for (NotedWorker& worker : workers_) worker.turned = simulation_.now();
+  const int one = begin();
+  simulation_.advance(900ms);
+  workers_[1].turned = simulation_.now();
+  EXPECT_EQ(workers_[1].told, 0);
+  simulation_.advance(600ms);
+  EXPECT_EQ(workers_[1].told, 1);
+  EXPECT_EQ(workers_[0].told, 0);
+  // Nobody is there to serve it.
+  simulation_.advance(1s);
+  const int other = begin();
+  simulation_.advance(2s);
+  EXPECT_EQ(workers_[1].told, 1);
+  // Whose it is is back, and serves it itself.
+  workers_[0].turned = workers_[1].turned = simulation_.now();
+  simulation_.advance(500ms);
+  EXPECT_EQ(workers_[1].told + workers_[0].told, 1);
+  const int accepted = io::accept_now(listener);
+  EXPECT_GE(accepted, 0);
+  for (const int descriptor : {one, other, accepted, listener}) io::close_socket(descriptor);
+}
+
+// The control thread has stood still with all others, and does not blame them.
+TEST_F(ControlTest, AProcessThatWasStoppedForAMinuteGoesOn) {
+  environment_.watchdog = 1s;
+  serve();
+  for (NotedWorker& worker : workers_) worker.turned = simulation_.now();
+  simulation_.advance(500ms);
+  simulation_.network().pass(1min);
+  simulation_.advance(1s);
+  EXPECT_THAT(environment_.notified, Not(Contains("WATCHDOG=trigger")));
+  EXPECT_THAT(environment_.aborted, IsEmpty());
+  const auto fed = std::ranges::count(environment_.notified, std::string("WATCHDOG=1"));
+  simulation_.advance(1500ms);
+  EXPECT_GT(std::ranges::count(environment_.notified, std::string("WATCHDOG=1")), fed);
 }
 
 TEST_F(ControlTest, WhereAWorkerIsStuckIsLoggedOnceAndWhenItTurnsAgain) {

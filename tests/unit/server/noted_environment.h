@@ -56,6 +56,7 @@ class NotedEnvironment final : public Environment {
     for (auto& work : std::exchange(aside_, {})) work();
   }
   void abandon(int exit_code) override { abandoned.push_back(exit_code); }
+  void abort(std::string_view why) override { aborted.emplace_back(why); }
 
   std::optional<Duration> watchdog;
   std::vector<std::string> notified;
@@ -64,6 +65,7 @@ class NotedEnvironment final : public Environment {
   std::vector<SuccessorPlan> plans;
   std::vector<std::unique_ptr<Successor>> successors;  // that are started, in this order
   std::vector<int> abandoned;
+  std::vector<std::string> aborted;
   bool run_aside = true;  // at once
 
  private:
