@@ -2,6 +2,8 @@
 // Which backend a request goes to.
 #include "backend_choice.h"
 
+#include "sluice/balance/steering.h"
+
 namespace sluice::proxy {
 namespace {
 
@@ -46,12 +48,15 @@ std::optional<BackendChoice::Choice> BackendChoice::choose(const Question& quest
   const balance::RequestClass request = balance_class(question.request_class);
   const std::span<const balance::Load> view = load_.view(now);
   balance::BackendMask among = usable(question.kind);
-  const balance::BackendMask preferred = among & question.preferred & ~question.tried;
-  if (preferred != 0) among = preferred;
+  balance::BackendMask preferred = among & question.preferred & ~question.tried;
   balance::BackendMask avoided = question.tried;
   if (request != balance::RequestClass::tunnel) {
     avoided |= backends_.full(question.kind, stay_of(question.request_class));
   }
+  if (preferred == 0 && question.young != 0) {
+    preferred = balance::with_history(view, among & ~avoided, question.young);
+  }
+  if (preferred != 0) among = preferred;
   auto picked = picker_.pick(view, among, request, random_, avoided);
   // Rather wait at one that is full than not be served.
   if (picked && avoided != question.tried && (avoided & balance::mask_of(*picked)) != 0) {

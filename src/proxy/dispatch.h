@@ -20,6 +20,10 @@ class Dispatch {
   void begin();
   // From now on one of these is taken, if any is usable and was not tried.
   void prefer(balance::BackendMask backends) { preferred_ = backends; }
+  // Its present backend began to run less than so long ago.
+  bool is_younger_than(Duration age) const;
+  // Those that may have history that its present backend does not have, and were not tried.
+  balance::BackendMask with_more_history(const RequestPlan& plan, Duration age) const;
   // Sends it to a backend that it was not at; false when there is none.
   bool send(const RequestPlan& plan, bool has_body);
   // Whether there is another one, should its present one be out of use.
@@ -45,6 +49,8 @@ class Dispatch {
   std::string_view backend_name() const;
 
  private:
+  balance::BackendMask young(const RequestPlan& plan) const;
+
   Shared& shared_;
   backend::BackendStream stream_;
   balance::LoadLease load_;

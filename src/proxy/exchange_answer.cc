@@ -33,6 +33,7 @@ void Exchange::on_response(http::ResponseHead&& head, bool end_of_stream) {
   learn_credential(head);
   answer_.take_head(std::move(head), end_of_stream);
   if (verdict == Verdict::hold_back) return set_state(State::judging);
+  if (may_lack_history()) return hold_watch();
   forward_head();
 }
 
@@ -114,6 +115,7 @@ void Exchange::on_response_body(Bytes bytes) {
   if (state_ == State::finishing) return;
   DCHECK(answer_.head().status != 0);
   answer_.body().append(bytes);
+  if (state_ == State::holding) return look_at_first_event();
   if (state_ == State::judging) {
     if (!answer_.too_long_to_judge()) return;
     forward_head();  // longer than any drain answer
@@ -196,6 +198,7 @@ void Exchange::judge() {
 void Exchange::on_stream_ended(const StreamEnd& end) {
   if (state_ == State::finishing) return;
   if (state_ == State::tunnel) return tunnel_stream_ended(end);
+  if (state_ == State::holding) forward_held();
   if (end.cause != StreamEnd::Cause::completed) return backend_failed(end);
   if (state_ == State::judging) return judge();
   if (state_ == State::waiting) {
