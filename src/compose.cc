@@ -189,6 +189,9 @@ proxy::ProxyOptions proxy_options(const CheckedCluster& valid) {
   proxy.tries_max = config.replay_tries + 1;
   proxy.proven_tokens_max = config.proven_tokens_max;
   proxy.picker.policy = config.balance;
+  proxy.watch_history = {.hold_age = config.watch_history_age,
+                         .hold = config.watch_history_wait,
+                         .steer_age = config.watch_steering_age};
   proxy.vouches_for_identity = valid.vouches_for_identity;
   proxy.anonymous_requests = config.anonymous_auth;
   return proxy;

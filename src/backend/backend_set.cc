@@ -284,6 +284,30 @@ std::uint64_t BackendSet::usable(PoolKind kind, std::uint64_t leaving) const {
   return reachable != 0 ? reachable : any;
 }
 
+std::uint64_t BackendSet::younger_than(Duration age, Instant now) const {
+  if (age == Duration::zero()) return 0;
+  std::uint64_t young = 0;
+  for (std::size_t i = 0; i < backends_.size(); ++i) {
+    if (cluster_.backends[i] != nullptr && started(i) > now - age) young |= std::uint64_t{1} << i;
+  }
+  return young;
+}
+
+std::uint64_t BackendSet::with_more_history(std::size_t backend, std::uint64_t among, Duration age,
+                                            Instant now) const {
+  among &= ~(std::uint64_t{1} << backend);
+  if (const std::uint64_t old = among & ~younger_than(age, now)) return old;
+  Instant oldest = started(backend);
+  std::uint64_t found = 0;
+  for (std::size_t i = 0; i < backends_.size(); ++i) {
+    const std::uint64_t bit = std::uint64_t{1} << i;
+    if ((among & bit) == 0 || started(i) >= oldest) continue;
+    oldest = started(i);
+    found = bit;
+  }
+  return found;
+}
+
 std::uint64_t BackendSet::full(PoolKind kind, Stay stay) const {
   std::uint64_t full = 0;
   for (std::size_t i = 0; i < backends_.size(); ++i) {

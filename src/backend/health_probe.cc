@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "age_probe.h"
 #include "identity_probe.h"
 #include "probe_connection.h"
 #include "sluice/base/check.h"
@@ -15,6 +16,10 @@ namespace {
 
 // Before trust is known good, ask more often than once a minute.
 constexpr Duration identity_retry = std::chrono::seconds(2);
+
+// How old a server is is asked so often when it becomes ready, until there is an answer.
+constexpr std::uint32_t age_tries_max = 4;
+constexpr Duration age_retry = std::chrono::seconds(5);
 
 // After so many time-outs in silence nobody is believed to live there.
 constexpr std::uint32_t silent_timeouts = 5;
@@ -96,6 +101,8 @@ class HealthProbe::Target {
     // What would have been asked meanwhile.
     next_identity_probe_ =
         std::min(next_identity_probe_, identity_probed_ + options_.identity_interval);
+    // It may have been restarted unnoticed.
+    ask_for_age();
     probe_now();
   }
 
@@ -242,7 +249,52 @@ class HealthProbe::Target {
   Health health() const { return status_.health.load(std::memory_order_relaxed); }
 
   void set_health(Health now, const std::string& why) {
-    if (status_.health.exchange(now, std::memory_order_relaxed) != now) on_change_(index_, why);
+    const Health before = health();
+    if (before == now) return;
+    const bool comes = before == Health::unknown || before == Health::not_ready;
+    if (comes && now != Health::not_ready) comes_to_life(before);
+    status_.health.store(now, std::memory_order_relaxed);
+    on_change_(index_, why);
+  }
+
+  // What was here when we came counts as old; what went and came back, or joins others that serve,
+  // as new, until it says otherwise itself.
+  void comes_to_life(Health before) {
+    if (before == Health::not_ready || status_.newcomer) {
+      status_.started.store(transport_.reactor().now(), std::memory_order_relaxed);
+    }
+    ask_for_age();
+  }
+
+  void ask_for_age() {
+    age_tries_left_ = age_tries_max;
+    next_age_probe_ = {};
+  }
+
+  // Beside the probes, when one is due.
+  void probe_age() {
+    const Instant now = transport_.reactor().now();
+    if (stopping_ || age_tries_left_ == 0 || now < next_age_probe_) return;
+    if (!identity_ || identity_->busy()) return;
+    if (!status_.trusts_identity.load(std::memory_order_relaxed)) return;
+    --age_tries_left_;
+    next_age_probe_ = now + age_retry;
+    http::RequestHead head = probe_head(status_.endpoint, "GET", "/metrics", "text/plain");
+    claim_(user_, head.fields);
+    age_probe_.ask(identity_->connection(), std::move(head),
+                   [this](const Result<std::optional<Duration>>& age) { age_known(age); });
+  }
+
+  void age_known(const Result<std::optional<Duration>>& age) {
+    if (!age) return;  // asked again
+    age_tries_left_ = 0;
+    if (!*age) {
+      if (std::exchange(age_warned_, true)) return;
+      return on_change_(index_,
+                        "its /metrics does not say, or not to us, when it was started: it counts "
+                        "as new when it comes back");
+    }
+    status_.started.store(transport_.reactor().now() - **age, std::memory_order_relaxed);
   }
 
   void count_failure() {
@@ -262,11 +314,13 @@ class HealthProbe::Target {
       probe_identity();
     }
     if (!identity_ || identity_known_) asked_ = true;
+    probe_age();
     if (health() == Health::ready) return;
     if (identity_ && !identity_known_) return;  // first the trust, then the traffic
     const bool soon_enough = successes_ >= (health() == Health::unknown ? 1 : options_.successes);
     if (soon_enough) {
       set_health(Health::ready, "ready");
+      probe_age();
     } else if (late_ > 0 && health() == Health::not_ready && answers_ >= options_.successes) {
       set_health(Health::slow, options_.readiness_path + " is answered late");
     }
@@ -347,10 +401,14 @@ class HealthProbe::Target {
   bool identity_known_ = false;
   bool unclear_reported_ = false;
   bool warned_ = false;
+  bool age_warned_ = false;
   bool stopping_ = false;
   bool quiet_ = false;
   Instant next_identity_probe_{};
   Instant identity_probed_{};  // when it last began
+  AgeProbe age_probe_;
+  std::uint32_t age_tries_left_ = 0;
+  Instant next_age_probe_{};
 };
 
 HealthProbe::HealthProbe(net::Transport& transport, Cluster cluster, BackendContexts contexts,

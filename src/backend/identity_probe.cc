@@ -18,14 +18,14 @@ std::string answers(int status) { return "SelfSubjectReview answers " + std::to_
 }  // namespace
 
 http::RequestHead probe_head(const Endpoint& endpoint, std::string_view method,
-                             std::string_view path) {
+                             std::string_view path, std::string_view accept) {
   http::RequestHead head;
   head.method = method;
   head.scheme = "https";
   head.authority = endpoint.address.to_string();
   head.path = path;
   head.fields.add("user-agent", "sluice-probe");
-  head.fields.add("accept", "application/json");
+  head.fields.add("accept", accept);
   return head;
 }
 

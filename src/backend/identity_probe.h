@@ -16,7 +16,7 @@ namespace sluice::backend {
 
 // A question of the probes to this backend, but for its body.
 http::RequestHead probe_head(const Endpoint& endpoint, std::string_view method,
-                             std::string_view path);
+                             std::string_view path, std::string_view accept = "application/json");
 
 class IdentityProbe {
  public:
@@ -36,6 +36,8 @@ class IdentityProbe {
     connection_.use(std::move(context));
   }
   bool busy() const { return connection_.busy(); }
+  // For other questions that want the certificate, while it is not busy.
+  ProbeConnection& connection() { return connection_; }
   void terminate() { connection_.terminate(); }
   bool terminated() const { return connection_.terminated(); }
 

@@ -11,6 +11,7 @@
 namespace sluice::backend {
 namespace {
 constexpr std::size_t answer_bytes_max = 64 * 1024;
+constexpr std::size_t date_bytes_max = 64;
 }  // namespace
 
 ProbeConnection::ProbeConnection(net::Transport& transport, const Endpoint& endpoint,
@@ -31,8 +32,8 @@ void ProbeConnection::use(std::shared_ptr<const tls::ClientContext> context) {
   connection_->close();
 }
 
-void ProbeConnection::request(http::RequestHead head, std::string body, Duration timeout,
-                              Done done) {
+void ProbeConnection::request(http::RequestHead head, std::string body, Duration timeout, Done done,
+                              OnBody on_body) {
   CHECK(!busy());
   head_ = std::move(head);
   body_ = std::move(body);
@@ -40,6 +41,7 @@ void ProbeConnection::request(http::RequestHead head, std::string body, Duration
   stream_ = 0;
   answer_ = {};
   done_ = std::move(done);
+  on_body_ = std::move(on_body);
   io::Reactor& reactor = transport_.reactor();
   reactor.timers().set(timer_, reactor.now(), timeout);
   if (connection_ == nullptr) return open();
@@ -121,10 +123,13 @@ void ProbeConnection::on_closed() {
 
 void ProbeConnection::on_response(http2::StreamRef, http::ResponseHead&& head, bool) {
   answer_.status = head.status;
+  answer_.date = head.fields.find("date").value_or("").substr(0, date_bytes_max);
 }
 
 void ProbeConnection::on_data(http2::StreamRef ref, Bytes bytes) {
+  if (on_body_ && ref.id == stream_ && busy() && !on_body_(as_text(bytes))) return;
   http2_->consume(ref.id, bytes.size());
+  if (on_body_) return;
   if (answer_.body.size() + bytes.size() <= answer_bytes_max) answer_.body.append(as_text(bytes));
 }
 

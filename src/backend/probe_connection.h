@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "sluice/backend/endpoint.h"
 #include "sluice/http2/session.h"
@@ -18,6 +19,7 @@ namespace sluice::backend {
 
 struct ProbeAnswer {
   int status = 0;
+  std::string date;  // the field
   std::string body;
 };
 
@@ -25,6 +27,9 @@ class ProbeConnection final : public net::ConnectionHandler, public http2::Sessi
  public:
   // Exactly once per request, never from inside request().
   using Done = std::function<void(Result<ProbeAnswer>)>;
+  // Called with the answer's body piece by piece, which is not gathered then. False: no more of it
+  // is received; the timeout ends the request.
+  using OnBody = std::function<bool(std::string_view piece)>;
 
   // `endpoint` outlives this.
   ProbeConnection(net::Transport& transport, const Endpoint& endpoint,
@@ -34,7 +39,8 @@ class ProbeConnection final : public net::ConnectionHandler, public http2::Sessi
   // From now on; a connection under another context goes as soon as nobody waits for its answer.
   void use(std::shared_ptr<const tls::ClientContext> context);
   bool busy() const { return static_cast<bool>(done_); }
-  void request(http::RequestHead head, std::string body, Duration timeout, Done done);
+  void request(http::RequestHead head, std::string body, Duration timeout, Done done,
+               OnBody on_body = nullptr);
   // Nobody waits for the answer any longer: ends the request like its timeout does.
   void give_up() { timed_out(); }
   // Ends the connection after this request; the next one opens another.
@@ -78,6 +84,7 @@ class ProbeConnection final : public net::ConnectionHandler, public http2::Sessi
   http2::StreamId stream_ = 0;
   ProbeAnswer answer_;
   Done done_;
+  OnBody on_body_;
   io::Timer timer_;
 };
 

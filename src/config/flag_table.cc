@@ -274,6 +274,18 @@ const std::vector<Group>& flag_table() {
             "Replays for each hundred requests; 0 turns replay off.", between(0, 100)},
            {"replay-tries", "N", Scope::both, &ClusterConfig::replay_tries,
             "Replays of one request.", between(0, 10)},
+           {"watch-history-age", "DURATION", Scope::both, &ClusterConfig::watch_history_age,
+            "An API server that has run for less may not know what a watch has missed that goes on "
+            "from where it was. There such a watch waits for its first event before its client "
+            "sees anything, and is sent once more, to an older server, when that event is 410. "
+            "0s: never.",
+            between(Duration::zero(), hours(24))},
+           {"watch-history-wait", "DURATION", Scope::both, &ClusterConfig::watch_history_wait,
+            "How long it waits. 0s: not at all.", between(Duration::zero(), seconds(5))},
+           {"watch-steering-age", "DURATION", Scope::both, &ClusterConfig::watch_steering_age,
+            "While an API server has run for less, watches that go on are sent to older ones, "
+            "unless these hold much more than their share. 0s: never.",
+            between(Duration::zero(), hours(24))},
        }},
       {"Process",
        {

@@ -2,6 +2,8 @@
 // Which backend a request goes to.
 #include "backend_choice.h"
 
+#include "sluice/balance/steering.h"
+
 namespace sluice::proxy {
 namespace {
 
@@ -50,7 +52,10 @@ std::optional<BackendChoice::Choice> BackendChoice::choose(const Question& quest
   if (request != balance::RequestClass::tunnel) {
     avoided |= backends_.full(question.kind, stay_of(question.request_class));
   }
-  const balance::BackendMask preferred = among & question.preferred & ~avoided;
+  balance::BackendMask preferred = among & question.preferred & ~avoided;
+  if (preferred == 0 && question.young != 0) {
+    preferred = balance::with_history(view, among & ~avoided, question.young);
+  }
   if (preferred != 0) among = preferred;
   auto picked = picker_.pick(view, among, request, random_, avoided);
   // Rather wait at one that is full than not be served.

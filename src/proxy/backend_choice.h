@@ -26,6 +26,8 @@ class BackendChoice {
     balance::BackendMask tried = 0;
     // One of these, if any is usable, was not tried and has a place.
     balance::BackendMask preferred = 0;
+    // Of a watch that goes on: these have just begun to run.
+    balance::BackendMask young = 0;
   };
   struct Choice {
     std::size_t backend;

@@ -15,6 +15,7 @@ class Deadline {
  public:
   enum class What : std::uint8_t {
     answer,       // its head
+    first_event,  // of a watch whose head is held back
     first_burst,  // a watch's: another look at whether it is over
     watch_end,    // of one whose end is planned
     upload_end,   // the client's, behind a complete answer

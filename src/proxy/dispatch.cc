@@ -26,7 +26,8 @@ bool Dispatch::send(const RequestPlan& plan, bool has_body) {
                                        .request_class = plan.request_class,
                                        .info = plan.info,
                                        .tried = attempts_.tried(),
-                                       .preferred = preferred_},
+                                       .preferred = preferred_,
+                                       .young = young(plan)},
                                       shared_.now());
   if (!choice) return false;
   attempts_.begin(choice->backend);
@@ -46,6 +47,25 @@ bool Dispatch::send(const RequestPlan& plan, bool has_body) {
 
 bool Dispatch::may_go_to(balance::BackendMask backends, const RequestPlan& plan) const {
   return (shared_.parts.backends.usable(plan.pool) & backends & ~attempts_.tried()) != 0;
+}
+
+// Of a watch that goes on.
+balance::BackendMask Dispatch::young(const RequestPlan& plan) const {
+  if (plan.request_class != kubernetes::RequestClass::watch) return 0;
+  return shared_.parts.backends.younger_than(shared_.options.watch_history.steer_age,
+                                             shared_.now());
+}
+
+bool Dispatch::is_younger_than(Duration age) const {
+  CHECK(attempts_.any());
+  return (shared_.parts.backends.younger_than(age, shared_.now()) &
+          balance::mask_of(attempts_.backend())) != 0;
+}
+
+balance::BackendMask Dispatch::with_more_history(const RequestPlan& plan, Duration age) const {
+  const backend::BackendSet& backends = shared_.parts.backends;
+  return backends.with_more_history(
+      attempts_.backend(), backends.usable(plan.pool) & ~attempts_.tried(), age, shared_.now());
 }
 
 bool Dispatch::another(const RequestPlan& plan) const {

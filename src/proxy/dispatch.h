@@ -24,6 +24,10 @@ class Dispatch {
   bool as_preferred() const {
     return attempts_.any() && (preferred_ & balance::mask_of(attempts_.backend())) != 0;
   }
+  // Its present backend began to run less than so long ago.
+  bool is_younger_than(Duration age) const;
+  // Those that may have history that its present backend does not have, and were not tried.
+  balance::BackendMask with_more_history(const RequestPlan& plan, Duration age) const;
   // Sends it to a backend that it was not at; false when there is none.
   bool send(const RequestPlan& plan, bool has_body);
   // Whether one of these is usable, and was not tried.
@@ -51,6 +55,8 @@ class Dispatch {
   std::string_view backend_name() const;
 
  private:
+  balance::BackendMask young(const RequestPlan& plan) const;
+
   Shared& shared_;
   backend::BackendStream stream_;
   balance::LoadLease load_;

@@ -195,6 +195,12 @@ Outcome Exchange::replay(Retry known, ReplayCause cause, std::string_view why) {
     shared_.count(metrics().replay_budget_exhausted);
     return Outcome::impossible;
   }
+  return send_again(cause, why);
+}
+
+// What came of it is forgotten.
+Outcome Exchange::send_again(ReplayCause cause, std::string_view why) {
+  CHECK(!begun());
   upload_.body().rewind();
   answer_.forget();
   leave_backend();
@@ -234,6 +240,7 @@ void Exchange::leave_backend() {
 void Exchange::deadline_passed() {
   switch (deadline_.passed()) {
     case What::answer: CHECK(!begun()); return answer_overdue();
+    case What::first_event: return forward_held();
     case What::first_burst: CHECK(state_ == State::forwarding); return look_at_first_burst();
     case What::watch_end: CHECK(state_ == State::ending); return watch_end_due();
     case What::upload_end: CHECK(state_ == State::finishing); return stop_upload();

@@ -99,6 +99,7 @@ class Exchange final : public backend::StreamHandler {
 
   struct Watch {
     WatchEndRule rule;
+    bool moved = false;     // to a backend with more history
     bool retiring = false;  // its connection should be left once the first burst is over
     Instant ends_at{};      // while ending
     WatchEnd why = WatchEnd::backend_ended;
@@ -123,6 +124,7 @@ class Exchange final : public backend::StreamHandler {
   void charge(ClientAccount& account);
   Outcome send_to_a_backend();
   bool go_elsewhere(ReplayCause cause, std::string_view why);
+  Outcome send_again(ReplayCause cause, std::string_view why);
   Outcome replay(Retry known, ReplayCause cause, std::string_view why);
   void unanswered(ReplyReason reason, Retry known, std::string_view message);
   void reply(ReplyReason reason, LocalReply&& reply);
@@ -150,6 +152,13 @@ class Exchange final : public backend::StreamHandler {
   bool upload_may_end() const { return deadline_.waits_for(Deadline::What::upload_end); }
   void stop_upload();
   void backend_failed(const backend::StreamEnd& end);
+
+  // Watches without history.
+  bool may_lack_history() const;
+  void hold_watch();
+  void look_at_first_event();
+  void watch_expired();
+  void forward_held();
 
   // Watches.
   bool is_established_watch() const;

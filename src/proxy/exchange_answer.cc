@@ -33,6 +33,7 @@ void Exchange::on_response(http::ResponseHead&& head, bool end_of_stream) {
   learn_credential(head);
   answer_.take_head(std::move(head), end_of_stream);
   if (verdict == Verdict::hold_back) return set_state(State::judging);
+  if (may_lack_history()) return hold_watch();
   forward_head();
 }
 
@@ -117,6 +118,7 @@ void Exchange::on_response_body(Bytes bytes) {
   if (state_ == State::finishing) return;
   DCHECK(answer_.head().status != 0);
   answer_.body().append(bytes);
+  if (state_ == State::holding) return look_at_first_event();
   if (state_ == State::judging) {
     if (answer_.body().pending() <= judged_bytes_max) return;
     forward_head();
@@ -213,6 +215,7 @@ bool Exchange::leave_draining() {
 void Exchange::on_stream_ended(const StreamEnd& end) {
   if (state_ == State::finishing) return;
   if (state_ == State::tunnel) return tunnel_stream_ended(end);
+  if (state_ == State::holding) forward_held();
   if (end.cause != StreamEnd::Cause::completed) return backend_failed(end);
   if (state_ == State::judging) return judge();
   if (state_ == State::waiting) {

@@ -2,12 +2,15 @@
 // The states of an exchange, and which may come before each.
 //
 //   idle ──start()──▶ waiting ──head──▶ forwarding ──▶ finishing ──▶ finished
-//                     │ │   ▲  └──▶ judging ──┘ │          ▲ ▲
+//                     │ │   ▲  ├──▶ judging ──┤ │          ▲ ▲
+//                     │ │   │  └──▶ holding ──┘ │          │ │
 //                     │ └replay──────┘          └─ ending ─┘ │
 //                     └──────────────101──▶ tunnel ──────────┘
 //
 //   waiting     a backend was picked; no answer yet. May be replayed on another backend.
 //   judging     an answer that may be a backend's "I am shutting down" is held back
+//   holding     the head of a watch that goes on is held back until its first event: the backend
+//               may have no history for it
 //   forwarding  the head went to the client; bytes follow
 //   tunnel      bytes go both ways, in whatever protocol; each direction ends on its own
 //   ending      a watch whose end is planned: END_STREAM goes out when its time has come. Where
@@ -29,6 +32,7 @@ enum class ExchangeState : std::uint8_t {
   idle,
   waiting,
   judging,
+  holding,
   forwarding,
   tunnel,
   ending,
@@ -36,16 +40,19 @@ enum class ExchangeState : std::uint8_t {
   finished,
 };
 
-inline constexpr Transitions<ExchangeState, 8> exchange_transitions{{
-    states(ExchangeState::finished),                                                  // idle
-    states(ExchangeState::idle, ExchangeState::waiting, ExchangeState::judging),      // waiting
+inline constexpr Transitions<ExchangeState, 9> exchange_transitions{{
+    states(ExchangeState::finished),  // idle
+    states(ExchangeState::idle, ExchangeState::waiting, ExchangeState::judging,
+           ExchangeState::holding),                                                   // waiting
     states(ExchangeState::waiting),                                                   // judging
-    states(ExchangeState::waiting, ExchangeState::judging),                           // forwarding
+    states(ExchangeState::waiting),                                                   // holding
+    states(ExchangeState::waiting, ExchangeState::judging, ExchangeState::holding),   // forwarding
     states(ExchangeState::waiting),                                                   // tunnel
     states(ExchangeState::forwarding, ExchangeState::ending),                         // ending
     states(ExchangeState::forwarding, ExchangeState::tunnel, ExchangeState::ending),  // finishing
-    states(ExchangeState::waiting, ExchangeState::judging, ExchangeState::forwarding,
-           ExchangeState::tunnel, ExchangeState::ending, ExchangeState::finishing),  // finished
+    states(ExchangeState::waiting, ExchangeState::judging, ExchangeState::holding,
+           ExchangeState::forwarding, ExchangeState::tunnel, ExchangeState::ending,
+           ExchangeState::finishing),  // finished
 }};
 
 constexpr std::string_view to_string(ExchangeState state) {
@@ -53,6 +60,7 @@ constexpr std::string_view to_string(ExchangeState state) {
     case ExchangeState::idle: return "idle";
     case ExchangeState::waiting: return "waiting";
     case ExchangeState::judging: return "judging";
+    case ExchangeState::holding: return "holding";
     case ExchangeState::forwarding: return "forwarding";
     case ExchangeState::tunnel: return "tunnel";
     case ExchangeState::ending: return "ending";

@@ -23,6 +23,7 @@ std::string_view to_string(ReplayCause cause) {
     case ReplayCause::lost_before_answer: return "lost_before_answer";
     case ReplayCause::drain_answer: return "drain_answer";
     case ReplayCause::identity_refused: return "identity_refused";
+    case ReplayCause::no_history: return "no_history";
     case ReplayCause::stale_cache: return "stale_cache";
     case ReplayCause::initializing: return "initializing";
   }
@@ -67,6 +68,14 @@ ProxyMetrics::ProxyMetrics(metrics::Registry& registry)
           "sluice_watches_ended_total",
           "Watches that were ended towards the client with a clean end of stream, by cause.",
           "cause")),
+      watches_held(registry.counter(
+          "sluice_watches_held_total",
+          "Watches whose head waited for the first event, because their backend may have no "
+          "history for them.")),
+      watches_expired(registry.counter(
+          "sluice_watches_expired_total",
+          "Of them, those that got 410 and had no backend with more history, or not there "
+          "either: their clients list again.")),
       watches_cut(registry.counter(
           "sluice_watches_cut_total",
           "Watches reset because a drain was over before their existing objects were sent.")),

@@ -6,6 +6,7 @@
 
 #include "backend_choice.h"
 #include "budget.h"
+#include "expired_resources.h"
 #include "replay_budget.h"
 #include "resources_state.h"
 #include "sluice/base/random.h"
@@ -50,6 +51,7 @@ struct Shared {
   BackendChoice choice;
   TokenProofs proofs;
   WriteAffinity affinity;
+  ExpiredResources expired_resources;
   Resources::State& resources;  // of the worker: these are, too
   BlockPool& blocks;
   Budget budget;

@@ -39,10 +39,10 @@ AdminReply AdminPages::page(std::string_view path) const {
   constexpr std::string_view of_cluster = "/readyz/";
   if (path.starts_with(of_cluster)) return readyz_of(path.substr(of_cluster.size()));
   if (path == "/backends") {
-    return {200, "application/json", backends_page(shared_)};
+    return {200, "application/json", backends_page(shared_, process_.now())};
   }
   if (path == "/clusters") {
-    return {200, "application/json", clusters_page(shared_)};
+    return {200, "application/json", clusters_page(shared_, process_.now())};
   }
   return text(404, "try /metrics, /livez, /readyz, /backends, /clusters or /debug\n");
 }
@@ -76,7 +76,7 @@ namespace {
 
 constexpr std::size_t name_bytes_max = 1024;  // more than a host name and a port have
 
-void append_backend(std::string& page, const Cluster& cluster, std::size_t backend) {
+void append_backend(std::string& page, const Cluster& cluster, std::size_t backend, Instant now) {
   const backend::BackendStatus& status = *cluster.backends().backends[backend];
   const BackendMetrics* used = cluster.version()->series[backend]->metrics_if_used();
   const balance::Load load = cluster.board->total(backend);
@@ -92,6 +92,12 @@ void append_backend(std::string& page, const Cluster& cluster, std::size_t backe
       to_string(status.health.load(std::memory_order_relaxed)),
       status.trusts_identity.load(std::memory_order_relaxed), load.work, load.watches, load.tunnels,
       used == nullptr ? 0 : used->requests_sent());
+  // Of one that has run for longer than we know there is none.
+  if (const Instant started = status.started.load(std::memory_order_relaxed);
+      started != Instant::min()) {
+    fmt::format_to(std::back_inserter(page), R"(,"ageSeconds":{})",
+                   (now - started) / std::chrono::seconds(1));
+  }
   if (!cluster.backends().serves(backend)) page += R"(,"leaving":true)";
   page += '}';
 }
@@ -138,7 +144,8 @@ void append_broken(std::string& page, const BrokenCluster& broken) {
   page += '}';
 }
 
-void append_cluster(std::string& page, const Shared& shared, const Cluster& cluster, bool leaving) {
+void append_cluster(std::string& page, const Shared& shared, const Cluster& cluster, bool leaving,
+                    Instant now) {
   const ClusterVersion& version = *cluster.version();
   const ClusterOptions& options = version.options();
   page += R"({"name":)";
@@ -159,7 +166,7 @@ void append_cluster(std::string& page, const Shared& shared, const Cluster& clus
   });
   page += R"(,"backends":)";
   append_array(page, backends_of(cluster),
-               [&](std::size_t backend) { append_backend(page, cluster, backend); });
+               [&](std::size_t backend) { append_backend(page, cluster, backend, now); });
   if (cluster.passes_on()) {
     page += R"(,"passThrough":)";
     append_array(page, cluster.targets, [&](const auto& target) {
@@ -173,18 +180,19 @@ void append_cluster(std::string& page, const Shared& shared, const Cluster& clus
 
 }  // namespace
 
-std::string backends_page(const Shared& shared) {
+std::string backends_page(const Shared& shared, Instant now) {
   std::vector<std::pair<const Cluster*, std::size_t>> backends;
   for (const Cluster* cluster : shared.clusters()) {
     for (const std::size_t slot : backends_of(*cluster)) backends.emplace_back(cluster, slot);
   }
   std::string page = "{\"backends\":";
-  append_array(page, backends,
-               [&](const auto& backend) { append_backend(page, *backend.first, backend.second); });
+  append_array(page, backends, [&](const auto& backend) {
+    append_backend(page, *backend.first, backend.second, now);
+  });
   return page + "}\n";
 }
 
-std::string clusters_page(const Shared& shared) {
+std::string clusters_page(const Shared& shared, Instant now) {
   std::vector<const ClusterTable::Entry*> clusters;
   std::unordered_set<std::string_view> served;
   for (const ClusterTable::Entry& entry : shared.table->entries) {
@@ -198,7 +206,7 @@ std::string clusters_page(const Shared& shared) {
   }
   std::string page = "{\"clusters\":";
   append_array(page, clusters, [&](const ClusterTable::Entry* entry) {
-    append_cluster(page, shared, *entry->cluster, entry->leaving);
+    append_cluster(page, shared, *entry->cluster, entry->leaving, now);
   });
   if (!broken.empty()) {
     page += R"(,"broken":)";

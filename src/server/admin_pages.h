@@ -26,6 +26,7 @@ class ProcessState {
   virtual ~ProcessState() = default;
   virtual StopSequence::State stop_state() const = 0;
   virtual bool workers_turn() const = 0;
+  virtual Instant now() const = 0;
   // Answers within a second (debug_page.h).
   virtual void ask_workers(std::move_only_function<void(const std::string&)> answer) = 0;
 };
@@ -48,15 +49,16 @@ class AdminPages {
 };
 
 // {"backends":[{"name":…,"health":…,"trustsIdentity":…,"work":…,"watches":…,"tunnels":…,"requests":…}]}
-// and the cluster's name behind the backend's, where clusters have names; at the end "leaving":true
-// of one that is no backend any more.
-std::string backends_page(const Shared& shared);
+// and the cluster's name behind the backend's, where clusters have names; at the end "ageSeconds"
+// of one that is known to have been started then, and "leaving":true of one that is no backend any
+// more.
+std::string backends_page(const Shared& shared, Instant now);
 
 // {"clusters":[{"name":…,"generation":…,"serverNames":[…],"others":…,"usable":…,
 // "certificates":[{"use":…,"notAfter":…}],"backends":[as above]}]}
 // Behind "generation", "leaving":true of one that is served no more, and "lastError" of one that
 // serves on as it was before its file had mistakes; in "broken" those that were never served; and
 // at the end "lastError" of the process.
-std::string clusters_page(const Shared& shared);
+std::string clusters_page(const Shared& shared, Instant now);
 
 }  // namespace sluice::server

@@ -137,6 +137,7 @@ class Control final : public WorkerEvents, private ProcessState {
     return replaced_ ? StopSequence::State::serving : stop_.state();
   }
   bool workers_turn() const override { return watch_->worst() == WorkerWatch::State::turns; }
+  Instant now() const override { return reactor_.now(); }
   void ask_workers(std::move_only_function<void(const std::string&)> answer) override {
     debug_.ask(std::move(answer));
   }

@@ -3,7 +3,9 @@
 //
 //   16 bytes   what it is, and the form's number
 //   8 + 8      the key
-//   4          clusters; each: 4 its name's length, the name, 4 tokens; each: 8 + 8 hash, 8 network
+//   4          clusters; each: 4 its name's length, the name,
+//              4 tokens; each: 8 + 8 hash, 8 network
+//              4 backends; each: 4 its name's length, the name, 8 when it was started
 //   8          a sum over all before
 #include "handover.h"
 
@@ -17,10 +19,11 @@
 namespace sluice::server {
 namespace {
 
-constexpr std::string_view form = "sluice proofs 1\n";
+constexpr std::string_view form = "sluice proofs 2\n";
 constexpr std::size_t sum_bytes = 8;
 constexpr std::size_t token_bytes = 24;
 constexpr std::size_t name_bytes_max = 1024;
+constexpr std::size_t backends_max = 64;  // of a cluster
 static_assert(form.size() == 16);
 
 // FNV-1a: finds accidents; whoever could mean harm here could as well be us.
@@ -57,11 +60,32 @@ class Reader {
   std::string_view rest_;
 };
 
-bool take_cluster(Reader& reader, ClusterProofs& cluster) {
+void put_name(std::string& out, std::string_view name) {
+  put(out, static_cast<std::uint32_t>(name.size()));
+  out += name;
+}
+
+bool take_name(Reader& reader, std::string& name) {
   std::uint32_t bytes = 0;
+  return reader.take(bytes) && bytes <= name_bytes_max && reader.take(name, bytes);
+}
+
+bool take_backends(Reader& reader, std::vector<BackendStart>& backends) {
+  std::uint32_t count = 0;
+  if (!reader.take(count) || count > backends_max) return false;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    BackendStart& backend = backends.emplace_back();
+    Duration::rep started = 0;
+    if (!take_name(reader, backend.name) || !reader.take(started)) return false;
+    backend.started = Instant(Duration(started));
+  }
+  return true;
+}
+
+bool take_cluster(Reader& reader, ClusterProofs& cluster) {
   std::uint32_t tokens = 0;
-  if (!reader.take(bytes) || bytes > name_bytes_max || !reader.take(cluster.cluster, bytes) ||
-      !reader.take(tokens) || tokens > reader.rest() / token_bytes) {
+  if (!take_name(reader, cluster.cluster) || !reader.take(tokens) ||
+      tokens > reader.rest() / token_bytes) {
     return false;
   }
   cluster.tokens.resize(tokens);
@@ -72,7 +96,21 @@ bool take_cluster(Reader& reader, ClusterProofs& cluster) {
       return false;
     }
   }
-  return true;
+  return take_backends(reader, cluster.backends);
+}
+
+std::string form_of_backends(const ClusterProofs& cluster) {
+  std::string out;
+  std::uint32_t count = 0;
+  put(out, count);
+  for (const BackendStart& backend : cluster.backends) {
+    if (backend.name.size() > name_bytes_max || count == backends_max) continue;
+    ++count;
+    put_name(out, backend.name);
+    put(out, backend.started.time_since_epoch().count());
+  }
+  std::memcpy(out.data(), &count, sizeof count);
+  return out;
 }
 
 bool take_all(Reader& reader, Handover& handover) {
@@ -96,18 +134,19 @@ std::string write_handover(const Handover& handover, std::size_t bytes_max) {
   std::uint32_t clusters = 0;
   put(out, clusters);
   for (const ClusterProofs& each : handover.clusters) {
+    const std::string backends = form_of_backends(each);
     const std::size_t bytes = 2 * sizeof(std::uint32_t) + each.cluster.size() +
-                              each.tokens.size() * token_bytes + sum_bytes;
+                              each.tokens.size() * token_bytes + backends.size() + sum_bytes;
     if (each.cluster.size() > name_bytes_max || out.size() + bytes > bytes_max) continue;
     ++clusters;
-    put(out, static_cast<std::uint32_t>(each.cluster.size()));
-    out += each.cluster;
+    put_name(out, each.cluster);
     put(out, static_cast<std::uint32_t>(each.tokens.size()));
     for (const proxy::TokenChange& token : each.tokens) {
       put(out, token.token.high);
       put(out, token.token.low);
       put(out, token.network);
     }
+    out += backends;
   }
   std::memcpy(out.data() + count_at, &clusters, sizeof clusters);
   put(out, sum(out));

@@ -7,7 +7,6 @@
 #include <latch>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 
@@ -79,9 +78,35 @@ std::optional<Handover> take_state(const OwnedDescriptor& file) {
   if (file.get() < 0) return std::nullopt;
   auto handover = read_handover_file(file.get());
   if (handover) return std::move(*handover);
-  log::warning("what the process before knew of tokens cannot be used",
+  log::warning("what the process before knew of tokens and API servers cannot be used",
                {{"why", handover.error().context}});
   return std::nullopt;
+}
+
+// Those that are known.
+std::vector<BackendStart> starts_of_backends(const backend::Cluster& backends) {
+  std::vector<BackendStart> starts;
+  for (const auto& status : backends.backends) {
+    if (status == nullptr) continue;
+    const Instant started = status->started.load(std::memory_order_relaxed);
+    if (started != Instant::min()) starts.push_back({status->endpoint.name, started});
+  }
+  return starts;
+}
+
+// Until the API servers themselves say so, if they do.
+void take_starts(const Shared& shared, const std::vector<ClusterProofs>& known) {
+  for (const Cluster* cluster : shared.clusters()) {
+    const auto its = std::ranges::find(known, cluster->name(), &ClusterProofs::cluster);
+    if (its == known.end()) continue;
+    for (const auto& status : cluster->backends().backends) {
+      if (status == nullptr) continue;
+      const auto start =
+          std::ranges::find(its->backends, status->endpoint.name, &BackendStart::name);
+      if (start == its->backends.end()) continue;
+      status->started.store(start->started, std::memory_order_relaxed);
+    }
+  }
 }
 
 }  // namespace
@@ -106,6 +131,7 @@ class Server::Process final : private TakeOverHost {
     auto shared = Shared::create(options_);
     if (!shared) return std::unexpected(shared.error());
     shared_ = std::move(*shared);
+    if (known_) take_starts(*shared_, known_->clusters);
     auto control = Control::create(*reactor_, *environment_, *shared_, options_,
                                    take_admin(options_.admin_listen, start_.inherited));
     if (!control) return std::unexpected(control.error());
@@ -291,12 +317,12 @@ class Server::Process final : private TakeOverHost {
 
   // Those of which nothing is known, too: all that are served are to be served on.
   std::vector<ClusterProofs> with_all_clusters(std::vector<ClusterProofs> proofs) const {
-    std::set<std::string> known;
-    for (const ClusterProofs& each : proofs) known.insert(each.cluster);
     for (const Cluster* cluster : shared_->clusters()) {
-      if (!known.contains(std::string(cluster->name()))) {
-        proofs.push_back({std::string(cluster->name()), {}});
+      auto known = std::ranges::find(proofs, cluster->name(), &ClusterProofs::cluster);
+      if (known == proofs.end()) {
+        known = proofs.insert(known, {std::string(cluster->name()), {}});
       }
+      known->backends = starts_of_backends(cluster->backends());
     }
     return proofs;
   }

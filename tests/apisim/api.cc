@@ -394,6 +394,35 @@ Reply self_subject_review(const Call& call) {
       201);
 }
 
+bool is_metrics(const Request& request) {
+  return !request.resource_request && request.path == "/metrics";
+}
+
+// A long page, with what is asked for near its end (k8s.io/component-base/metrics). Who may read
+// it: ClusterRole system:monitoring.
+Reply metrics(const ServerView& server, const Call& call) {
+  const bool may = std::ranges::any_of(call.identity.groups, [](const std::string& group) {
+    return group == "system:monitoring" || group == "system:masters";
+  });
+  if (!may) {
+    return Reply::of(forbidden(
+        fmt::format("forbidden: User \"{}\" cannot get path \"/metrics\"", call.identity.user)));
+  }
+  std::string text;
+  for (int i = 0; i < 2000; ++i) {
+    text += fmt::format(
+        "apiserver_request_duration_seconds_bucket{{resource=\"pods\",verb=\"LIST\",le=\"{}\"}} "
+        "{}\n",
+        i, i * 3);
+  }
+  text += fmt::format(
+      "# HELP process_start_time_seconds [STABLE] Start time of the process since unix epoch in "
+      "seconds.\n# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds {:.11e}\n"
+      "# TYPE process_virtual_memory_bytes gauge\nprocess_virtual_memory_bytes 1.3e+09\n",
+      server.started);
+  return Reply::of(std::move(text), 200, "text/plain; version=0.0.4; charset=utf-8");
+}
+
 Reply readiness(const ServerView& server, const Call& call) {
   const std::string_view path = call.request.path;
   const bool ready = server.ready || path != "/readyz";
@@ -467,7 +496,8 @@ bool has_bad_timeout(const Request& request) {
 }
 
 bool needs_identity(const Request& request) {
-  return request.resource == "selfsubjectreviews" && request.group == "authentication.k8s.io";
+  return is_metrics(request) ||
+         (request.resource == "selfsubjectreviews" && request.group == "authentication.k8s.io");
 }
 
 std::optional<StatusError> forbid_anonymous(const Request& request) {
@@ -493,6 +523,7 @@ Reply answer(const ServerView& server, const Call& call) {
   const Request& request = call.request;
   const std::string_view path = request.path;
   if (is_probe(path)) return readiness(server, call);
+  if (is_metrics(request)) return metrics(server, call);
   if (needs_identity(request)) return self_subject_review(call);
   if (request.resource_request && !request.resource.empty()) {
     ApiResult<Reply> reply = resources(server, call);

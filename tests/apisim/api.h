@@ -47,6 +47,7 @@ struct ServerView {
   bool ready = true;
   // Watches from before this revision get 410, as after a restart with an empty watch cache.
   std::uint64_t history_floor = 0;
+  double started = 0;  // seconds since 1970
 };
 
 struct Call {

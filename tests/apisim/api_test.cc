@@ -67,6 +67,19 @@ class ApiTest : public testing::Test {
   std::uint64_t history_floor_ = 0;
 };
 
+TEST_F(ApiTest, MetricsSayWhenTheServerWasStartedToWhoMayRead) {
+  const std::string_view path = "/metrics";
+  request_ = Request::parse("GET", path);
+  EXPECT_TRUE(needs_identity(request_));
+  const ServerView server{store_, random_, true, 0, 1764325101.53};
+  const Identity monitoring{"probe", "", {"system:monitoring"}, {}};
+  const Reply page = answer(server, {request_, "text/plain", "", "", monitoring});
+  EXPECT_EQ(page.status, 200);
+  EXPECT_TRUE(read(page).contains("\nprocess_start_time_seconds 1.76432510153e+09\n"));
+  const Identity other{"alice", "", {"dev"}, {}};
+  EXPECT_EQ(answer(server, {request_, "text/plain", "", "", other}).status, 403);
+}
+
 TEST_F(ApiTest, ListsAllPagesWithTheRevisionOfTheFirst) {
   std::string next;
   std::size_t pods = 0;

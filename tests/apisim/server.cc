@@ -114,6 +114,17 @@ void BenchTexts::add(std::string_view path_and_query, Entry entry) {
   entries_.insert_or_assign(std::string(path_and_query), std::move(entry));
 }
 
+namespace {
+
+// What was here first has run for long.
+constexpr double old_seconds = 24 * 3600;
+
+double seconds_now() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
 // --- life -------------------------------------------------------------------------------------
 
 ApiServer::ApiServer(net::Transport& transport, Shared& shared, BenchTexts& bench,
@@ -126,6 +137,7 @@ ApiServer::ApiServer(net::Transport& transport, Shared& shared, BenchTexts& benc
       index_(index),
       address_(address),
       settings_(settings),
+      started_(seconds_now() - old_seconds),
       random_(0x5eed + index),
       select_([this](std::string_view) { return tls_; }),
       timer_(io::Timer::bind<&ApiServer::timer_passed>(this)) {
@@ -240,6 +252,7 @@ Result<void> ApiServer::restart(bool empty_history) {
   state_ = State::serving;
   frozen_ = false;
   if (empty_history) history_floor_ = shared_.store.revision();
+  started_ = seconds_now();
   listen(*descriptor);
   return {};
 }
@@ -255,7 +268,7 @@ void ApiServer::freeze(bool frozen) {
 }
 
 ServerView ApiServer::view() {
-  return {shared_.store, random_, state_ == State::serving, history_floor_};
+  return {shared_.store, random_, state_ == State::serving, history_floor_, started_};
 }
 
 void ApiServer::wake_watches() {

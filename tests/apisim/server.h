@@ -193,6 +193,7 @@ class ApiServer {
   DrainPlan drain_;
   Instant drain_end_{};
   std::uint64_t history_floor_ = 0;
+  double started_;
   Random random_;
   net::AdmissionBudget budget_{1'000'000};
   std::unique_ptr<net::Listener> listener_;

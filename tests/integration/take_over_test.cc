@@ -459,6 +459,20 @@ TEST_F(TakeOverTest, ATokenThatWasProvenIsNoStrangersThereafter) {
   EXPECT_EQ(suspects(), 0);
 }
 
+// Without a front-proxy pair nobody can ask it.
+TEST_F(TakeOverTest, AnApiServerThatCameBackIsStillNewThereafter) {
+  start_apisim();
+  start_sluice({.identities = false});
+  const auto backends = [&] { return sluice->page("/backends").body; };
+  EXPECT_FALSE(backends().contains("ageSeconds"));
+  apisim->post("/servers/1/kill");
+  EXPECT_TRUE(eventually([&] { return backends().contains("not_ready"); }, 10s));
+  apisim->post("/servers/1/restart");
+  EXPECT_TRUE(eventually([&] { return backends().contains("ageSeconds"); }, 10s));
+  EXPECT_GT(take_over(sluice->child().pid()), 0);
+  EXPECT_TRUE(eventually([&] { return backends().contains("ageSeconds"); }, 10s)) << backends();
+}
+
 TEST_F(TakeOverTest, SigtermWhileANewProcessBeginsEndsBoth) {
   start({"--shutdown-delay-duration=1s"});
   apisim->post("/servers/all/freeze");  // so that the new one waits for its backends

@@ -37,6 +37,7 @@ FOREIGN = {
     "sluice_hooks.h": ({"tls"}, "wolfssl_dep"),
     "nghttp2/": ({"http2"}, "nghttp2_dep"),
     "llhttp.h": ({"http1"}, "llhttp_dep"),
+    "zlib.h": ({"kubernetes"}, "zlib_dep"),
     "mimalloc.h": ({"main"}, "mimalloc_dep"),
     "fmt/": (None, "fmt_dep"),  # anywhere in src/
 }

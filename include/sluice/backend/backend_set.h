@@ -43,6 +43,8 @@ struct BackendStatus {
   // Whether this backend takes our X-Remote-* fields for what they say; false stops the identity
   // pools to it (wrong front-proxy trust at the backend).
   std::atomic<bool> trusts_identity{true};
+  // When its process began to run, as far as that is known; min(): long ago.
+  std::atomic<Instant> started{Instant::min()};
 };
 
 // The backends of a cluster in their slots, as of one moment: a value, whose copies share what is
@@ -151,6 +153,13 @@ class BackendSet {
   // usable: the last known good are better than none. Those in `leaving` count as not ready.
   std::uint64_t usable(PoolKind kind, std::uint64_t leaving = 0) const;
 
+  // Bit i: backend i began to run less than so long ago.
+  std::uint64_t younger_than(Duration age, Instant now) const;
+  // Where a watch may still find the history that this backend does not have: those of `among` that
+  // are not younger than `age`, else the oldest that is older than this one; or none.
+  std::uint64_t with_more_history(std::size_t backend, std::uint64_t among, Duration age,
+                                  Instant now) const;
+
   // Bit i: backend i has no place for one more, and can get none.
   std::uint64_t full(PoolKind kind, Stay stay) const;
 
@@ -176,6 +185,9 @@ class BackendSet {
   };
   void update(std::size_t backend);
   const BackendContexts& contexts_for(std::size_t backend) const;
+  Instant started(std::size_t backend) const {
+    return cluster_.backends[backend]->started.load(std::memory_order_relaxed);
+  }
   void make_pools(std::size_t backend, PoolKind kind);
   void end_pools(std::size_t backend, PoolKind kind);
   PoolOptions pool_options(PoolKind kind) const;

@@ -166,6 +166,11 @@ struct ClusterConfig {
   std::uint32_t replay_tries =
       proxy::ProxyOptions{}.tries_max - 1;  // replays of one request, after its first try
 
+  // Watches that go on from where they were; zero: never.
+  Duration watch_history_age = proxy::WatchHistoryOptions{}.hold_age;
+  Duration watch_history_wait = proxy::WatchHistoryOptions{}.hold;
+  Duration watch_steering_age = proxy::WatchHistoryOptions{}.steer_age;
+
   // Clients' shares.
   std::uint32_t anonymous_requests_per_address =
       proxy::ProxyOptions{}.anonymous_requests_per_address;  // without an answer yet, in one worker

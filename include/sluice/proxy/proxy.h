@@ -22,6 +22,7 @@
 #include "sluice/proxy/own_write.h"
 #include "sluice/proxy/resources.h"
 #include "sluice/proxy/watch_end.h"
+#include "sluice/proxy/watch_history.h"
 
 namespace sluice::proxy {
 
@@ -50,6 +51,7 @@ struct ProxyOptions {
   bool vouches_for_identity = false;
   bool anonymous_requests = true;  // false: without a credential there is a 401, and nothing else
   WatchEndOptions watch_end;
+  WatchHistoryOptions watch_history;
 
   friend bool operator==(const ProxyOptions&, const ProxyOptions&) = default;
 };
@@ -63,6 +65,7 @@ enum class ReplayCause : std::uint8_t {
   // It was answered, and another server may know more (kubernetes/server_lag.h).
   stale_cache,
   initializing,
+  no_history,  // a watch that got 410 from a backend that has just begun to run
 };
 std::string_view to_string(ReplayCause cause);
 
@@ -89,6 +92,8 @@ struct ProxyMetrics {
   metrics::CounterTable replays_in_vain;  // ReplayCause: the same was said there
   metrics::CounterTable preferred;        // Preference
   metrics::CounterTable watches_ended;    // WatchEnd
+  metrics::CounterId watches_held;        // until their first event
+  metrics::CounterId watches_expired;     // of them, those whose client was given the 410
   metrics::CounterId watches_cut;         // within their first burst, when a drain was over
   metrics::CounterTable stalled_ended;    // ordinary, long-running
   metrics::CounterId made_room;           // ended because their client held most

@@ -204,5 +204,27 @@ TEST_F(BackendSetTest, TheOwnerLearnsOfWhichPoolAnEventSpeaks) {
   EXPECT_THAT(failed_, ElementsAre(std::pair(std::size_t{2}, PoolKind::identity)));
 }
 
+TEST_F(BackendSetTest, WhoHasMoreHistoryIsWhoIsNotYoungElseTheOldest) {
+  make_set();
+  const Instant now = Instant() + std::chrono::hours(100);
+  const auto age = [&](std::size_t backend, Duration how_old) {
+    cluster_.backends[backend]->started.store(now - how_old);
+  };
+  EXPECT_EQ(set_->younger_than(15min, now), 0U);
+  age(0, 1min);
+  EXPECT_EQ(set_->younger_than(15min, now), 0b001U);
+  EXPECT_EQ(set_->younger_than(1min, now), 0U);
+  EXPECT_EQ(set_->younger_than(Duration::zero(), now), 0U);
+  EXPECT_EQ(set_->with_more_history(0, all, 15min, now), 0b110U);
+  EXPECT_EQ(set_->with_more_history(0, 0b101, 15min, now), 0b100U);
+  EXPECT_EQ(set_->with_more_history(0, 0b001, 15min, now), 0U);
+  age(1, 3min);
+  age(2, 2min);
+  EXPECT_EQ(set_->with_more_history(0, all, 15min, now), 0b010U);
+  EXPECT_EQ(set_->with_more_history(2, all, 15min, now), 0b010U);
+  EXPECT_EQ(set_->with_more_history(1, all, 15min, now), 0U) << "it is the oldest";
+  EXPECT_EQ(set_->with_more_history(0, 0b101, 15min, now), 0b100U);
+}
+
 }  // namespace
 }  // namespace sluice::backend

@@ -15,6 +15,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 constexpr std::string_view user_field = "x-remote-user";
+constexpr std::string_view metrics_path = "/metrics";
 constexpr std::string_view review_path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
 
 class HealthProbeTest : public testing::Test {
@@ -301,6 +302,7 @@ class IdentityProbeTest : public HealthProbeTest {
   using Request = test::ScriptedBackend::Request;
 
   void serve(Request& request) override {
+    if (request.head.path == metrics_path) return tell_age(request);
     if (request.head.path != review_path) return HealthProbeTest::serve(request);
     EXPECT_EQ(request.head.method, "POST");
     EXPECT_TRUE(request.connection->with_certificate());
@@ -314,6 +316,31 @@ class IdentityProbeTest : public HealthProbeTest {
     request.answer(status, R"({"status":{"userInfo":{"username":")" + user + R"("}}})");
   }
 
+  // A minute to midnight there, whatever we think.
+  void tell_age(Request& request) {
+    metrics_asked_at_.push_back(simulation_.now());
+    EXPECT_TRUE(request.connection->with_certificate());
+    EXPECT_TRUE(request.head.fields.contains(user_field));
+    if (metrics_status_ == 0) return;
+    http::ResponseHead head;
+    head.status = metrics_status_;
+    head.fields.add("date", "Thu, 01 Jan 1970 23:59:00 GMT");
+    request.answer(head, metrics_);
+  }
+  static std::string page_of_age(std::chrono::seconds age) {
+    const auto start = std::chrono::hours(24) - std::chrono::minutes(1) - age;
+    return std::string(300'000, '#') + "\nprocess_start_time_seconds " +
+           std::to_string(std::chrono::seconds(start).count()) + "\n";
+  }
+  std::optional<Duration> age() const {
+    const Instant started = cluster_.backends[0]->started.load();
+    if (started == Instant::min()) return std::nullopt;
+    return simulation_.now() - started;
+  }
+
+  int metrics_status_ = 200;  // 0: no answer
+  std::string metrics_ = page_of_age(std::chrono::hours(1));
+  std::vector<Instant> metrics_asked_at_;
   std::string seen_as_;  // empty: as claimed
   int claim_status_ = 201;
   int bare_status_ = 401;
@@ -395,7 +422,7 @@ TEST_F(IdentityProbeTest, ABackendThatTakesTheCertificateAloneForAUserIsNotTrust
 TEST_F(IdentityProbeTest, TheConnectionOfTheReviewsIsNotKept) {
   start(true);
   simulation_.advance(5s);
-  EXPECT_EQ(backend_->accepted(), 2U);
+  EXPECT_EQ(backend_->accepted(), 3U);          // one to ask how old it is
   EXPECT_EQ(backend_->open_connections(), 1U);  // of the readiness probe
 }
 
@@ -489,6 +516,126 @@ TEST_F(IdentityProbeTest, ABackendThatWasAwayHasItsTrustCheckedWhenItComesBack) 
   readiness_ = 200;
   next_probe();
   EXPECT_EQ(reviews_, 2);
+}
+
+// --- age ---------------------------------------------------------------------------------------
+
+class AgeProbeTest : public IdentityProbeTest {
+ protected:
+  void restart_backend() {
+    readiness_ = 500;
+    next_probe();
+    ASSERT_EQ(health(), Health::not_ready);
+    readiness_ = 200;
+    next_probe();
+    next_probe();
+    ASSERT_EQ(health(), Health::ready);
+  }
+  // So much, and what has passed since the last probe.
+  bool is_about(Duration expected) const {
+    return age() && *age() >= expected && *age() < expected + options_.interval * 6 / 5;
+  }
+};
+
+TEST_F(AgeProbeTest, ABackendIsAskedOnceWhenItBecomesReady) {
+  start(true);
+  EXPECT_EQ(age(), 1h);
+  simulation_.advance(3min);
+  EXPECT_EQ(metrics_asked_at_.size(), 1U);
+  EXPECT_EQ(age(), 1h + 3min);
+  metrics_ = page_of_age(2s);
+  restart_backend();
+  EXPECT_EQ(metrics_asked_at_.size(), 2U);
+  EXPECT_TRUE(is_about(2s));
+}
+
+TEST_F(AgeProbeTest, WithoutAPairWhatWasHereIsOldAndWhatComesBackIsYoung) {
+  start();
+  EXPECT_EQ(age(), std::nullopt);
+  restart_backend();
+  EXPECT_TRUE(is_about(0s));
+  simulation_.advance(1min);
+  EXPECT_TRUE(is_about(1min));
+  EXPECT_TRUE(metrics_asked_at_.empty());
+}
+
+TEST_F(AgeProbeTest, WhoJoinsOthersIsYoungUntilItSaysOtherwise) {
+  Cluster joined;
+  joined.backends = {
+      std::make_shared<BackendStatus>(Endpoint{address_of(1), "api-1", "backend"}, true)};
+  cluster_ = joined;
+  metrics_status_ = 0;
+  start(true);
+  EXPECT_EQ(age(), 0s);
+  metrics_status_ = 200;
+  simulation_.advance(15s);  // the first one has its time
+  EXPECT_GE(age(), 1h);
+}
+
+TEST_F(AgeProbeTest, WhoMayNotAskIsToldSoOnceAndAsksNoMore) {
+  for (const int status : {401, 403, 404}) {
+    TearDown();
+    backend_.reset();
+    probe_.reset();
+    changes_.clear();
+    metrics_asked_at_.clear();
+    cluster_ = Cluster({Endpoint{address_of(1), "api-1", "backend"}});
+    metrics_status_ = status;
+    start(true);
+    simulation_.advance(1min);
+    EXPECT_EQ(metrics_asked_at_.size(), 1U) << status;
+    restart_backend();
+    EXPECT_EQ(metrics_asked_at_.size(), 2U) << "it may be allowed now";
+    EXPECT_TRUE(is_about(0s)) << status;
+    EXPECT_EQ(std::ranges::count_if(
+                  changes_,
+                  [](const std::string& text) { return text.contains("/metrics does not say"); }),
+              1);
+  }
+}
+
+TEST_F(AgeProbeTest, APageWithoutTheLineIsNoAnswer) {
+  metrics_ = "process_start_time_seconds x\n";
+  start(true);
+  EXPECT_EQ(age(), std::nullopt);
+  EXPECT_THAT(changes_, Contains(HasSubstr("/metrics does not say")));
+  simulation_.advance(1min);
+  EXPECT_EQ(metrics_asked_at_.size(), 1U);
+}
+
+TEST_F(AgeProbeTest, WhatMayPassIsAskedAFewTimesMore) {
+  metrics_status_ = 503;
+  start(true);
+  simulation_.advance(2min);
+  EXPECT_EQ(metrics_asked_at_.size(), 4U);
+  for (std::size_t i = 1; i < metrics_asked_at_.size(); ++i) {
+    EXPECT_GE(metrics_asked_at_[i] - metrics_asked_at_[i - 1], 5s);
+  }
+  EXPECT_EQ(age(), std::nullopt);
+}
+
+TEST_F(AgeProbeTest, ASilentPageHoldsUpNoReadiness) {
+  metrics_status_ = 0;
+  start(true);
+  EXPECT_EQ(health(), Health::ready);
+  readiness_ = 500;
+  next_probe();
+  EXPECT_EQ(health(), Health::not_ready);
+  simulation_.advance(1min);
+  EXPECT_EQ(age(), std::nullopt);
+}
+
+TEST_F(AgeProbeTest, WhatWasAskedLittleIsAskedAgainWhenItIsUsed) {
+  listen();
+  make_probe(true);
+  probe_->set_quiet(true);
+  probe_->start();
+  simulation_.settle();
+  EXPECT_EQ(age(), 1h);
+  metrics_ = page_of_age(5s);  // it was restarted, and nobody has seen it
+  probe_->set_quiet(false);
+  simulation_.settle();
+  EXPECT_EQ(age(), 5s);
 }
 
 }  // namespace

@@ -13,8 +13,8 @@ namespace {
 
 using State = ExchangeState;
 
-constexpr std::array all{State::idle,   State::waiting,   State::judging, State::forwarding,
-                         State::ending, State::finishing, State::finished};
+constexpr std::array all{State::idle,       State::waiting, State::judging,   State::holding,
+                         State::forwarding, State::ending,  State::finishing, State::finished};
 
 TEST(ExchangeStateTest, EachArrowOfTheDrawingIsAllowedAndNoOther) {
   std::set<std::pair<State, State>> arrows{
@@ -23,6 +23,8 @@ TEST(ExchangeStateTest, EachArrowOfTheDrawingIsAllowedAndNoOther) {
       {State::waiting, State::judging},
       {State::waiting, State::forwarding},
       {State::judging, State::forwarding},
+      {State::waiting, State::holding},
+      {State::holding, State::forwarding},
       {State::forwarding, State::ending},
       {State::forwarding, State::finishing},
       {State::ending, State::finishing},
@@ -30,11 +32,13 @@ TEST(ExchangeStateTest, EachArrowOfTheDrawingIsAllowedAndNoOther) {
       // a replay
       {State::waiting, State::waiting},
       {State::judging, State::waiting},
+      {State::holding, State::waiting},
       // a plan that is replaced by a nearer one
       {State::ending, State::ending},
   };
   // Its client may go at any time.
-  for (const State state : {State::waiting, State::judging, State::forwarding, State::ending}) {
+  for (const State state :
+       {State::waiting, State::judging, State::holding, State::forwarding, State::ending}) {
     arrows.emplace(state, State::finished);
   }
   for (const State from : all) {

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "exchange_state.h"
+#include "expired_resources.h"
 #include "mistake.h"
 #include "scripted_backend.h"
 #include "simulation.h"
@@ -269,7 +270,7 @@ class ExchangeTest : public testing::Test, private ProxyEvents, private Resource
   std::uint64_t replays(Cause cause) { return registry_.total(metrics_->replays.at(cause)); }
   std::uint64_t all_replays() {
     return replays(not_executed) + replays(lost_before_answer) + replays(drain_answer) +
-           replays(identity_refused);
+           replays(identity_refused) + replays(no_history);
   }
   std::uint64_t replies(ReplyReason reason) {
     return registry_.total(metrics_->local_replies.at(static_cast<std::size_t>(reason)));
@@ -1650,6 +1651,365 @@ TEST_F(ExchangeTest, ALongAnswerThatIsTakenQuicklyGrowsItsWindowAndPaysItBack) {
   EXPECT_EQ(lent(), 0);
 }
 
+// --- history of watches ------------------------------------------------------------------------
+
+class WatchHistoryTest : public ExchangeTest {
+ protected:
+  static constexpr std::string_view gone =
+      R"({"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired"}})"
+      "\n";
+  static constexpr std::string_view added = R"({"type":"ADDED","object":{}})"
+                                            "\n";
+
+  // The first ones have run for so long, and the others for ever.
+  void start_young(std::size_t backends, std::vector<Duration> ages) {
+    options_.watch_history.steer_age = Duration::zero();
+    options_.picker.policy = balance::Policy::least;
+    start(backends);
+    be_alice();
+    for (std::size_t i = 0; i < ages.size(); ++i) set_age(i, ages[i]);
+  }
+  void set_age(std::size_t backend, Duration age) {
+    cluster_->backends[backend]->started.store(simulation_.now() - age);
+  }
+  // Those that are taken from now on.
+  void only(std::initializer_list<std::size_t> usable) {
+    for (std::size_t i = 0; i < cluster_->backends.size(); ++i) {
+      const bool good = std::ranges::find(usable, i) != usable.end();
+      cluster_->backends[i]->health.store(good ? backend::Health::ready
+                                               : backend::Health::not_ready);
+    }
+  }
+  void all_usable() {
+    for (const auto& backend : cluster_->backends) backend->health.store(backend::Health::ready);
+  }
+  // A watch that is sent to this backend, while the others are usable, too.
+  Client::Answer& ask_at(std::size_t backend, std::string_view path = watch) {
+    only({backend});
+    Client::Answer& answer = ask(path);
+    all_usable();
+    EXPECT_EQ(open_at(backend), 1U);
+    return answer;
+  }
+  std::size_t open_at(std::size_t backend) {
+    return static_cast<std::size_t>(std::ranges::count_if(running(), [&](Request* request) {
+      const auto its = backends_[backend]->requests();
+      return std::ranges::find(its, request) != its.end();
+    }));
+  }
+  Request& request_at(std::size_t backend) {
+    for (Request* request : running()) {
+      const auto its = backends_[backend]->requests();
+      if (std::ranges::find(its, request) != its.end()) return *request;
+    }
+    ADD_FAILURE() << "nothing is open at backend " << backend;
+    return *running().at(0);
+  }
+  static http::ResponseHead watch_head(std::string_view type = "application/json") {
+    http::ResponseHead head;
+    head.status = 200;
+    head.fields.add("content-type", type);
+    return head;
+  }
+  void begin(std::size_t backend) {
+    request_at(backend).begin(watch_head());
+    simulation_.settle();
+  }
+  void send(std::size_t backend, std::string_view bytes) {
+    request_at(backend).send(std::string(bytes));
+    simulation_.settle();
+  }
+  void answer_gone(std::size_t backend) {
+    begin(backend);
+    send(backend, gone);
+  }
+  std::uint64_t held() { return registry_.total(metrics_->watches_held); }
+  std::uint64_t expired() { return registry_.total(metrics_->watches_expired); }
+};
+
+TEST_F(WatchHistoryTest, A410OfAYoungBackendMovesTheWatchToAnOldOne) {
+  start_young(2, {1min});
+  const Client::Answer& client = ask_at(0);
+  answer_gone(0);
+  EXPECT_EQ(client.head.status, 0);
+  EXPECT_EQ(open_at(0), 0U);
+  ASSERT_EQ(open_at(1), 1U);
+  EXPECT_EQ(request_at(1).head.path, watch);
+  begin(1);
+  send(1, added);
+  EXPECT_EQ(client.head.status, 200);
+  EXPECT_EQ(client.body, added);
+  EXPECT_EQ(held(), 2U);
+  EXPECT_EQ(replays(no_history), 1U);
+  EXPECT_EQ(expired(), 0U);
+  EXPECT_EQ(board_->total(0).watches, 0U);
+  EXPECT_EQ(board_->total(1).watches, 1U);
+}
+
+TEST_F(WatchHistoryTest, A410InPiecesIsSeenToo) {
+  start_young(2, {1min});
+  const Client::Answer& client = ask_at(0);
+  begin(0);
+  for (const char c : gone.substr(0, gone.size() - 1)) {
+    ASSERT_EQ(client.head.status, 0);
+    ASSERT_EQ(open_at(0), 1U);
+    send(0, {&c, 1});
+  }
+  EXPECT_EQ(client.head.status, 0);
+  EXPECT_EQ(open_at(1), 1U);
+}
+
+TEST_F(WatchHistoryTest, A410ThatIsTheAnswersStatusMovesItToo) {
+  start_young(2, {1min});
+  const Client::Answer& client = ask_at(0);
+  answer(request_at(0), 410, "{}");
+  EXPECT_EQ(client.head.status, 0);
+  begin(1);
+  send(1, added);
+  EXPECT_EQ(client.head.status, 200);
+  EXPECT_EQ(replays(no_history), 1U);
+}
+
+TEST_F(WatchHistoryTest, AnyOtherFirstEventGoesOnAtOnce) {
+  start_young(2, {1min});
+  const Client::Answer& client = ask_at(0);
+  begin(0);
+  EXPECT_EQ(client.head.status, 0);
+  EXPECT_TRUE(proxy_->describe(client.exchange).contains("state=holding"));
+  const Instant now = simulation_.now();
+  send(0, R"({"type":"A)");
+  EXPECT_EQ(client.head.status, 200);
+  EXPECT_EQ(client.head_at, now);
+  EXPECT_EQ(client.body, R"({"type":"A)");
+  send(0, gone);
+  EXPECT_TRUE(client.body.ends_with(gone));
+  EXPECT_EQ(all_replays(), 0U);
+}
+
+TEST_F(WatchHistoryTest, AQuietWatchWaitsForItsTimeAndNoLonger) {
+  start_young(2, {1min});
+  const Client::Answer& client = ask_at(0);
+  begin(0);
+  const Instant began = simulation_.now();
+  simulation_.advance(options_.watch_history.hold - 10ms);
+  EXPECT_EQ(client.head.status, 0);
+  simulation_.advance(15ms);
+  EXPECT_EQ(client.head.status, 200);
+  EXPECT_GE(client.head_at, began + options_.watch_history.hold);
+  send(0, gone);  // it is the client's now
+  EXPECT_EQ(client.body, gone);
+  EXPECT_EQ(board_->total(0).work, 0U);
+  EXPECT_EQ(board_->total(0).watches, 1U);
+}
+
+TEST_F(WatchHistoryTest, OldBackendsAndOtherRequestsAreNotHeld) {
+  start_young(3, {1min, options_.watch_history.hold_age});
+  const Client::Answer& old = ask_at(1);
+  begin(1);
+  EXPECT_EQ(old.head.status, 200);
+  for (const std::string_view path :
+       {"/api/v1/pods?watch=1", "/api/v1/pods?watch=1&resourceVersion=0",
+        "/api/v1/pods?watch=1&resourceVersion=5&sendInitialEvents=true",
+        "/api/v1/pods?watch=1&sendInitialEvents=false", "/api/v1/pods?resourceVersion=5"}) {
+    const Client::Answer& client = ask_at(0, path);
+    begin(0);
+    EXPECT_EQ(client.head.status, 200) << path;
+    client_.leave();
+    simulation_.settle();
+  }
+  EXPECT_EQ(held(), 0U);
+}
+
+TEST_F(WatchHistoryTest, NothingIsHeldWhereNobodyKnowsMore) {
+  start_young(3, {1min, 30s, 45s});
+  const Client::Answer& client = ask_at(0);
+  begin(0);
+  EXPECT_EQ(client.head.status, 200) << "it is the oldest";
+  EXPECT_EQ(held(), 0U);
+}
+
+TEST_F(WatchHistoryTest, OfYoungOnesTheOldestIsAsked) {
+  start_young(3, {30s, 2min, 1min});
+  ask_at(0);
+  answer_gone(0);
+  EXPECT_EQ(open_at(1), 1U);
+  EXPECT_EQ(replays(no_history), 1U);
+}
+
+TEST_F(WatchHistoryTest, A410OfTheOldOneIsTheClients) {
+  start_young(2, {1min});
+  const Client::Answer& client = ask_at(0);
+  answer_gone(0);
+  answer_gone(1);
+  EXPECT_EQ(client.head.status, 200);
+  EXPECT_EQ(client.body, gone);
+  EXPECT_EQ(expired(), 1U);
+  EXPECT_EQ(replays(no_history), 1U);
+  EXPECT_EQ(running().size(), 1U);
+}
+
+TEST_F(WatchHistoryTest, AResourceThatIsGoneEverywhereIsNotHeldForAWhile) {
+  start_young(2, {1min});
+  ask_at(0);
+  answer_gone(0);
+  answer_gone(1);
+  client_.leave();
+  simulation_.settle();
+
+  const Client::Answer& again = ask_at(0);
+  begin(0);
+  EXPECT_EQ(again.head.status, 200);
+  client_.leave();
+  simulation_.settle();
+  const Client::Answer& secrets = ask_at(0, "/api/v1/secrets?watch=1&resourceVersion=5");
+  begin(0);
+  EXPECT_EQ(secrets.head.status, 0) << "another resource";
+  client_.leave();
+  simulation_.settle();
+
+  simulation_.advance(ExpiredResources::kept);
+  const Client::Answer& later = ask_at(0);
+  begin(0);
+  EXPECT_EQ(later.head.status, 0);
+}
+
+TEST_F(WatchHistoryTest, AYoungOnesSecond410TeachesNothing) {
+  start_young(2, {30s, 1min});
+  ask_at(0);
+  answer_gone(0);
+  answer_gone(1);
+  EXPECT_EQ(expired(), 1U);
+  client_.leave();
+  simulation_.settle();
+  const Client::Answer& again = ask_at(0);
+  begin(0);
+  EXPECT_EQ(again.head.status, 0);
+}
+
+TEST_F(WatchHistoryTest, MovingNeedsNoBudgetForReplays) {
+  options_.replay_budget_percent = 0;
+  options_.tries_max = 1;
+  start_young(2, {1min});
+  ask_at(0);
+  answer_gone(0);
+  EXPECT_EQ(open_at(1), 1U);
+}
+
+TEST_F(WatchHistoryTest, WhatIsHeldIsGoneWithItsClient) {
+  start_young(2, {1min});
+  ask_at(0);
+  begin(0);
+  send(0, gone.substr(0, 20));
+  client_.leave();
+  simulation_.settle();
+  EXPECT_EQ(proxy_->exchanges(), 0U);
+  EXPECT_TRUE(running().empty());
+  EXPECT_EQ(board_->total(0).watches, 0U);
+  simulation_.advance(1s);  // nothing is due any more
+}
+
+TEST_F(WatchHistoryTest, ALostBackendEndsAHeldWatchCleanly) {
+  start_young(2, {1min});
+  const Client::Answer& client = ask_at(0);
+  begin(0);
+  drop(request_at(0));
+  EXPECT_EQ(client.head.status, 200);
+  simulation_.advance(5s);
+  EXPECT_TRUE(client.ended);
+  EXPECT_FALSE(client.reset);
+  EXPECT_EQ(ended(WatchEnd::backend_lost), 1U);
+}
+
+TEST_F(WatchHistoryTest, ABackendsOwnEndOfAHeldWatchIsPassedOn) {
+  start_young(2, {1min});
+  const Client::Answer& client = ask_at(0);
+  begin(0);
+  request_at(0).finish();
+  simulation_.settle();
+  EXPECT_EQ(client.head.status, 200);
+  simulation_.advance(5s);
+  EXPECT_TRUE(client.ended);
+  EXPECT_EQ(ended(WatchEnd::backend_ended), 1U);
+}
+
+TEST_F(WatchHistoryTest, A410AndItsEndAtOnceMoveItAllTheSame) {
+  start_young(2, {1min});
+  const Client::Answer& client = ask_at(0);
+  Request& expiring = request_at(0);
+  expiring.begin(watch_head());
+  expiring.send(std::string(gone));
+  expiring.finish();
+  simulation_.settle();
+  EXPECT_EQ(client.head.status, 0);
+  EXPECT_EQ(open_at(1), 1U);
+}
+
+TEST_F(WatchHistoryTest, OurDrainEndsAHeldWatchWhenItsHeadIsOut) {
+  start_young(2, {1min});
+  const Client::Answer& client = ask_at(0);
+  begin(0);
+  proxy_->end_watches(simulation_.now() + 10s);
+  simulation_.settle();
+  EXPECT_EQ(client.head.status, 0);
+  simulation_.advance(11s);
+  EXPECT_EQ(client.head.status, 200);
+  EXPECT_TRUE(client.ended);
+  EXPECT_EQ(ended(WatchEnd::drain), 1U);
+}
+
+TEST_F(WatchHistoryTest, ALongFirstEventIsForwardedAsItComes) {
+  start_young(2, {1min});
+  const Client::Answer& client = ask_at(0);
+  begin(0);
+  const std::string large = std::string(gone.substr(0, 40)) + std::string(5000, 'x');
+  send(0, large);
+  EXPECT_EQ(client.head.status, 200);
+  EXPECT_EQ(client.body, large);
+}
+
+TEST_F(WatchHistoryTest, EachPartOfItCanBeTurnedOff) {
+  options_.watch_history.hold = Duration::zero();
+  start_young(2, {1min});
+  const Client::Answer& client = ask_at(0);
+  begin(0);
+  EXPECT_EQ(client.head.status, 200);
+  client_.leave();
+  simulation_.settle();
+  options_.watch_history = {.hold_age = Duration::zero()};
+  proxy_->update(options_, identity_fields_);
+  const Client::Answer& another = ask_at(0);
+  begin(0);
+  EXPECT_EQ(another.head.status, 200);
+  EXPECT_EQ(held(), 0U);
+}
+
+TEST_F(WatchHistoryTest, WatchesThatGoOnAreSteeredToOldBackendsWithinTheirShare) {
+  options_.watch_history.steer_age = 3min;
+  options_.picker.policy = balance::Policy::power_of_two;
+  start(3);
+  be_alice();
+  set_age(2, 1min);
+  for (int i = 0; i < 30; ++i) ask(watch);
+  const auto share = [&](std::size_t i) { return open_at(i); };
+  EXPECT_GE(share(0) + share(1), 25U);  // 1.3 of a third each
+  EXPECT_LE(share(0), 14U);
+  EXPECT_LE(share(1), 14U);
+  EXPECT_GE(share(2), 3U);
+}
+
+TEST_F(WatchHistoryTest, NewWatchesAndRequestsAreNotSteered) {
+  options_.watch_history.steer_age = 3min;
+  options_.picker.policy = balance::Policy::power_of_two;
+  start(3);
+  be_alice();
+  set_age(2, 1min);
+  for (int i = 0; i < 30; ++i) ask("/api/v1/pods?watch=1");
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_GE(open_at(i), 9U);
+    EXPECT_LE(open_at(i), 11U);
+  }
+}
+
 // --- mistakes of ours --------------------------------------------------------------------------
 
 // A transition that the table does not allow costs one exchange, and no other one.
@@ -1671,6 +2031,14 @@ class ExchangeMistakeTest : public ExchangeTest {
     const auto all = running();
     EXPECT_EQ(all.size(), 2U);
     return *all.at(all.at(0)->head.path == other ? 1 : 0);
+  }
+
+  void make_young(const Request& request) {
+    for (std::size_t i = 0; i < backends_.size(); ++i) {
+      const auto its = backends_[i]->requests();
+      if (std::ranges::find(its, &request) == its.end()) continue;
+      cluster_->backends[i]->started.store(simulation_.now());
+    }
   }
 
   void expect_one_lost(const Client::Answer& lost) {
@@ -1718,6 +2086,25 @@ TEST_F(ExchangeMistakeTest, OnTheWayToAnotherBackend) {
 TEST_F(ExchangeMistakeTest, OnTheWayToJudging) {
   const Client::Answer& lost = begin(State::judging);
   second().begin(drain_head());
+  simulation_.settle();
+  EXPECT_TRUE(lost.reset);
+  expect_one_lost(lost);
+}
+
+// Whichever backend has it, the other one has run for longer.
+TEST_F(ExchangeMistakeTest, OnTheWayToHolding) {
+  const Client::Answer& lost = begin(State::holding, watch);
+  make_young(second());
+  second().begin(200);
+  simulation_.settle();
+  EXPECT_TRUE(lost.reset);
+  expect_one_lost(lost);
+}
+
+TEST_F(ExchangeMistakeTest, OnTheWayToHoldingA410) {
+  const Client::Answer& lost = begin(State::holding, watch);
+  make_young(second());
+  second().begin(410);
   simulation_.settle();
   EXPECT_TRUE(lost.reset);
   expect_one_lost(lost);

@@ -27,7 +27,7 @@ class BackendsPageTest : public testing::Test {
   backend::BackendStatus& status(std::size_t backend) {
     return *cluster().backends().backends.at(backend);
   }
-  std::string page() const { return backends_page(*shared_); }
+  std::string page() const { return backends_page(*shared_, Instant() + std::chrono::hours(1)); }
 
   std::unique_ptr<Shared> shared_;
 };
@@ -43,6 +43,13 @@ TEST_F(BackendsPageTest, TellsOfEachBackendInItsOrder) {
                     R"({"name":"[::1]:6443","health":"not_ready","trustsIdentity":false,)"
                     R"("work":0,"watches":0,"tunnels":0,"requests":0}]})"
                     "\n");
+}
+
+TEST_F(BackendsPageTest, TellsHowOldABackendIsThatIsKnownToHaveBeenStarted) {
+  make({"a", "b"});
+  status(1).started.store(Instant() + std::chrono::minutes(59));
+  EXPECT_THAT(page(), HasSubstr(R"("requests":0},{"name":"b")"));
+  EXPECT_THAT(page(), HasSubstr(R"("requests":0,"ageSeconds":60}]})"));
 }
 
 TEST_F(BackendsPageTest, AddsUpAllWorkersAndAllClassesOfRequests) {
@@ -104,6 +111,7 @@ class AdminPagesTest : public testing::Test, public ProcessState {
     answer("worker 0 serving\n");
   }
   bool workers_turn() const override { return turn_; }
+  Instant now() const override { return {}; }
 
   ServerOptions options_;
   std::unique_ptr<Shared> shared_;

@@ -17,7 +17,7 @@ namespace {
 Handover some() {
   Handover handover{{11, 12}, {}};
   handover.clusters.push_back({"", {{{1, 2}, 3, true}, {{4, 5}, 6, true}}});
-  handover.clusters.push_back({"one", {}});
+  handover.clusters.push_back({"one", {}, {{"10.0.0.1:6443", Instant(Duration(-7))}, {"", {}}}});
   handover.clusters.push_back({std::string("t\0wo", 4), {{{~0ULL, ~1ULL}, ~2ULL, true}}});
   return handover;
 }
@@ -32,6 +32,11 @@ void expect_same(const Handover& a, const Handover& b) {
       EXPECT_EQ(a.clusters[i].tokens[j].token, b.clusters[i].tokens[j].token);
       EXPECT_EQ(a.clusters[i].tokens[j].network, b.clusters[i].tokens[j].network);
       EXPECT_TRUE(b.clusters[i].tokens[j].proven);
+    }
+    ASSERT_EQ(a.clusters[i].backends.size(), b.clusters[i].backends.size());
+    for (std::size_t j = 0; j < a.clusters[i].backends.size(); ++j) {
+      EXPECT_EQ(a.clusters[i].backends[j].name, b.clusters[i].backends[j].name);
+      EXPECT_EQ(a.clusters[i].backends[j].started, b.clusters[i].backends[j].started);
     }
   }
 }
@@ -62,7 +67,7 @@ TEST(HandoverTest, EachChangedByteIsFound) {
 
 TEST(HandoverTest, AnotherFormIsRefusedAndSaysSo) {
   std::string other = write_handover(some());
-  other[14] = '2';
+  other[14] = '1';
   const auto read = read_handover(other);
   ASSERT_FALSE(read);
   EXPECT_EQ(read.error().context, "it is of another form");

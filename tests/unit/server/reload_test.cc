@@ -70,7 +70,7 @@ class ReloadTest : public ClustersTest {
     return connect(names_[cluster] + ".example", std::move(*tls::ClientContext::create(believes)))
         .connection.established();
   }
-  std::string clusters_json() const { return clusters_page(server_->shared()); }
+  std::string clusters_json() const { return clusters_page(server_->shared(), simulation_.now()); }
   std::size_t numbers() const { return server_->shared().table->entries.size(); }
 
   const std::array<std::string, 3> names_{"one", "two", "three"};
