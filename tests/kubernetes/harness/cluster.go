@@ -75,6 +75,9 @@ type APIServer struct {
 	Name    string
 	Address string
 	Audit   string
+
+	program string
+	flags   []string
 }
 
 // Cluster is a running control plane.
@@ -326,8 +329,17 @@ func (c *Cluster) startServer(programs, etcd string, index int, options ClusterO
 		flags = append(flags, "--request-timeout="+options.RequestTimeout.String())
 	}
 	flags = append(flags, options.Flags...)
-	server.Process, err = StartProcess(c.Dir, name, filepath.Join(programs, "kube-apiserver"), flags...)
+	server.program, server.flags = filepath.Join(programs, "kube-apiserver"), flags
+	server.Process, err = StartProcess(c.Dir, name, server.program, flags...)
 	return server, err
+}
+
+// Restart starts a server that has ended, as it was, and waits until it is ready.
+func (c *Cluster) Restart(server *APIServer) (err error) {
+	if server.Process, err = StartProcess(c.Dir, server.Name, server.program, server.flags...); err != nil {
+		return err
+	}
+	return c.waitReady(server)
 }
 
 func (c *Cluster) waitReady(server *APIServer) error {
