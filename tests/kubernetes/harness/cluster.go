@@ -20,7 +20,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -78,6 +77,9 @@ type APIServer struct {
 	Name    string
 	Address string
 	Audit   string
+
+	program string
+	flags   []string
 }
 
 // Cluster is a running control plane.
@@ -90,14 +92,11 @@ type Cluster struct {
 
 	etcd        *Process
 	tokenSuffix string
-	programs    string
-	endpoint    string // Of etcd.
-	options     ClusterOptions
 }
 
 // StartCluster starts a control plane from the programs in the given folder.
 func StartCluster(programs string, options ClusterOptions) (_ *Cluster, err error) {
-	c := &Cluster{tokenSuffix: options.TokenSuffix, programs: programs, options: options}
+	c := &Cluster{tokenSuffix: options.TokenSuffix}
 	if c.Dir, err = os.MkdirTemp("", "sluice-cluster-"); err != nil {
 		return nil, err
 	}
@@ -109,7 +108,8 @@ func StartCluster(programs string, options ClusterOptions) (_ *Cluster, err erro
 	if err := c.writeFiles(); err != nil {
 		return nil, err
 	}
-	if c.endpoint, err = c.startEtcd(programs); err != nil {
+	endpoint, err := c.startEtcd(programs)
+	if err != nil {
 		return nil, err
 	}
 	count := options.Servers
@@ -120,11 +120,7 @@ func StartCluster(programs string, options ClusterOptions) (_ *Cluster, err erro
 	c.Servers = make([]*APIServer, count)
 	var starting sync.WaitGroup
 	for i := range c.Servers {
-		port, err := FreePort()
-		if err != nil {
-			return nil, err
-		}
-		if c.Servers[i], err = c.startServer(i, port); err != nil {
+		if c.Servers[i], err = c.startServer(programs, endpoint, i, options); err != nil {
 			return nil, err
 		}
 		starting.Go(func() { failures[i] = c.waitReady(c.Servers[i]) })
@@ -291,8 +287,11 @@ func (c *Cluster) startEtcd(programs string) (endpoint string, err error) {
 	return urls[0], c.etcd.WaitFor(30*time.Second, func() error { return expectOK(http.DefaultClient, urls[0]+"/health", "") })
 }
 
-func (c *Cluster) startServer(index, port int) (_ *APIServer, err error) {
-	options := c.options
+func (c *Cluster) startServer(programs, etcd string, index int, options ClusterOptions) (*APIServer, error) {
+	port, err := FreePort()
+	if err != nil {
+		return nil, err
+	}
 	name := fmt.Sprintf("apiserver-%d", index)
 	server := &APIServer{
 		Name:    name,
@@ -301,7 +300,7 @@ func (c *Cluster) startServer(index, port int) (_ *APIServer, err error) {
 	}
 	flags := []string{
 		"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port),
-		"--etcd-servers=" + c.endpoint,
+		"--etcd-servers=" + etcd,
 		"--endpoint-reconciler-type=none", "--service-cluster-ip-range=10.96.0.0/16",
 		"--tls-cert-file=" + c.file("apiserver.crt"), "--tls-private-key-file=" + c.file("apiserver.key"),
 		"--client-ca-file=" + c.file("client-ca.crt"),
@@ -334,8 +333,18 @@ func (c *Cluster) startServer(index, port int) (_ *APIServer, err error) {
 		flags = append(flags, "--request-timeout="+options.RequestTimeout.String())
 	}
 	flags = append(flags, options.Flags...)
-	server.Process, err = StartProcess(c.Dir, name, filepath.Join(c.programs, "kube-apiserver"), flags...)
+	server.program, server.flags = filepath.Join(programs, "kube-apiserver"), flags
+	server.Process, err = StartProcess(c.Dir, name, server.program, flags...)
 	return server, err
+}
+
+// Restart starts a server that has ended, where it was and with an empty memory, and waits until it
+// is ready.
+func (c *Cluster) Restart(server *APIServer) (err error) {
+	if server.Process, err = StartProcess(c.Dir, server.Name, server.program, server.flags...); err != nil {
+		return err
+	}
+	return c.waitReady(server)
 }
 
 func (c *Cluster) waitReady(server *APIServer) error {
@@ -383,25 +392,6 @@ func (c *Cluster) bindTesters() error {
 		}
 	}
 	return nil
-}
-
-// BringBack starts a server again that has ended, where it was and with an empty memory, and waits
-// until it is ready.
-func (c *Cluster) BringBack(index int) error {
-	_, text, err := net.SplitHostPort(c.Servers[index].Address)
-	if err != nil {
-		return err
-	}
-	port, err := strconv.Atoi(text)
-	if err != nil {
-		return err
-	}
-	server, err := c.startServer(index, port)
-	if err != nil {
-		return err
-	}
-	c.Servers[index] = server
-	return c.waitReady(server)
 }
 
 // Lose ends a server without a word, as a crash does.
