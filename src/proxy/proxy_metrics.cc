@@ -25,6 +25,7 @@ std::string_view to_string(ReplayCause cause) {
     case ReplayCause::identity_refused: return "identity_refused";
     case ReplayCause::stale_cache: return "stale_cache";
     case ReplayCause::initializing: return "initializing";
+    case ReplayCause::unknown_path: return "unknown_path";
   }
   return "unknown";
 }
@@ -33,6 +34,7 @@ std::string_view to_string(Preference preference) {
   switch (preference) {
     case Preference::client_wrote: return "client_wrote";
     case Preference::resource_wrote: return "resource_wrote";
+    case Preference::lowest_version: return "lowest_version";
   }
   return "unknown";
 }
@@ -60,8 +62,8 @@ ProxyMetrics::ProxyMetrics(metrics::Registry& registry)
           "cause")),
       preferred(registry.counters_by<Preference>(
           "sluice_preferred_requests_total",
-          "Requests that went to a backend because others may not show what the client knows, by "
-          "reason.",
+          "Requests that went to a backend because others may not show what the client knows, "
+          "or show it otherwise, by reason.",
           "reason")),
       watches_ended(registry.counters_by<WatchEnd>(
           "sluice_watches_ended_total",

@@ -48,8 +48,8 @@ class AdminPages {
 };
 
 // {"backends":[{"name":…,"health":…,"trustsIdentity":…,"work":…,"watches":…,"tunnels":…,"requests":…}]}
-// and the cluster's name behind the backend's, where clusters have names; at the end "leaving":true
-// of one that is no backend any more.
+// and the cluster's name behind the backend's, where clusters have names; at the end "version" of
+// its API, if that is known, and "leaving":true of one that is no backend any more.
 std::string backends_page(const Shared& shared);
 
 // {"clusters":[{"name":…,"generation":…,"serverNames":[…],"others":…,"usable":…,

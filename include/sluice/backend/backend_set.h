@@ -43,6 +43,8 @@ struct BackendStatus {
   // Whether this backend takes our X-Remote-* fields for what they say; false stops the identity
   // pools to it (wrong front-proxy trust at the backend).
   std::atomic<bool> trusts_identity{true};
+  // Of its API: ApiVersion::number().
+  std::atomic<std::uint32_t> version{0};
 };
 
 // The backends of a cluster in their slots, as of one moment: a value, whose copies share what is
@@ -151,6 +153,12 @@ class BackendSet {
   // usable: the last known good are better than none. Those in `leaving` count as not ready.
   std::uint64_t usable(PoolKind kind, std::uint64_t leaving = 0) const;
 
+  // While versions differ, of these the ones with the lowest that is known; of which none is known
+  // is the last to be used. 0: they do not differ, or nothing is known.
+  std::uint64_t of_lowest_version(std::uint64_t among) const;
+  // Of these the ones that are known to have another version than this backend is known to have.
+  std::uint64_t of_other_version(std::size_t backend, std::uint64_t among) const;
+
   // Bit i: backend i has no place for one more, and can get none.
   std::uint64_t full(PoolKind kind, Stay stay) const;
 
@@ -181,6 +189,9 @@ class BackendSet {
   PoolOptions pool_options(PoolKind kind) const;
   UpgradeOptions upgrade_options(PoolKind kind) const;
   void reap();
+  // By slot, of those in the mask: `what(slot, version)`.
+  template <class F>
+  void for_each_version(std::uint64_t among, F&& what) const;
 
   net::Transport& transport_;
   Cluster cluster_;

@@ -63,6 +63,7 @@ enum class ReplayCause : std::uint8_t {
   // It was answered, and another server may know more (kubernetes/server_lag.h).
   stale_cache,
   initializing,
+  unknown_path,
 };
 std::string_view to_string(ReplayCause cause);
 
@@ -70,6 +71,7 @@ std::string_view to_string(ReplayCause cause);
 enum class Preference : std::uint8_t {
   client_wrote,    // what API servers act by
   resource_wrote,  // on this connection, the resource that is read
+  lowest_version,  // while versions differ: it asks what servers serve
 };
 std::string_view to_string(Preference preference);
 
