@@ -255,7 +255,13 @@ void ApiServer::freeze(bool frozen) {
 }
 
 ServerView ApiServer::view() {
-  return {shared_.store, random_, state_ == State::serving, history_floor_};
+  return {.store = shared_.store,
+          .random = random_,
+          .ready = state_ == State::serving,
+          .history_floor = history_floor_,
+          .index = index_,
+          .lag = settings_.lag,
+          .minor = settings_.minor};
 }
 
 void ApiServer::wake_watches() {
