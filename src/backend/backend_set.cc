@@ -308,6 +308,43 @@ std::uint64_t BackendSet::with_more_history(std::size_t backend, std::uint64_t a
   return found;
 }
 
+template <class F>
+void BackendSet::for_each_version(std::uint64_t among, F&& what) const {
+  for (std::size_t slot = 0; slot < backends_.size(); ++slot) {
+    if ((among >> slot & 1) == 0 || cluster_.backends[slot] == nullptr) continue;
+    what(slot, cluster_.backends[slot]->version.load(std::memory_order_relaxed));
+  }
+}
+
+std::uint64_t BackendSet::of_lowest_version(std::uint64_t among) const {
+  std::uint32_t lowest = 0;
+  std::uint64_t have_it = 0;
+  std::uint64_t all = 0;
+  for_each_version(among, [&](std::size_t slot, std::uint32_t version) {
+    const std::uint64_t bit = std::uint64_t{1} << slot;
+    all |= bit;
+    if (version == 0) return;
+    if (lowest == 0 || version < lowest) {
+      lowest = version;
+      have_it = 0;
+    }
+    if (version == lowest) have_it |= bit;
+  });
+  return have_it == all ? 0 : have_it;
+}
+
+std::uint64_t BackendSet::of_other_version(std::size_t backend, std::uint64_t among) const {
+  std::uint32_t its = 0;
+  for_each_version(std::uint64_t{1} << backend,
+                   [&](std::size_t, std::uint32_t version) { its = version; });
+  std::uint64_t others = 0;
+  if (its == 0) return others;
+  for_each_version(among, [&](std::size_t slot, std::uint32_t version) {
+    if (version != 0 && version != its) others |= std::uint64_t{1} << slot;
+  });
+  return others;
+}
+
 std::uint64_t BackendSet::full(PoolKind kind, Stay stay) const {
   std::uint64_t full = 0;
   for (std::size_t i = 0; i < backends_.size(); ++i) {

@@ -10,6 +10,7 @@
 #include "probe_connection.h"
 #include "sluice/base/check.h"
 #include "tls_trial.h"
+#include "version_probe.h"
 
 namespace sluice::backend {
 namespace {
@@ -48,6 +49,7 @@ class HealthProbe::Target {
         user_("sluice:probe:" + std::to_string(random_.next())),
         readiness_(transport, status_.endpoint,
                    contexts.identity ? contexts.identity : contexts.plain),
+        version_(transport, status_, contexts.identity ? contexts.identity : contexts.plain),
         timer_(io::Timer::bind<&Target::probe_readiness>(this)),
         late_timer_(io::Timer::bind<&Target::still_unanswered>(this)) {
     status_.adopted.store(contexts.generation, std::memory_order_relaxed);
@@ -126,12 +128,14 @@ class HealthProbe::Target {
     timer_.cancel();
     late_timer_.cancel();
     readiness_.terminate();
+    version_.terminate();
     if (identity_) identity_->terminate();
     end_trial();
   }
 
   bool terminated() const {
-    return readiness_.terminated() && (!identity_ || identity_->terminated()) &&
+    return readiness_.terminated() && version_.terminated() &&
+           (!identity_ || identity_->terminated()) &&
            std::ranges::all_of(left_, [](const auto& left) { return left->terminated(); }) &&
            std::ranges::all_of(left_trials_, [](const auto& left) { return left->terminated(); });
   }
@@ -148,6 +152,7 @@ class HealthProbe::Target {
   void adopt(const BackendContexts& contexts) {
     std::erase_if(left_, [](const auto& probe) { return probe->terminated(); });
     readiness_.use(contexts.identity ? contexts.identity : contexts.plain);
+    version_.use(contexts.identity ? contexts.identity : contexts.plain);
     if (!contexts.identity) {
       if (identity_) {
         identity_->terminate();
@@ -233,10 +238,22 @@ class HealthProbe::Target {
       good();
     }
     try_next();
+    look_at_version();
     io::Reactor& reactor = transport_.reactor();
     const Duration interval = quiet_ && !in_doubt() ? options_.quiet_interval : options_.interval;
     const Duration jitter = random_.between(Duration::zero(), interval / 10 + Duration(1));
     if (!stopping_) reactor.timers().set(timer_, reactor.now(), interval + jitter);
+  }
+
+  void look_at_version() {
+    if (stopping_ || options_.version_interval == Duration::zero()) return;
+    if (health() == Health::not_ready) return version_.forget();
+    if (health() != Health::ready) return;
+    const Duration every = quiet_ ? options_.quiet_identity_interval : options_.version_interval;
+    const auto claim = [this](http::Fields& fields) {
+      if (identity_) claim_(user_, fields);
+    };
+    version_.look(claim, every, options_.timeout * 2, transport_.reactor().now());
   }
 
   // The next answers may change what is known.
@@ -382,6 +399,7 @@ class HealthProbe::Target {
   Random random_;
   std::string user_;
   ProbeConnection readiness_;
+  VersionProbe version_;
   std::unique_ptr<IdentityProbe> identity_;
   std::vector<std::unique_ptr<IdentityProbe>> left_;
   // What is to come, while it has not passed.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <string>
 
 #include "numbers.h"
@@ -35,15 +36,25 @@ constexpr std::array stale_marks = {
 };
 static_assert(cause.size() == 0x17);
 
+// The same of a message. A missing object has a message of its own, which names it.
+constexpr std::string_view no_such_path = "the server could not find the requested resource";
+constexpr std::array no_such_path_marks = {
+    R"("the server could not find the requested resource")"sv,
+    "\x1a\x30"
+    "the server could not find the requested resource"sv,  // Protobuf: field 3 of a Status
+    "\x58\x30"
+    "the server could not find the requested resource"sv,  // CBOR
+};
+static_assert(no_such_path.size() == 0x30);
+
 // It may go on with what went wrong last.
 constexpr std::string_view initializing = "storage is (re)initializing";
 
-bool has_stale_mark(std::string_view body) {
-  return std::ranges::any_of(stale_marks,
-                             [&](std::string_view mark) { return body.contains(mark); });
+bool has_one_of(std::span<const std::string_view> marks, std::string_view body) {
+  return std::ranges::any_of(marks, [&](std::string_view mark) { return body.contains(mark); });
 }
 
-constexpr std::string_view not_found_text = "404 page not found";
+constexpr std::string_view not_found_text = "404 page not found\n";
 
 }  // namespace
 
@@ -82,9 +93,8 @@ ServerLag may_tell_lag(const http::ResponseHead& head) {
   }
   if (head.fields.contains("content-encoding")) return ServerLag::none;
   const std::string_view type = head.fields.find("content-type").value_or("");
-  const bool fits =
-      lag == ServerLag::unknown_path ? type.starts_with("text/plain") : is_status_object(type);
-  if (!fits) return ServerLag::none;
+  const bool as_text = lag == ServerLag::unknown_path && type.starts_with("text/plain");
+  if (!as_text && !is_status_object(type)) return ServerLag::none;
   if (const auto length = head.fields.find("content-length")) {
     const std::optional<std::int64_t> bytes = parse_int64(*length);
     if (!bytes || *bytes > static_cast<std::int64_t>(lag_answer_bytes_max)) return ServerLag::none;
@@ -98,11 +108,10 @@ ServerLag lag_told_by(const http::ResponseHead& head, std::string_view body) {
   bool told = false;
   switch (lag) {
     case ServerLag::none: break;
-    case ServerLag::stale: told = has_stale_mark(body); break;
+    case ServerLag::stale: told = has_one_of(stale_marks, body); break;
     case ServerLag::initializing: told = body.contains(initializing); break;
     case ServerLag::unknown_path:
-      if (body.ends_with('\n')) body.remove_suffix(1);
-      told = body == not_found_text;
+      told = body == not_found_text || has_one_of(no_such_path_marks, body);
       break;
   }
   return told ? lag : ServerLag::none;

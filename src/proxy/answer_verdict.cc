@@ -24,12 +24,18 @@ bool is_unauthenticated(const http::ResponseHead& head, const RequestPlan& plan)
          !kubernetes::may_be_answered_by_another(plan.info);
 }
 
-// Whose lag is the client's business: that of a read of the API server's own. Nothing but reads is
-// moved, so nothing else is judged.
-Finding finding_of(kubernetes::ServerLag lag, const RequestPlan& plan) {
-  if (!plan.info.is_resource || kubernetes::may_be_answered_by_another(plan.info)) {
+// What may be moved: of requests that the API server answers itself those for a path that it does
+// not know, and reads that it cannot serve yet.
+Finding finding_of(ServerLag lag, const RequestPlan& plan) {
+  const kubernetes::RequestInfo& info = plan.info;
+  if (kubernetes::may_be_answered_by_another(info) || plan.request_class == RequestClass::upgrade) {
     return Finding::nothing;
   }
+  if (lag == ServerLag::unknown_path) {
+    return info.is_resource || kubernetes::describes_server(info) ? Finding::unknown_path
+                                                                  : Finding::nothing;
+  }
+  if (!info.is_resource) return Finding::nothing;
   const bool collection = plan.request_class == RequestClass::list || is_watch(plan.request_class);
   switch (lag) {
     case ServerLag::stale:
@@ -44,11 +50,12 @@ Finding finding_of(kubernetes::ServerLag lag, const RequestPlan& plan) {
 
 }  // namespace
 
-Verdict judge_head(const http::ResponseHead& head, const RequestPlan& plan) {
+Verdict judge_head(const http::ResponseHead& head, const RequestPlan& plan, bool versions_differ) {
   if (vouches(plan.pool) && is_unauthenticated(head, plan)) return Verdict::identity_refused;
   if (kubernetes::may_be_drain_answer(head, plan.request_class)) return Verdict::hold_back;
   const ServerLag lag = kubernetes::may_tell_lag(head);
   if (lag == ServerLag::none) return Verdict::forward;
+  if (lag == ServerLag::unknown_path && !versions_differ) return Verdict::forward;
   return finding_of(lag, plan) == Finding::nothing ? Verdict::forward : Verdict::hold_back;
 }
 

@@ -19,7 +19,9 @@ enum class Verdict : std::uint8_t {
   hold_back,         // whether it is, is known when it is whole: see judge_whole()
   identity_refused,  // the backend does not trust us: the 401 is ours, not the client's
 };
-Verdict judge_head(const http::ResponseHead& head, const RequestPlan& plan);
+// `versions_differ`: there is a server of another version, to which the request may go.
+Verdict judge_head(const http::ResponseHead& head, const RequestPlan& plan,
+                   bool versions_differ = false);
 
 // What an answer that was held back says of the server that gave it, when it is whole.
 enum class Finding : std::uint8_t {
@@ -27,6 +29,7 @@ enum class Finding : std::uint8_t {
   draining,  // it shuts down, and has not executed the request
   // The same of the others, see kubernetes/server_lag.h.
   stale,         // it has not seen yet what the client has
+  unknown_path,  // its version does not serve that; of another one it may be known
   initializing,  // it cannot serve lists and watches of that resource yet
 };
 // More bytes than the body of an answer has that says any of it: a longer one is the client's.

@@ -133,6 +133,7 @@ class Exchange final : public backend::StreamHandler {
 
   // What its client has seen through which backend.
   std::optional<Preference> prefer();
+  std::optional<Preference> prefer_written(Duration lasting);
   void count_preferred(Preference why);
   void remember_source();
   void remember_write();
@@ -145,6 +146,7 @@ class Exchange final : public backend::StreamHandler {
   void judge();
   bool leave_draining();
   bool leave_stale();
+  balance::BackendMask others_by_version() const;
   bool move(ReplayCause cause, balance::BackendMask to);
   void forget_heads();
   void answer_complete();

@@ -18,10 +18,22 @@ constexpr Duration newest_kept = std::chrono::seconds(30);
 
 }  // namespace
 
-// Nothing when any backend will do.
+// Nothing when any backend will do. What the client has written it must find, also where versions
+// differ.
 std::optional<Preference> Exchange::prefer() {
   const Duration lasting = shared_.options.write_affinity;
-  if (lasting == Duration::zero()) return std::nullopt;
+  if (lasting != Duration::zero()) {
+    if (const auto wrote = prefer_written(lasting)) return wrote;
+  }
+  if (!kubernetes::describes_server(plan_.info)) return std::nullopt;
+  const backend::BackendSet& backends = shared_.parts.backends;
+  const balance::BackendMask lowest = backends.of_lowest_version(backends.usable(plan_.pool));
+  if (lowest == 0) return std::nullopt;
+  dispatch_.prefer(lowest);
+  return Preference::lowest_version;
+}
+
+std::optional<Preference> Exchange::prefer_written(Duration lasting) {
   if (!shared_.affinity.empty() && account_.get()->connections <= WriteAffinity::connections_max) {
     const std::uint64_t client = WriteAffinity::client_of(plan_, client_->facts().keys);
     if (const auto there = shared_.affinity.backend_of(client, lasting, now())) {
@@ -48,6 +60,12 @@ void Exchange::count_preferred(Preference why) {
 bool Exchange::leave_stale() {
   const auto newest = client_->resources().newest_at(name_of(plan_.info), newest_kept, now());
   return move(ReplayCause::stale_cache, newest ? balance::mask_of(*newest) : 0);
+}
+
+// Those that may serve a path which the present one does not know.
+balance::BackendMask Exchange::others_by_version() const {
+  const backend::BackendSet& backends = shared_.parts.backends;
+  return backends.of_other_version(dispatch_.attempts().backend(), backends.usable(plan_.pool));
 }
 
 // Once, whatever an answer said of its server. False: the answer is the client's.

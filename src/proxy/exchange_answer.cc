@@ -28,7 +28,7 @@ void Exchange::on_response(http::ResponseHead&& head, bool end_of_stream) {
   shared_.parts.cells.observe(metrics().head_seconds,
                               static_cast<std::uint64_t>((now() - record_.started).count()));
   unanswered_.release();
-  const Verdict verdict = judge_head(head, plan_);
+  const Verdict verdict = judge_head(head, plan_, head.status == 404 && others_by_version() != 0);
   if (verdict == Verdict::identity_refused) return identity_refused();
   learn_credential(head);
   answer_.take_head(std::move(head), end_of_stream);
@@ -192,6 +192,9 @@ void Exchange::judge() {
       break;
     case Finding::stale:
       if (leave_stale()) return;
+      break;
+    case Finding::unknown_path:
+      if (move(ReplayCause::unknown_path, others_by_version())) return;
       break;
     case Finding::initializing:
       if (move(ReplayCause::initializing, ~balance::BackendMask{0})) return;

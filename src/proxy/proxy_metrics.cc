@@ -26,6 +26,7 @@ std::string_view to_string(ReplayCause cause) {
     case ReplayCause::no_history: return "no_history";
     case ReplayCause::stale_cache: return "stale_cache";
     case ReplayCause::initializing: return "initializing";
+    case ReplayCause::unknown_path: return "unknown_path";
   }
   return "unknown";
 }
@@ -34,6 +35,7 @@ std::string_view to_string(Preference preference) {
   switch (preference) {
     case Preference::client_wrote: return "client_wrote";
     case Preference::resource_wrote: return "resource_wrote";
+    case Preference::lowest_version: return "lowest_version";
   }
   return "unknown";
 }
@@ -61,8 +63,8 @@ ProxyMetrics::ProxyMetrics(metrics::Registry& registry)
           "cause")),
       preferred(registry.counters_by<Preference>(
           "sluice_preferred_requests_total",
-          "Requests that went to a backend because others may not show what the client knows, by "
-          "reason.",
+          "Requests that went to a backend because others may not show what the client knows, "
+          "or show it otherwise, by reason.",
           "reason")),
       watches_ended(registry.counters_by<WatchEnd>(
           "sluice_watches_ended_total",

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "sluice/backend/api_version.h"
 #include "sluice/base/enumerators.h"
 #include "sluice/observability/escape.h"
 
@@ -97,6 +98,10 @@ void append_backend(std::string& page, const Cluster& cluster, std::size_t backe
       started != Instant::min()) {
     fmt::format_to(std::back_inserter(page), R"(,"ageSeconds":{})",
                    (now - started) / std::chrono::seconds(1));
+  }
+  if (const std::uint32_t version = status.version.load(std::memory_order_relaxed)) {
+    fmt::format_to(std::back_inserter(page), R"(,"version":"{}")",
+                   backend::ApiVersion::of(version).to_string());
   }
   if (!cluster.backends().serves(backend)) page += R"(,"leaving":true)";
   page += '}';

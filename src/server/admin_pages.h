@@ -50,8 +50,8 @@ class AdminPages {
 
 // {"backends":[{"name":…,"health":…,"trustsIdentity":…,"work":…,"watches":…,"tunnels":…,"requests":…}]}
 // and the cluster's name behind the backend's, where clusters have names; at the end "ageSeconds"
-// of one that is known to have been started then, and "leaving":true of one that is no backend any
-// more.
+// of one that is known to have been started then, "version" of its API, if that is known, and
+// "leaving":true of one that is no backend any more.
 std::string backends_page(const Shared& shared, Instant now);
 
 // {"clusters":[{"name":…,"generation":…,"serverNames":[…],"others":…,"usable":…,

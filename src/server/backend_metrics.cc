@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "sluice/backend/api_version.h"
+
 namespace sluice::server {
 namespace {
 
@@ -87,6 +89,13 @@ void BackendMetrics::register_state(const std::shared_ptr<const backend::Backend
       "1 while the backend has not been seen to take a new front-proxy pair, or certificates under "
       "new authorities: the old ones serve there.",
       [status] { return status->renewal_pending.load(std::memory_order_relaxed) ? 1.0 : 0.0; });
+  registry.gauge_function(
+      "sluice_backend_api_minor_version",
+      "Minor version of Kubernetes whose API the backend serves; 0 while it is not known.",
+      [status] {
+        const std::uint32_t version = status->version.load(std::memory_order_relaxed);
+        return static_cast<double>(backend::ApiVersion::of(version).minor);
+      });
   registry.gauge_function("sluice_backend_work", "Work in flight, in seats.",
                           [board, slot] { return static_cast<double>(board->total(slot).work); });
   registry.gauge_function("sluice_backend_watches", "Open watches.", [board, slot] {

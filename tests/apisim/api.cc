@@ -16,17 +16,17 @@ namespace sluice::apisim {
 
 namespace {
 
-constexpr std::string_view server_version = R"({
+constexpr std::string_view server_version = R"({{
   "major": "1",
-  "minor": "37",
-  "gitVersion": "v1.37.2",
+  "minor": "{0}",
+  "gitVersion": "v1.{0}.2",
   "gitCommit": "0000000000000000000000000000000000000000",
   "gitTreeState": "clean",
   "buildDate": "2026-10-20T00:00:00Z",
   "goVersion": "go1.26.0",
   "compiler": "gc",
   "platform": "linux/amd64"
-})";
+}})";
 
 constexpr std::string_view core_versions =
     R"({"kind":"APIVersions","versions":["v1"],"serverAddressByClientCIDRs":[]})";
@@ -34,6 +34,10 @@ constexpr std::string_view core_versions =
 constexpr std::string_view authentication_group =
     R"("name":"authentication.k8s.io","versions":[{"groupVersion":"authentication.k8s.io/v1","version":"v1"}],)"
     R"("preferredVersion":{"groupVersion":"authentication.k8s.io/v1","version":"v1"}})";
+
+constexpr std::string_view new_group_entry =
+    R"(,{"name":"resource.k8s.io","versions":[{"groupVersion":"resource.k8s.io/v1","version":"v1"}],)"
+    R"("preferredVersion":{"groupVersion":"resource.k8s.io/v1","version":"v1"}})";
 
 constexpr std::string_view authentication_resources =
     R"({"kind":"APIResourceList","apiVersion":"v1","groupVersion":"authentication.k8s.io/v1","resources":[)"
@@ -349,9 +353,49 @@ class LogBody : public Body {
   bool sent_ = false;
 };
 
+// pkg/util/notfoundhandler.
+Reply unknown_path() { return Reply::of("404 page not found\n", 404, text_content); }
+
+// What the newest servers have, and no other.
+constexpr std::string_view new_group = "resource.k8s.io";
+constexpr std::uint32_t new_group_since = 38;
+
+bool serves_group(const ServerView& server, std::string_view group) {
+  if (group == new_group) return server.minor >= new_group_since;
+  return server.store.definitions().served(group, server.index, server.lag,
+                                           Definitions::Clock::now());
+}
+
+ApiResult<Reply> define(const ServerView& server, const Call& call) {
+  if (call.request.verb != Verb::create) return std::unexpected(method_not_allowed());
+  const auto body = Json::parse(call.body);
+  const Json* spec = body ? body->find("spec") : nullptr;
+  if (spec == nullptr || spec->text("group").empty()) {
+    return std::unexpected(bad_request("spec.group is missing"));
+  }
+  server.store.definitions().define(spec->text("group"), server.index, Definitions::Clock::now());
+  return Reply::of(body->to_string(), 201);
+}
+
+// Nothing is kept of them.
+ApiResult<Reply> custom_resources(const Call& call) {
+  const Request& request = call.request;
+  if (request.verb == Verb::create) return Reply::of(std::string(call.body), 201);
+  if (request.verb != Verb::list) return std::unexpected(not_found(request.resource, request.name));
+  return Reply::of(
+      fmt::format(R"({{"kind":"List","apiVersion":"{}/{}","metadata":{{}},"items":[]}})"
+                  "\n",
+                  request.group, request.version));
+}
+
 ApiResult<Reply> resources(const ServerView& server, const Call& call) {
   const Request& request = call.request;
-  if (!request.group.empty() || request.version != "v1") return std::unexpected(page_not_found());
+  if (request.resource == "customresourcedefinitions") return define(server, call);
+  if (!request.group.empty()) {
+    if (!serves_group(server, request.group)) return unknown_path();
+    return custom_resources(call);
+  }
+  if (request.version != "v1") return unknown_path();
   const ResourceType* type = find_type(request.resource);
   if (type == nullptr) return std::unexpected(page_not_found());
   if (type->namespaced && request.namespace_.empty() && request.verb != Verb::list &&
@@ -531,12 +575,13 @@ Reply answer(const ServerView& server, const Call& call) {
   }
   const std::string_view plain = path.ends_with('/') ? path.substr(0, path.size() - 1) : path;
   if (request.verb != Verb::get) return Reply::of(method_not_allowed());
-  if (plain == "/version") return Reply::of(std::string(server_version));
+  if (plain == "/version") return Reply::of(fmt::format(server_version, server.minor));
   if (plain == "/api") return Reply::of(std::string(core_versions));
   if (plain == "/api/v1") return Reply::of(core_resources());
   if (plain == "/apis") {
-    return Reply::of(fmt::format(R"({{"kind":"APIGroupList","apiVersion":"v1","groups":[{{{}]}})",
-                                 authentication_group));
+    return Reply::of(fmt::format(R"({{"kind":"APIGroupList","apiVersion":"v1","groups":[{{{}{}]}})",
+                                 authentication_group,
+                                 serves_group(server, new_group) ? new_group_entry : ""));
   }
   if (plain == "/apis/authentication.k8s.io") {
     return Reply::of(
@@ -549,7 +594,7 @@ Reply answer(const ServerView& server, const Call& call) {
     return Reply::of(R"({"paths":{"api/v1":{"serverRelativeURL":"/openapi/v3/api/v1"}}})");
   }
   if (plain == "/openapi/v3/api/v1") return Reply::of(openapi_v3());
-  return Reply::of("404 page not found\n", 404, text_content);
+  return unknown_path();
 }
 
 std::optional<std::string> bench_text(const Request& request) {

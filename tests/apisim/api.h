@@ -47,7 +47,10 @@ struct ServerView {
   bool ready = true;
   // Watches from before this revision get 410, as after a restart with an empty watch cache.
   std::uint64_t history_floor = 0;
-  double started = 0;  // seconds since 1970
+  double started = 0;     // seconds since 1970
+  std::size_t index = 0;  // among the servers
+  Duration lag{};         // see Settings
+  std::uint32_t minor = 37;
 };
 
 struct Call {

@@ -25,7 +25,13 @@ class ApiTest : public testing::Test {
             std::string_view accept = "application/json",
             std::string_view content_type = "application/json") {
     request_ = Request::parse(method, path);
-    return answer({store_, random_, true, history_floor_},
+    return answer({.store = store_,
+                   .random = random_,
+                   .ready = true,
+                   .history_floor = history_floor_,
+                   .index = server_,
+                   .lag = lag_,
+                   .minor = minor_},
                   {request_, accept, content_type, body, {}});
   }
 
@@ -65,6 +71,9 @@ class ApiTest : public testing::Test {
   Random random_{1};
   Request request_;
   std::uint64_t history_floor_ = 0;
+  std::size_t server_ = 0;
+  Duration lag_{};
+  std::uint32_t minor_ = 37;
 };
 
 TEST_F(ApiTest, MetricsSayWhenTheServerWasStartedToWhoMayRead) {
@@ -256,6 +265,35 @@ TEST_F(ApiTest, BenchTextsHaveTheExactSize) {
   const std::uint64_t revision = store_.revision();
   EXPECT_EQ(ask("POST", "/api/v1/namespaces/bench/configmaps", "anything").status, 201);
   EXPECT_EQ(store_.revision(), revision);
+}
+
+TEST_F(ApiTest, ACustomResourceIsThereAtOnceWhereItWasDefinedAndLaterElsewhere) {
+  const std::string things = "/apis/example.com/v1/things";
+  lag_ = std::chrono::hours(1);
+  EXPECT_EQ(ask("POST", things, "{}").status, 404);
+  EXPECT_EQ(ask("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+                R"({"spec":{"group":"example.com"}})")
+                .status,
+            201);
+  EXPECT_EQ(ask("POST", things, R"({"a":1})").status, 201);
+  EXPECT_EQ(ask("GET", things).status, 200);
+  server_ = 1;
+  const Reply unknown = ask("POST", things, "{}");
+  EXPECT_EQ(unknown.status, 404);
+  EXPECT_EQ(unknown.content_type, text_content);
+  EXPECT_EQ(read(unknown), "404 page not found\n");
+  lag_ = {};
+  EXPECT_EQ(ask("POST", things, "{}").status, 201);
+}
+
+TEST_F(ApiTest, NewerServersHaveAGroupMore) {
+  const std::string slices = "/apis/resource.k8s.io/v1/resourceslices";
+  EXPECT_EQ(ask("GET", slices).status, 404);
+  EXPECT_FALSE(read(ask("GET", "/apis")).contains("resource.k8s.io"));
+  minor_ = 38;
+  EXPECT_EQ(ask("GET", slices).status, 200);
+  EXPECT_TRUE(read(ask("GET", "/apis")).contains("resource.k8s.io"));
+  EXPECT_TRUE(read(ask("GET", "/version")).contains(R"("minor": "38")"));
 }
 
 TEST_F(ApiTest, AnonymousMayAskForHealthAndVersionAlone) {

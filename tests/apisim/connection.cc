@@ -370,6 +370,19 @@ bool ClientConnection::refuse_for_shutdown(Exchange& exchange) {
   return true;
 }
 
+// What a server says whose cache lags, or is not filled.
+std::optional<StatusError> ClientConnection::lag_of(const http::RequestHead& head) {
+  const Settings& settings = server_.settings();
+  const Request request = Request::parse(head.method, head.path);
+  const bool lists = request.verb == Verb::list;
+  const std::string_view revision = request.query.get("resourceVersion");
+  const bool at_revision = !revision.empty() && revision != "0";
+  if (lists && at_revision && server_.chance(settings.fail_stale)) return too_large_revision(2, 1);
+  const bool from_cache = lists || request.verb == Verb::watch;
+  if (from_cache && server_.chance(settings.fail_initializing)) return initializing();
+  return std::nullopt;
+}
+
 bool ClientConnection::inject_fault(Exchange& exchange) {
   const Settings& settings = server_.settings();
   if (server_.chance(settings.fail_reset_connection)) {
@@ -391,6 +404,13 @@ bool ClientConnection::inject_fault(Exchange& exchange) {
     ++server_.counters.faults;
     send(exchange, Reply::of(internal_error("simulated failure")), true);
     return true;
+  }
+  if (settings.fail_stale + settings.fail_initializing > 0) {
+    if (const auto lag = lag_of(exchange.head)) {
+      ++server_.counters.faults;
+      send(exchange, Reply::of(*lag), true);
+      return true;
+    }
   }
   if (server_.chance(settings.fail_truncated)) {
     ++server_.counters.faults;

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "api.h"
@@ -96,6 +97,7 @@ class ClientConnection : public net::ConnectionHandler,
   const PeerFacts& peer();
   void begin(Exchange& exchange);
   bool refuse_for_shutdown(Exchange& exchange);
+  std::optional<StatusError> lag_of(const http::RequestHead& head);
   bool inject_fault(Exchange& exchange);
   void complete(Exchange& exchange);
   void run(Exchange& exchange);

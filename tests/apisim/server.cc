@@ -268,7 +268,14 @@ void ApiServer::freeze(bool frozen) {
 }
 
 ServerView ApiServer::view() {
-  return {shared_.store, random_, state_ == State::serving, history_floor_, started_};
+  return {.store = shared_.store,
+          .random = random_,
+          .ready = state_ == State::serving,
+          .history_floor = history_floor_,
+          .started = started_,
+          .index = index_,
+          .lag = settings_.lag,
+          .minor = settings_.minor};
 }
 
 void ApiServer::wake_watches() {

@@ -35,6 +35,8 @@ constexpr std::array probabilities = {
     Probability{"fail-reset-stream", &Settings::fail_reset_stream},
     Probability{"fail-reset-connection", &Settings::fail_reset_connection},
     Probability{"fail-truncated", &Settings::fail_truncated},
+    Probability{"fail-stale", &Settings::fail_stale},
+    Probability{"fail-initializing", &Settings::fail_initializing},
     Probability{"goaway-chance", &Settings::goaway_chance},
 };
 
@@ -45,6 +47,7 @@ struct Count {
 constexpr std::array counts = {
     Count{"max-in-flight", &Settings::max_in_flight},
     Count{"max-streams", &Settings::max_streams},
+    Count{"minor", &Settings::minor},
 };
 
 struct Time {
@@ -54,6 +57,7 @@ struct Time {
 constexpr std::array times = {
     Time{"bookmark-interval", &Settings::bookmark_interval},
     Time{"idle-timeout", &Settings::idle_timeout},
+    Time{"lag", &Settings::lag},
 };
 
 }  // namespace

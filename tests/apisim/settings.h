@@ -20,9 +20,14 @@ struct Settings {
   double fail_reset_stream = 0;      // RST_STREAM(INTERNAL_ERROR) instead of an answer
   double fail_reset_connection = 0;  // TCP reset
   double fail_truncated = 0;         // part of the body, then RST_STREAM(INTERNAL_ERROR)
+  double fail_stale = 0;             // 504 to a list at a revision, as of a cache that lags
+  double fail_initializing = 0;      // 429 to lists and watches, as of a cache that is not filled
   double goaway_chance = 0;
   std::uint32_t max_in_flight = 0;  // above it 429; 0: no limit
   std::uint32_t max_streams = 100;  // SETTINGS_MAX_CONCURRENT_STREAMS of new connections
+  // Version 1.MINOR; from 38 on there is the group resource.k8s.io.
+  std::uint32_t minor = 37;
+  Duration lag{};  // until it knows of custom resources that were defined through another server
   Duration bookmark_interval = std::chrono::seconds(60);
   Duration idle_timeout = std::chrono::seconds(90);
 };

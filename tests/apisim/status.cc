@@ -88,6 +88,11 @@ StatusError internal_error(std::string_view why) {
           fmt::format(R"({{"causes":[{{"message":{}}}]}})", json_string(why))};
 }
 
+// pkg/storage/cacher/ready.go.
+StatusError initializing() {
+  return {429, "TooManyRequests", "storage is (re)initializing", R"({"retryAfterSeconds":1})"};
+}
+
 StatusError page_not_found() {
   return {404, "NotFound", "the server could not find the requested resource", "{}"};
 }

@@ -35,6 +35,7 @@ StatusError method_not_allowed();
 StatusError unsupported_media_type(std::string_view got);
 StatusError body_too_large();
 StatusError internal_error(std::string_view why);
+StatusError initializing();
 StatusError page_not_found();
 
 }  // namespace sluice::apisim

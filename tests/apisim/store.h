@@ -18,6 +18,7 @@
 #include <string_view>
 #include <vector>
 
+#include "definitions.h"
 #include "json.h"
 #include "selector.h"
 #include "sluice/base/random.h"
@@ -128,6 +129,8 @@ class Store {
   // one goes and another comes.
   void simulate_events(std::uint32_t count);
 
+  Definitions& definitions() { return definitions_; }
+
   // Called after changes, on the changing thread, without the lock.
   void on_change(std::function<void()> notify);
 
@@ -158,6 +161,7 @@ class Store {
   std::string new_suffix();
 
   StoreOptions options_;
+  Definitions definitions_;
   mutable std::mutex mutex_;
   std::atomic<std::uint64_t> revision_{0};
   Table tables_[resource_count];

@@ -131,7 +131,7 @@ func (r *longRoll) replace(ctx context.Context, t *testing.T, number int, how st
 	r.checkShares(t, "while "+name)
 
 	r.begun[number] = time.Now()
-	if err := r.cluster.Restart(r.cluster.Servers[number]); err != nil {
+	if err := r.cluster.Restart(server); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, 30*time.Second, "the proxy sees "+server.Name, func() bool {

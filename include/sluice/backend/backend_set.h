@@ -45,6 +45,8 @@ struct BackendStatus {
   std::atomic<bool> trusts_identity{true};
   // When its process began to run, as far as that is known; min(): long ago.
   std::atomic<Instant> started{Instant::min()};
+  // Of its API: ApiVersion::number().
+  std::atomic<std::uint32_t> version{0};
 };
 
 // The backends of a cluster in their slots, as of one moment: a value, whose copies share what is
@@ -160,6 +162,12 @@ class BackendSet {
   std::uint64_t with_more_history(std::size_t backend, std::uint64_t among, Duration age,
                                   Instant now) const;
 
+  // While versions differ, of these the ones with the lowest that is known; of which none is known
+  // is the last to be used. 0: they do not differ, or nothing is known.
+  std::uint64_t of_lowest_version(std::uint64_t among) const;
+  // Of these the ones that are known to have another version than this backend is known to have.
+  std::uint64_t of_other_version(std::size_t backend, std::uint64_t among) const;
+
   // Bit i: backend i has no place for one more, and can get none.
   std::uint64_t full(PoolKind kind, Stay stay) const;
 
@@ -193,6 +201,9 @@ class BackendSet {
   PoolOptions pool_options(PoolKind kind) const;
   UpgradeOptions upgrade_options(PoolKind kind) const;
   void reap();
+  // By slot, of those in the mask: `what(slot, version)`.
+  template <class F>
+  void for_each_version(std::uint64_t among, F&& what) const;
 
   net::Transport& transport_;
   Cluster cluster_;

@@ -12,6 +12,8 @@
 // until it is answered or fails, and only long silence counts as death. Meanwhile those who know
 // the backend's connections are told to see whether they live.
 //
+// Version: asked for when a backend becomes ready, and now and then (version_probe.h).
+//
 // Of a cluster that nobody uses each backend is asked now and then only, and no connection is kept.
 //
 // Identity: a SelfSubjectReview through a connection with the front-proxy certificate must name
@@ -37,6 +39,7 @@ struct ProbeOptions {
   Duration identity_interval = std::chrono::seconds(60);
   Duration quiet_interval = std::chrono::seconds(30);  // while nobody uses the cluster
   Duration quiet_identity_interval = std::chrono::hours(1);
+  Duration version_interval = std::chrono::seconds(60);  // zero: nobody asks for versions
   std::uint32_t failures = 2;
   std::uint32_t successes = 2;
 

@@ -7,8 +7,11 @@
 //   that
 //                                                         the client has (k8s.io/apiserver
 //                                                         pkg/storage/errors.go)
-//   404, text "404 page not found"                        it has no such group, version or resource
+//   404, text "404 page not found"                        it has no such group
 //                                                         (pkg/util/notfoundhandler)
+//   404, Status "the server could not find the requested  or, in a group that it has, no such
+//   version
+//        resource"                                        or resource (pkg/server/handler.go)
 //   429, Status "storage is (re)initializing"             its cache of a resource is not filled yet
 //                                                         (pkg/storage/cacher/ready.go)
 //

@@ -66,6 +66,7 @@ enum class ReplayCause : std::uint8_t {
   stale_cache,
   initializing,
   no_history,  // a watch that got 410 from a backend that has just begun to run
+  unknown_path,
 };
 std::string_view to_string(ReplayCause cause);
 
@@ -73,6 +74,7 @@ std::string_view to_string(ReplayCause cause);
 enum class Preference : std::uint8_t {
   client_wrote,    // what API servers act by
   resource_wrote,  // on this connection, the resource that is read
+  lowest_version,  // while versions differ: it asks what servers serve
 };
 std::string_view to_string(Preference preference);
 

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 
 #include "backend_fixture.h"
+#include "sluice/backend/api_version.h"
 
 namespace sluice::backend {
 namespace {
@@ -31,6 +32,8 @@ class HealthProbeTest : public testing::Test {
     backend_ = std::make_unique<test::ScriptedBackend>(simulation_.transport(), address_of(1));
     backend_->on_request = [this](test::ScriptedBackend::Request& request) { serve(request); };
   }
+
+  HealthProbeTest() { options_.version_interval = Duration::zero(); }
 
   void make_probe(bool with_identity = false, std::uint64_t seed = 1) {
     const test::ClusterKeys& keys = test::ClusterKeys::get();
@@ -636,6 +639,87 @@ TEST_F(AgeProbeTest, WhatWasAskedLittleIsAskedAgainWhenItIsUsed) {
   probe_->set_quiet(false);
   simulation_.settle();
   EXPECT_EQ(age(), 5s);
+}
+
+// --- the version -----------------------------------------------------------------------------
+
+class VersionTest : public HealthProbeTest {
+ protected:
+  VersionTest() { options_.version_interval = 60s; }
+
+  void serve(test::ScriptedBackend::Request& request) override {
+    if (request.head.path != "/version") return HealthProbeTest::serve(request);
+    ++asked_;
+    asked_as_ = request.field(user_field);
+    if (status_ > 0) request.answer(status_, answer_);
+  }
+  std::uint32_t version() const { return cluster_.backends[0]->version.load(); }
+  static constexpr std::uint32_t of_minor(std::uint16_t number) {
+    return ApiVersion{1, number}.number();
+  }
+
+  int status_ = 200;  // 0: no answer
+  std::string answer_ = R"({"major":"1","minor":"36"})";
+  int asked_ = 0;
+  std::string asked_as_;
+};
+
+TEST_F(VersionTest, IsAskedForWhenABackendIsReadyAndNowAndThen) {
+  start();
+  EXPECT_EQ(version(), of_minor(36));
+  simulation_.advance(10s);
+  EXPECT_EQ(asked_, 1);
+  answer_ = R"({"major":"1","minor":"37"})";
+  simulation_.advance(55s);
+  EXPECT_EQ(asked_, 2);
+  EXPECT_EQ(version(), of_minor(37));
+}
+
+TEST_F(VersionTest, IsAskedForWithTheIdentityOfTheProbe) {
+  start(true);
+  simulation_.advance(3s);
+  EXPECT_EQ(asked_, 1);
+  EXPECT_THAT(asked_as_, HasSubstr("sluice:probe:"));
+}
+
+TEST_F(VersionTest, OfABackendThatIsOutOfUseIsNotKnownUntilItReturns) {
+  start();
+  readiness_ = 500;
+  next_probe();
+  EXPECT_EQ(version(), 0U);
+  answer_ = R"({"major":"1","minor":"37"})";
+  readiness_ = 200;
+  for (int i = 0; i < 3; ++i) next_probe();
+  EXPECT_EQ(health(), Health::ready);
+  EXPECT_EQ(version(), of_minor(37));
+  EXPECT_EQ(asked_, 2);
+}
+
+TEST_F(VersionTest, WithoutAnAnswerItIsAskedForSoonAgainAndReadinessDoesNotWait) {
+  status_ = 0;
+  start();
+  simulation_.advance(20s);
+  EXPECT_GE(asked_, 3);
+  EXPECT_LE(asked_, 5);
+  EXPECT_EQ(version(), 0U);
+  EXPECT_EQ(health(), Health::ready);
+  EXPECT_EQ(probe_->counters(0).failures, 0U);
+  status_ = 200;
+  simulation_.advance(6s);
+  EXPECT_EQ(version(), of_minor(36));
+}
+
+TEST_F(VersionTest, OfWhoDoesNotSayItIsNotKnown) {
+  status_ = 403;
+  start();
+  simulation_.advance(20s);
+  EXPECT_EQ(version(), 0U);
+  EXPECT_EQ(asked_, 1);
+  status_ = 200;
+  answer_ = std::string(60'000, '{');
+  simulation_.advance(60s);
+  EXPECT_EQ(version(), 0U);
+  EXPECT_EQ(asked_, 2);
 }
 
 }  // namespace

@@ -20,6 +20,12 @@ constexpr std::string_view initializing =
     R"({"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"storage is (re)initializing","reason":"TooManyRequests","details":{"retryAfterSeconds":1},"code":429})"
     "\n";
 constexpr std::string_view unknown_path = "404 page not found\n";
+constexpr std::string_view unknown_version =
+    R"({"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"the server could not find the requested resource","reason":"NotFound","details":{},"code":404})"
+    "\n";
+constexpr std::string_view no_such_pod =
+    R"({"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"pods \"p\" not found","reason":"NotFound","details":{"name":"p","kind":"pods"},"code":404})"
+    "\n";
 
 http::ResponseHead head(int status, std::string_view type = "application/json") {
   http::ResponseHead head;
@@ -87,6 +93,7 @@ TEST(ServerLagTest, ReadsWhatAnswersSayInJson) {
   EXPECT_EQ(lag_told_by(head(504), stale), ServerLag::stale);
   EXPECT_EQ(lag_told_by(head(429), initializing), ServerLag::initializing);
   EXPECT_EQ(lag_told_by(text_404(), unknown_path), ServerLag::unknown_path);
+  EXPECT_EQ(lag_told_by(head(404), unknown_version), ServerLag::unknown_path);
   const std::string pretty =
       "{\n  \"details\": {\n    \"causes\": [\n      {\n        \"reason\": "
       "\"ResourceVersionTooLarge\"\n      }\n    ]\n  }\n}";
@@ -103,6 +110,12 @@ TEST(ServerLagTest, ReadsTheCauseInProtobufAndCbor) {
                         "reason\x57"
                         "ResourceVersionTooLarge"),
             ServerLag::stale);
+  const std::string text = "the server could not find the requested resource";
+  EXPECT_EQ(lag_told_by(head(404, "application/vnd.kubernetes.protobuf"), "k8s\x1a\x30" + text),
+            ServerLag::unknown_path);
+  EXPECT_EQ(lag_told_by(head(404, "application/cbor"), "\x47message\x58\x30" + text),
+            ServerLag::unknown_path);
+  EXPECT_EQ(lag_told_by(head(404, "application/cbor"), "\x58\x31 " + text), ServerLag::none);
 }
 
 TEST(ServerLagTest, ATextThatNamesTheCauseIsNotTheCause) {
@@ -119,7 +132,7 @@ TEST(ServerLagTest, ATextThatNamesTheCauseIsNotTheCause) {
 
 TEST(ServerLagTest, WantsStatusTypeAndExactText) {
   EXPECT_EQ(may_tell_lag(head(200)), ServerLag::none);
-  EXPECT_EQ(may_tell_lag(head(404)), ServerLag::none) << "a Status: there is no such object";
+  EXPECT_EQ(lag_told_by(head(404), no_such_pod), ServerLag::none);
   EXPECT_EQ(may_tell_lag(head(504, "text/plain")), ServerLag::none);
   EXPECT_EQ(may_tell_lag(head(429, "text/plain")), ServerLag::none);
   EXPECT_EQ(lag_told_by(head(503), initializing), ServerLag::none);

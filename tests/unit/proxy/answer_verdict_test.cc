@@ -116,6 +116,36 @@ TEST(AnswerVerdictTest, AReadThatAServerCannotAnswerYetIsHeldBackAndSaysSo) {
   EXPECT_EQ(judge_head(status_object(429), get), Verdict::forward);
 }
 
+TEST(AnswerVerdictTest, AnUnknownPathSaysSomethingOfAServerWhileVersionsDiffer) {
+  http::ResponseHead head = answer(404);
+  head.fields.add("content-type", "text/plain; charset=utf-8");
+  const std::string_view text = "404 page not found\n";
+  for (const auto& [method, path] : std::initializer_list<std::pair<const char*, const char*>>{
+           {"GET", "/apis/resource.k8s.io/v1"},
+           {"GET", "/apis/resource.k8s.io"},
+           {"POST", "/apis/resource.k8s.io/v1/deviceclasses"},
+           {"DELETE", "/api/v1/namespaces/a/news/n"},
+           {"GET", "/apis/apps/v2/deployments?watch=1"}}) {
+    const RequestPlan asked = asks(method, path);
+    EXPECT_EQ(judge_head(head, asked, true), Verdict::hold_back) << path;
+    EXPECT_EQ(judge_head(head, asked, false), Verdict::forward) << path;
+    EXPECT_EQ(judge_whole(head, text, asked), Finding::unknown_path) << path;
+    EXPECT_EQ(judge_whole(head, "404", asked), Finding::nothing) << path;
+  }
+  for (const auto& [method, path] : std::initializer_list<std::pair<const char*, const char*>>{
+           {"GET", "/apis/example.com/v1"},
+           {"POST", "/apis/example.com/v1/things"},
+           {"GET", "/openapi/v3/apis/resource.k8s.io/v1"},
+           {"GET", "/something"},
+           {"POST", "/api/v1/namespaces/a/services/s/proxy/x"},
+           {"POST", "/api/v1/namespaces/a/pods/p/exec"}}) {
+    EXPECT_EQ(judge_head(head, asks(method, path), true), Verdict::forward) << path;
+  }
+  RequestPlan upgrade = asks("GET", "/apis/resource.k8s.io/v1/things");
+  upgrade.request_class = RequestClass::upgrade;
+  EXPECT_EQ(judge_head(head, upgrade, true), Verdict::forward);
+}
+
 TEST(AnswerVerdictTest, WritesAndWhatAnotherServerMayHaveAnsweredSayNothingOfTheServer) {
   for (const auto& [method, path] : std::initializer_list<std::pair<const char*, const char*>>{
            {"POST", "/api/v1/namespaces/a/pods"},

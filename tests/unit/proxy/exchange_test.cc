@@ -14,6 +14,7 @@
 #include "mistake.h"
 #include "scripted_backend.h"
 #include "simulation.h"
+#include "sluice/backend/api_version.h"
 #include "sluice/proxy/proxy.h"
 #include "write_affinity.h"
 
@@ -2450,6 +2451,128 @@ TEST_F(LagTest, WhatIsMovedHasABudgetOfItsOwn) {
   drop(request());
   answer(request(), 200);
   EXPECT_EQ(client.head.status, 200) << "what is for backends that fail is still there";
+}
+
+class VersionSkewTest : public AffinityTest {
+ protected:
+  static constexpr std::string_view newer = "/apis/resource.k8s.io/v1/resourceslices";
+
+  void begin_with(const std::vector<std::uint16_t>& minors) {
+    begin(minors.size());
+    for (std::size_t i = 0; i < minors.size(); ++i) set_version(i, minors[i]);
+  }
+  void set_version(std::size_t backend, std::uint16_t minor) {
+    cluster_->backends[backend]->version = backend::ApiVersion{1, minor}.number();
+  }
+  // What k8s.io/apiserver pkg/util/notfoundhandler answers.
+  void answer_unknown_path(Request& request) {
+    http::ResponseHead head;
+    head.status = 404;
+    head.fields.add("content-type", "text/plain; charset=utf-8");
+    head.fields.add("x-content-type-options", "nosniff");
+    head.fields.add("content-length", "19");
+    request.answer(head, "404 page not found\n");
+    simulation_.settle();
+  }
+};
+
+TEST_F(VersionSkewTest, WhatServersServeIsAskedOfTheLowestVersionWhileTheyDiffer) {
+  begin_with({37, 36, 37, 36});
+  for (const char* path : {"/apis", "/api/v1", "/apis/apps/v1", "/openapi/v3", "/version"}) {
+    for (int i = 0; i < 20; ++i) EXPECT_EQ(ask_and_answer(path) % 2, 1U) << path;
+  }
+  EXPECT_EQ(preferred(Preference::lowest_version), 100U);
+  EXPECT_LT(count_at(1, pod) + count_at(3, pod), 60);
+}
+
+TEST_F(VersionSkewTest, TheLowestIsThatOfThoseThatAreUsable) {
+  begin_with({38, 36, 37, 36});
+  cluster_->backends[1]->health = backend::Health::not_ready;
+  cluster_->backends[3]->health = backend::Health::not_ready;
+  EXPECT_EQ(count_at(2, "/apis"), 30);
+}
+
+TEST_F(VersionSkewTest, OfOneVersionAnyServerIsAsked) {
+  begin_with({37, 37, 37});
+  EXPECT_LT(count_at(0, "/apis"), 30);
+  EXPECT_EQ(preferred(Preference::lowest_version), 0U);
+}
+
+TEST_F(VersionSkewTest, WhoseVersionIsNotKnownIsAskedLast) {
+  begin(3);
+  EXPECT_LT(count_at(0, "/apis"), 30);
+  set_version(0, 37);
+  EXPECT_EQ(count_at(0, "/apis"), 30);
+}
+
+TEST_F(VersionSkewTest, WhatTheClientHasWrittenItFindsWhateverTheVersions) {
+  begin_with({37, 36});
+  std::size_t written = 1;
+  for (int i = 0; i < 100 && written == 1; ++i) {
+    client_.change_facts().keys.user = static_cast<std::uint64_t>(100 + i);
+    written = ask_and_answer(bindings, "POST", 201);
+  }
+  ASSERT_EQ(written, 0U);
+  EXPECT_EQ(count_at(0, "/apis"), 30);
+}
+
+TEST_F(VersionSkewTest, APathThatOneVersionDoesNotKnowMovesToAnotherOnceWhateverTheMethod) {
+  begin_with({37, 36, 36});
+  std::uint64_t moved = 0;
+  for (const char* method : {"GET", "POST", "PATCH", "DELETE"}) {
+    for (int i = 0; i < 10; ++i) {
+      const Client::Answer& client = ask(newer, method);
+      if (place_of(request()) != 0) {
+        answer_unknown_path(request());
+        EXPECT_EQ(client.head.status, 0) << method;
+        EXPECT_EQ(replays(Cause::unknown_path), ++moved);
+      }
+      EXPECT_EQ(place_of(request()), 0U) << method;
+      answer(request(), 200);
+      EXPECT_EQ(client.head.status, 200) << method;
+    }
+  }
+  EXPECT_GT(moved, 5U);
+}
+
+TEST_F(VersionSkewTest, WhatNobodyKnowsIsNotFoundAfterOneMove) {
+  begin_with({37, 36, 36});
+  const Client::Answer& client = ask("/apis/apps/v9/things");
+  answer_unknown_path(request());
+  answer_unknown_path(request());
+  EXPECT_EQ(client.head.status, 404);
+  EXPECT_EQ(client.body, "404 page not found\n");
+  EXPECT_EQ(registry_.total(metrics_->replays_in_vain.at(Cause::unknown_path)), 1U);
+}
+
+TEST_F(VersionSkewTest, AMissingObjectIsTheServersWordAndOfOneVersionSoIsAPath) {
+  begin_with({37, 36});
+  const Client::Answer& missing = ask(pod);
+  http::ResponseHead head;
+  head.status = 404;
+  head.fields.add("content-type", "application/json");
+  request().answer(head, R"({"kind":"Status","reason":"NotFound","code":404})");
+  simulation_.settle();
+  EXPECT_EQ(missing.head.status, 404);
+  const Client::Answer& foreign = ask("/apis/example.com/v1/things");
+  answer_unknown_path(request());
+  EXPECT_EQ(foreign.head.status, 404) << "it may be another server's answer";
+  set_version(1, 37);
+  const Client::Answer& path = ask(newer);
+  answer_unknown_path(request());
+  EXPECT_EQ(path.head.status, 404);
+  EXPECT_EQ(replays(Cause::unknown_path), 0U);
+}
+
+TEST_F(VersionSkewTest, AnUploadThatIsNotWholeAnyMoreIsNotMoved) {
+  options_.replay_body_bytes = 10;
+  begin_with({37, 36});
+  Client::Answer& client = upload("more than ten bytes");
+  client_.upload(client, "", true);
+  simulation_.settle();
+  answer_unknown_path(request());
+  EXPECT_EQ(client.head.status, 404);
+  EXPECT_EQ(replays(Cause::unknown_path), 0U);
 }
 
 }  // namespace
