@@ -79,6 +79,7 @@ class HealthProbe::Target {
     http::RequestHead head = probe_head(status_.endpoint, "GET", options_.readiness_path);
     if (identity_) claim_(user_, head.fields);
     late_ = 0;
+    asked_at_ = transport_.reactor().now();
     if (quiet_) readiness_.close_after();
     transport_.reactor().timers().set(late_timer_, transport_.reactor().now(), options_.timeout);
     readiness_.request(std::move(head), {}, open_probe_max,
@@ -214,6 +215,7 @@ class HealthProbe::Target {
       bad(clear, answer.error().context);
       if (!stopping_) on_unanswered_(index_);
     } else if (answer->status == 200) {
+      status_.ready_as_of.store(asked_at_.time_since_epoch().count(), std::memory_order_relaxed);
       good();
     } else if (answer->status >= 500) {
       bad(true, options_.readiness_path + " answers " + std::to_string(answer->status));
@@ -349,6 +351,7 @@ class HealthProbe::Target {
   bool warned_ = false;
   bool stopping_ = false;
   bool quiet_ = false;
+  Instant asked_at_{};
   Instant next_identity_probe_{};
   Instant identity_probed_{};  // when it last began
 };

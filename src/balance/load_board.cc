@@ -58,6 +58,13 @@ Load LoadBoard::total(std::size_t backend) const {
   return sum;
 }
 
+void LoadBoard::note_drain(std::size_t backend, Instant now) {
+  CHECK_LT(backend, backends());
+  const Instant::rep at = now.time_since_epoch().count();
+  drained_at_[backend].store(at, std::memory_order_relaxed);
+  last_drain_.store(at, std::memory_order_relaxed);
+}
+
 LoadLease::LoadLease(LoadLease&& other) noexcept
     : load_(std::exchange(other.load_, nullptr)),
       backend_(other.backend_),
@@ -129,6 +136,8 @@ void WorkerLoad::refresh(Instant now) {
     }
   }
 
+  refresh_draining(now);
+
   weight_ = std::exp(to_seconds(now - weight_epoch_) / to_seconds(options_.decay));
   if (weight_ > weight_max) {
     const double shrink = std::isinf(weight_) ? 0.0 : 1.0 / weight_;
@@ -138,6 +147,22 @@ void WorkerLoad::refresh(Instant now) {
     weight_epoch_ = now;
     weight_ = 1.0;
   }
+}
+
+void WorkerLoad::refresh_draining(Instant now) {
+  draining_ = 0;
+  const auto heeded = [now](Instant at) {
+    return at != Instant{} && now - at < LoadBoard::drain_heeded;
+  };
+  if (!heeded(Instant{Duration{board_.last_drain_.load(std::memory_order_relaxed)}})) return;
+  for (std::size_t backend = 0; backend < board_.backends(); ++backend) {
+    if (heeded(board_.drained_at(backend))) draining_ |= mask_of(backend);
+  }
+}
+
+void WorkerLoad::note_drain(std::size_t backend, Instant now) {
+  board_.note_drain(backend, now);
+  draining_ |= mask_of(backend);
 }
 
 void WorkerLoad::join(BackendMask newcomers, BackendMask others) {

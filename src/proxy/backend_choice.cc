@@ -2,6 +2,9 @@
 // Which backend a request goes to.
 #include "backend_choice.h"
 
+#include <bit>
+#include <utility>
+
 namespace sluice::proxy {
 namespace {
 
@@ -42,20 +45,43 @@ balance::BackendMask BackendChoice::usable(backend::PoolKind kind) {
   return now;
 }
 
+// Those that have said it and did not take it back when they were asked, if at least half of those
+// that are usable remain.
+balance::BackendMask BackendChoice::draining(balance::BackendMask usable) {
+  balance::BackendMask draining = load_.draining() & usable;
+  if (draining == 0 && draining_before_ == 0) return 0;
+  for (balance::BackendMask rest = draining; rest != 0; rest &= rest - 1) {
+    const auto backend = static_cast<std::size_t>(std::countr_zero(rest));
+    const Instant::rep ready =
+        backends_.cluster().backends[backend]->ready_as_of.load(std::memory_order_relaxed);
+    if (ready >= load_.board().drained_at(backend).time_since_epoch().count()) {
+      draining &= ~balance::mask_of(backend);
+    }
+  }
+  if (2 * std::popcount(draining) > std::popcount(usable)) draining = 0;
+  const balance::BackendMask before = std::exchange(draining_before_, draining);
+  load_.join(usable & before & ~draining, usable & ~before & ~draining);
+  return draining;
+}
+
 std::optional<BackendChoice::Choice> BackendChoice::choose(const Question& question, Instant now) {
   const balance::RequestClass request = balance_class(question.request_class);
   const std::span<const balance::Load> view = load_.view(now);
   balance::BackendMask among = usable(question.kind);
-  const balance::BackendMask preferred = among & question.preferred & ~question.tried;
+  const balance::BackendMask rather_not = question.tried | draining(among);
+  const balance::BackendMask preferred = among & question.preferred & ~rather_not;
   if (preferred != 0) among = preferred;
-  balance::BackendMask avoided = question.tried;
+  balance::BackendMask avoided = rather_not;
   if (request != balance::RequestClass::tunnel) {
     avoided |= backends_.full(question.kind, stay_of(question.request_class));
   }
   auto picked = picker_.pick(view, among, request, random_, avoided);
-  // Rather wait at one that is full than not be served.
-  if (picked && avoided != question.tried && (avoided & balance::mask_of(*picked)) != 0) {
-    picked = picker_.pick(view, among, request, random_, question.tried);
+  // Rather wait at one that is full than not be served, and rather there than at one that drains.
+  for (const balance::BackendMask less : {rather_not, question.tried}) {
+    if (!picked || (avoided & balance::mask_of(*picked)) == 0) break;
+    if (avoided == less) continue;
+    avoided = less;
+    picked = picker_.pick(view, among, request, random_, avoided);
   }
   if (!picked || (question.tried & balance::mask_of(*picked)) != 0) return std::nullopt;
   const kubernetes::RequestInfo& info = question.info;

@@ -40,11 +40,14 @@ class BackendChoice {
 
   // Nothing when each that is usable was tried.
   std::optional<Choice> choose(const Question& question, Instant now);
+  // This one has said that it shuts down, and nobody else can have said it in its name.
+  void note_drain(std::size_t backend, Instant now) { load_.note_drain(backend, now); }
   // Whether there is one that was not tried, should `leaving` be out of use.
   bool another(backend::PoolKind kind, balance::BackendMask tried, std::size_t leaving) const;
 
  private:
   balance::BackendMask usable(backend::PoolKind kind);
+  balance::BackendMask draining(balance::BackendMask usable);
 
   backend::BackendSet& backends_;
   Random& random_;
@@ -52,6 +55,7 @@ class BackendChoice {
   balance::WorkerLoad load_;
   balance::FixedLoadEstimate estimate_;
   std::array<balance::BackendMask, backend::pool_kinds> usable_before_;
+  balance::BackendMask draining_before_ = 0;
 };
 
 }  // namespace sluice::proxy

@@ -7,6 +7,7 @@
 #include "exchange.h"
 #include "sluice/base/check.h"
 #include "sluice/http/connection_fields.h"
+#include "sluice/kubernetes/answering_server.h"
 #include "sluice/observability/log.h"
 #include "stream_failure.h"
 
@@ -181,6 +182,10 @@ void Exchange::judge() {
   CHECK_EQ(answer_.body().passed(), std::uint64_t{0});
   if (answer_.is_drain_answer(request_class())) {
     shared_.count(metrics().drain_answers);
+    // Where another server may have made the answer it is worth a replay and a probe, and no more.
+    if (!kubernetes::may_be_answered_by_another(plan_.info)) {
+      shared_.choice.note_drain(dispatch_.attempts().backend(), now());
+    }
     shared_.parts.events.on_drain_answer(dispatch_.attempts().backend());
     if (go_elsewhere(ReplayCause::drain_answer, "drain answer")) return;
     if (kubernetes::is_watch(request_class())) {

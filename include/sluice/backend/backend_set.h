@@ -40,6 +40,8 @@ struct BackendStatus {
   std::atomic<Health> health{Health::unknown};
   // Whether the last probe got an answer, and in time.
   std::atomic<bool> answers{false};
+  // When the last probe was asked that found it ready, since the clock's beginning.
+  std::atomic<Instant::rep> ready_as_of{0};
   // Whether this backend takes our X-Remote-* fields for what they say; false stops the identity
   // pools to it (wrong front-proxy trust at the backend).
   std::atomic<bool> trusts_identity{true};

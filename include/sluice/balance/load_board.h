@@ -36,6 +36,15 @@ class LoadBoard {
   // One worker's part of it.
   Load part(std::size_t worker, std::size_t backend) const;
 
+  // A backend has said that it shuts down: all workers avoid it for so long, unless it says
+  // otherwise when it is asked. Any thread.
+  static constexpr Duration drain_heeded = std::chrono::seconds(2);
+  void note_drain(std::size_t backend, Instant now);
+  // When it last said so; Instant{}: never. Any thread.
+  Instant drained_at(std::size_t backend) const {
+    return Instant{Duration{drained_at_[backend].load(std::memory_order_relaxed)}};
+  }
+
  private:
   friend class WorkerLoad;
   // Watches in the upper half, work in the lower: one store publishes both. Tunnels change rarely.
@@ -47,6 +56,9 @@ class LoadBoard {
   const std::size_t workers_;
   std::atomic<std::size_t> backends_;
   std::unique_ptr<Slot[]> slots_;
+  // Whoever hears it writes here: a drain is rare, and lines that nobody writes are shared by all.
+  alignas(64) std::atomic<Instant::rep> last_drain_{0};
+  std::array<std::atomic<Instant::rep>, backends_max> drained_at_{};
 };
 
 class WorkerLoad;
@@ -100,11 +112,16 @@ class WorkerLoad {
   // Counts a choice from now on: `units` of work, and a watch when `request` is one.
   [[nodiscard]] LoadLease assign(std::size_t backend, RequestClass request, std::uint32_t units);
 
+  // Backends that have said lately, to whichever worker, that they shut down; as old as the view.
+  BackendMask draining() const { return draining_; }
+  void note_drain(std::size_t backend, Instant now);
+
   // Backends that may be picked from now on, and those that could be all along: a newcomer starts
   // with what the others were assigned lately on average. With nothing it would win every tie.
   void join(BackendMask newcomers, BackendMask others);
 
   LoadBoard& board() { return board_; }
+  const LoadBoard& board() const { return board_; }
 
  private:
   friend class LoadLease;
@@ -114,6 +131,7 @@ class WorkerLoad {
     std::uint32_t tunnels = 0;
   };
   void refresh(Instant now);
+  void refresh_draining(Instant now);
   void add(std::size_t backend, std::int64_t work, std::int32_t watches);
   void add_tunnels(std::size_t backend, std::int32_t tunnels);
 
@@ -126,6 +144,7 @@ class WorkerLoad {
   // Instead of shrinking what was assigned before, later assignments weigh more.
   Instant weight_epoch_{};
   double weight_ = 1.0;
+  BackendMask draining_ = 0;
   std::array<Counts, backends_max> own_{};
   std::array<Load, backends_max> view_{};
 };

@@ -238,6 +238,22 @@ TEST_F(HealthProbeTest, TwoGoodAnswersBringABackendBack) {
   EXPECT_EQ(health(), Health::ready);
 }
 
+TEST_F(HealthProbeTest, TellsAsOfWhenABackendWasReady) {
+  start();
+  const auto ready_as_of = [&] {
+    return Instant{Duration{cluster_.backends[0]->ready_as_of.load()}};
+  };
+  const Instant first = ready_as_of();
+  EXPECT_GT(first, Instant{});
+  next_probe();
+  EXPECT_LE(ready_as_of(), asked_at_);
+  EXPECT_GT(ready_as_of(), asked_at_ - options_.interval / 2);
+  const Instant last = ready_as_of();
+  readiness_ = 500;
+  next_probe();
+  EXPECT_EQ(ready_as_of(), last);
+}
+
 TEST_F(HealthProbeTest, ABadAnswerBetweenThemStartsTheCountAnew) {
   start();
   readiness_ = 500;

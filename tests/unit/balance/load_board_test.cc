@@ -125,6 +125,28 @@ TEST(LoadBoardTest, ANewcomerGetsItsShareAndNotEveryTie) {
   }
 }
 
+TEST(LoadBoardTest, WhoeverHearsOfADrainTellsAllAndItIsForgottenInTime) {
+  LoadBoard board(2, 3);
+  WorkerLoad hears(board, 0);
+  WorkerLoad other(board, 1);
+  hears.view(at(seconds(10)));
+  other.view(at(seconds(10)));
+  EXPECT_EQ(hears.draining(), 0U);
+  hears.note_drain(1, at(seconds(10)));
+  EXPECT_EQ(hears.draining(), mask_of(1));
+  EXPECT_EQ(board.drained_at(1), at(seconds(10)));
+  EXPECT_EQ(board.drained_at(0), Instant{});
+  other.view(at(seconds(10) + milliseconds(1)));
+  EXPECT_EQ(other.draining(), mask_of(1));
+  other.note_drain(2, at(seconds(11)));
+  hears.view(at(seconds(12) - milliseconds(1)));
+  EXPECT_EQ(hears.draining(), mask_of(1) | mask_of(2));
+  hears.view(at(seconds(12)));
+  EXPECT_EQ(hears.draining(), mask_of(2));
+  hears.view(at(seconds(13)));
+  EXPECT_EQ(hears.draining(), 0U);
+}
+
 TEST(LoadBoardTest, ALeaseMovesWithoutCountingTwice) {
   LoadBoard board(1, 2);
   WorkerLoad worker(board, 0);

@@ -648,6 +648,23 @@ class DrainAnswerTest : public ExchangeTest {
     request().answer(drain_head(), "The apiserver is shutting down, please try again later.\n");
     simulation_.settle();
   }
+  std::size_t backend_of(const Request& asked) const {
+    for (std::size_t i = 0; i < backends_.size(); ++i) {
+      const std::vector<Request*> requests = backends_[i]->requests();
+      if (std::ranges::find(requests, &asked) != requests.end()) return i;
+    }
+    ADD_FAILURE() << "nobody was asked";
+    return 0;
+  }
+  // How many of so many requests, one after the other, go to this one.
+  std::size_t asked_of(std::size_t backend, int requests) {
+    const std::size_t before = backends_[backend]->requests().size();
+    for (int i = 0; i < requests; ++i) {
+      ask(pod);
+      answer(request(), 200);
+    }
+    return backends_[backend]->requests().size() - before;
+  }
 };
 
 TEST_F(DrainAnswerTest, ADrainAnswerIsReplayedAndAsksForAProbe) {
@@ -659,6 +676,61 @@ TEST_F(DrainAnswerTest, ADrainAnswerIsReplayedAndAsksForAProbe) {
   EXPECT_EQ(replays(drain_answer), 1U);
   answer(request(), 200);
   EXPECT_EQ(client.head.status, 200);
+}
+
+TEST_F(DrainAnswerTest, WhoeverSaysThatItShutsDownIsAvoidedAtOnce) {
+  start(3);
+  be_alice();
+  ask(pod);
+  const std::size_t drains = backend_of(request());
+  answer_drain();
+  answer(request(), 200);
+  EXPECT_EQ(asked_of(drains, 60), 0U);
+  simulation_.advance(balance::LoadBoard::drain_heeded);
+  EXPECT_GT(asked_of(drains, 60), 10U);  // nobody has confirmed it
+}
+
+TEST_F(DrainAnswerTest, AProbeThatWasAskedLaterTakesItBack) {
+  start(3);
+  be_alice();
+  ask(pod);
+  const std::size_t drains = backend_of(request());
+  answer_drain();
+  answer(request(), 200);
+  const Instant said = board_->drained_at(drains);
+  const auto ready_as_of = [&](Instant asked) {
+    cluster_->backends[drains]->ready_as_of.store(asked.time_since_epoch().count());
+  };
+  ready_as_of(said - 1ms);
+  EXPECT_EQ(asked_of(drains, 30), 0U);
+  ready_as_of(said);
+  EXPECT_GT(asked_of(drains, 60), 10U);
+}
+
+TEST_F(DrainAnswerTest, NeverMoreThanHalfAreAvoidedForWhatTheySay) {
+  start(2);
+  be_alice();
+  ask(pod);
+  const std::size_t first = backend_of(request());
+  answer_drain();
+  answer_drain();  // the other one
+  EXPECT_EQ(drained_by_.size(), 2U);
+  const std::size_t asked = asked_of(first, 60);
+  EXPECT_GT(asked, 20U);
+  EXPECT_LT(asked, 40U);
+}
+
+// An aggregated API's server can say whatever it likes, in the API server's name.
+TEST_F(DrainAnswerTest, WhatAnotherServerMayHaveSaidIsReplayedAndAvoidsNobody) {
+  start(3);
+  be_alice();
+  ask("/apis/wardle.example.com/v1/namespaces/default/flunders/a");
+  const std::size_t drains = backend_of(request());
+  answer_drain();
+  EXPECT_EQ(replays(drain_answer), 1U);
+  EXPECT_EQ(drained_by_.size(), 1U);
+  answer(request(), 200);
+  EXPECT_GT(asked_of(drains, 60), 10U);
 }
 
 TEST_F(DrainAnswerTest, WithoutAnotherBackendADrainAnswerIsPassedOn) {
