@@ -160,6 +160,10 @@ backend::ProbeOptions probe_options(const Config& config) {
   return probe;
 }
 
+balance::SharesOptions shares_options(const Config& config) {
+  return {.slow_start = {.time = config.backend_slow_start}, .review = config.backend_review};
+}
+
 proxy::ResourcesOptions resources_options(const ProcessConfig& config) {
   proxy::ResourcesOptions resources;
   resources.replay_body_bytes_per_worker = config.replay_body_bytes_per_worker;
@@ -237,6 +241,7 @@ server::ClusterOptions cluster_options(const CheckedCluster& valid) {
   cluster.backend_set = backend_set_options(valid);
   cluster.backend_tls = backend_tls(valid);
   cluster.probe = probe_options(valid.config);
+  cluster.shares = shares_options(valid.config);
   cluster.request_headers = request_header_options(valid.config);
   cluster.proxy = proxy_options(valid);
   cluster.certificates = certificates(valid.files);

@@ -246,6 +246,13 @@ const std::vector<Group>& flag_table() {
            {"balance", "POLICY", Scope::both, &ClusterConfig::balance,
             "power-of-two, least, random or round-robin. The latter are there to be compared "
             "with."},
+           {"backend-slow-start", "DURATION", Scope::both, &ClusterConfig::backend_slow_start,
+            "How long a backend that joins or comes back takes at least to get a full share of the "
+            "requests; it begins with an eighth. 0s: none. power-of-two and least only.",
+            between(Duration::zero(), minutes(10))},
+           {"backend-review", "", Scope::both, &ClusterConfig::backend_review,
+            "A backend that answers much later than the others, fails more often or turns requests "
+            "away gets less of them until it is as good again. power-of-two and least only."},
            {"request-timeout", "DURATION", Scope::both, &ClusterConfig::request_timeout,
             "Deadline of a request that is not long-running (watch, log follow, exec, proxy ...). "
             "The API servers' own is 60s.",

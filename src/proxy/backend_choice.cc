@@ -6,22 +6,6 @@
 #include <utility>
 
 namespace sluice::proxy {
-namespace {
-
-balance::RequestClass balance_class(kubernetes::RequestClass request_class) {
-  switch (request_class) {
-    case kubernetes::RequestClass::short_read: return balance::RequestClass::read;
-    case kubernetes::RequestClass::short_write: return balance::RequestClass::write;
-    case kubernetes::RequestClass::list: return balance::RequestClass::list;
-    case kubernetes::RequestClass::watch: return balance::RequestClass::watch;
-    case kubernetes::RequestClass::watch_list: return balance::RequestClass::watch_list;
-    case kubernetes::RequestClass::long_running_other: return balance::RequestClass::long_running;
-    case kubernetes::RequestClass::upgrade: return balance::RequestClass::tunnel;
-  }
-  return balance::RequestClass::read;
-}
-
-}  // namespace
 
 backend::Stay stay_of(kubernetes::RequestClass request_class) {
   if (request_class == kubernetes::RequestClass::list) return backend::Stay::lengthy;
@@ -75,18 +59,28 @@ std::optional<BackendChoice::Choice> BackendChoice::choose(const Question& quest
   if (request != balance::RequestClass::tunnel) {
     avoided |= backends_.full(question.kind, stay_of(question.request_class));
   }
-  auto picked = picker_.pick(view, among, request, random_, avoided);
+  auto picked = picker_.pick(view, among, request, random_, avoided, load_.lowered());
   // Rather wait at one that is full than not be served, and rather there than at one that drains.
   for (const balance::BackendMask less : {rather_not, question.tried}) {
     if (!picked || (avoided & balance::mask_of(*picked)) == 0) break;
     if (avoided == less) continue;
     avoided = less;
-    picked = picker_.pick(view, among, request, random_, avoided);
+    picked = picker_.pick(view, among, request, random_, avoided, load_.lowered());
   }
   if (!picked || (question.tried & balance::mask_of(*picked)) != 0) return std::nullopt;
   const kubernetes::RequestInfo& info = question.info;
   const balance::CostQuestion cost{request, info.api_group, info.resource, info.namespace_name};
   return Choice{*picked, load_.assign(*picked, request, estimate_.units(cost))};
+}
+
+void BackendChoice::note(std::size_t backend, balance::AnswerKind kind, Evidence evidence,
+                         Duration took) {
+  switch (evidence) {
+    case Evidence::nothing: return;
+    case Evidence::answer: return load_.note_answer(backend, kind, balance::slowness_of(took));
+    case Evidence::failure: return load_.note_failure(backend, kind);
+    case Evidence::overload: return load_.note_overload(backend, kind);
+  }
 }
 
 bool BackendChoice::another(backend::PoolKind kind, balance::BackendMask tried,

@@ -92,6 +92,10 @@ void append_backend(std::string& page, const Cluster& cluster, std::size_t backe
       to_string(status.health.load(std::memory_order_relaxed)),
       status.trusts_identity.load(std::memory_order_relaxed), load.work, load.watches, load.tunnels,
       used == nullptr ? 0 : used->requests_sent());
+  if (const balance::Share share = cluster.board->share(backend); share.weight < 1) {
+    fmt::format_to(std::back_inserter(page), R"(,"weight":{:.3f},"lowered":"{}")", share.weight,
+                   to_string(share.why));
+  }
   if (!cluster.backends().serves(backend)) page += R"(,"leaving":true)";
   page += '}';
 }

@@ -13,6 +13,7 @@
 #include "sluice/backend/backend_set.h"
 #include "sluice/backend/health_probe.h"
 #include "sluice/balance/picker.h"
+#include "sluice/balance/shares.h"
 #include "sluice/base/bytes.h"
 #include "sluice/base/time.h"
 #include "sluice/http2/session.h"
@@ -155,6 +156,8 @@ struct ClusterConfig {
 
   // Balancing, deadlines, replay.
   balance::Policy balance = balance::PickerOptions{}.policy;
+  Duration backend_slow_start = balance::SlowStartOptions{}.time;  // zero: none
+  bool backend_review = balance::SharesOptions{}.review;
   Duration request_timeout =
       proxy::ProxyOptions{}.request_timeout;  // not for long-running requests
   std::uint64_t replay_body_bytes = proxy::ProxyOptions{}.replay_body_bytes;  // per stream

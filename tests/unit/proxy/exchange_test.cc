@@ -641,6 +641,103 @@ TEST_F(ExchangeTest, WithoutACredentialARequestIsTheLastOnItsConnection) {
   EXPECT_NE(request().connection, first);
 }
 
+// What an exchange notes of its backend for those who compare backends.
+class EvidenceOfExchangesTest : public ExchangeTest {
+ protected:
+  void SetUp() override {
+    start(1);
+    be_alice();
+  }
+  balance::Answers::Kind seen(balance::AnswerKind kind = balance::AnswerKind::read) const {
+    return board_->answers(0).kinds[static_cast<std::size_t>(kind)];
+  }
+  // The answer to what was asked last comes so late.
+  void answer_after(Duration time, int status = 200, std::string body = {}) {
+    simulation_.advance(time);
+    answer(request(), status, std::move(body));
+  }
+};
+
+TEST_F(EvidenceOfExchangesTest, AnAnswerIsNotedOnceAndByHowLateItBegins) {
+  ask(pod);
+  answer_after(2ms);
+  EXPECT_EQ(seen().answers, 1U);
+  EXPECT_EQ(seen().slowness, 0U);
+  EXPECT_EQ(board_->answers(0).completed, 1U);
+  ask(pod);
+  answer_after(525ms);
+  EXPECT_EQ(seen().answers, 2U);
+  EXPECT_EQ(seen().slowness, 5 * balance::slowness_steps);
+  EXPECT_EQ(seen().failures, 0U);
+}
+
+TEST_F(EvidenceOfExchangesTest, AClientThatUploadsSlowlyDoesNotMakeItsBackendSlow) {
+  Client::Answer& client = upload("half");
+  simulation_.advance(5s);
+  client_.upload(client, "whole", true);
+  answer_after(2ms, 201);
+  EXPECT_EQ(seen(balance::AnswerKind::write).answers, 1U);
+  EXPECT_EQ(seen(balance::AnswerKind::write).slowness, 0U);
+}
+
+TEST_F(EvidenceOfExchangesTest, AnAnswerThatComesByDropsIsALateOneUnlessItIsLong) {
+  for (const bool brief : {true, false}) {
+    const std::uint64_t before = seen().slowness;
+    ask(pod);
+    Request& dripping = request();
+    dripping.begin(200);
+    simulation_.settle();
+    simulation_.advance(4s);
+    dripping.send(std::string(brief ? 1000 : 60'000, 'x'));
+    dripping.finish();
+    simulation_.settle();
+    EXPECT_EQ(seen().slowness > before, brief);
+  }
+}
+
+TEST_F(EvidenceOfExchangesTest, WhoGivesUpWaitingHasSeenALateBackend) {
+  const auto leave = [&](Client::Answer& answer) {
+    proxy_->client_gone(answer.exchange);
+    simulation_.advance(2s);  // its place is held for a while
+  };
+  Client::Answer& hasty = ask(pod);
+  simulation_.advance(100ms);
+  leave(hasty);
+  EXPECT_EQ(seen().answers, 0U);
+  Client::Answer& waits = ask(pod);
+  simulation_.advance(5s);
+  leave(waits);
+  EXPECT_EQ(seen().answers, 1U);
+  EXPECT_GT(seen().slowness, 8 * balance::slowness_steps);
+  // It has begun, and does not go on.
+  Client::Answer& hangs = ask(pod);
+  running().back()->begin(200);
+  simulation_.advance(5s);
+  leave(hangs);
+  EXPECT_EQ(seen().answers, 3U);
+}
+
+TEST_F(EvidenceOfExchangesTest, FailuresAndLossesAreNotedAndOurOwnAnswersAreNot) {
+  ask(pod);
+  answer_after(2ms, 500);
+  EXPECT_EQ(seen().failures, 1U);
+  ask(pod, "POST");
+  drop(request());
+  EXPECT_EQ(seen(balance::AnswerKind::write).failures, 1U);
+  EXPECT_EQ(seen(balance::AnswerKind::write).answers, 1U);
+  EXPECT_EQ(board_->answers(0).completed, 1U);
+}
+
+TEST_F(EvidenceOfExchangesTest, StrangersSayNothing) {
+  client_.change_facts().identity.reset();
+  authorization_.clear();
+  options_.anonymous_requests = true;
+  ask(pod);
+  simulation_.advance(5s);
+  answer(*running().back(), 500);
+  EXPECT_EQ(seen().answers, 0U);
+}
+
 class DrainAnswerTest : public ExchangeTest {
  protected:
   // As k8s.io/apiserver pkg/server/filters/with_retry_after.go.
