@@ -7,6 +7,7 @@
 
 #include "identity_probe.h"
 #include "probe_connection.h"
+#include "return_rule.h"
 #include "sluice/base/check.h"
 #include "tls_trial.h"
 
@@ -244,6 +245,11 @@ class HealthProbe::Target {
   Health health() const { return status_.health.load(std::memory_order_relaxed); }
 
   void set_health(Health now, const std::string& why) {
+    const Health before = health();
+    if (now == Health::not_ready && before != now) return_rule_.went(transport_.reactor().now());
+    if (before == Health::not_ready && before != now) {
+      return_rule_.came_back(transport_.reactor().now());
+    }
     if (status_.health.exchange(now, std::memory_order_relaxed) != now) on_change_(index_, why);
   }
 
@@ -266,10 +272,12 @@ class HealthProbe::Target {
     if (!identity_ || identity_known_) asked_ = true;
     if (health() == Health::ready) return;
     if (identity_ && !identity_known_) return;  // first the trust, then the traffic
-    const bool soon_enough = successes_ >= (health() == Health::unknown ? 1 : options_.successes);
-    if (soon_enough) {
+    const std::uint32_t needed = health() == Health::not_ready
+                                     ? return_rule_.successes(options_.successes)
+                                     : options_.successes;
+    if (successes_ >= (health() == Health::unknown ? 1 : needed)) {
       set_health(Health::ready, "ready");
-    } else if (late_ > 0 && health() == Health::not_ready && answers_ >= options_.successes) {
+    } else if (late_ > 0 && health() == Health::not_ready && answers_ >= needed) {
       set_health(Health::slow, options_.readiness_path + " is answered late");
     }
   }
@@ -341,6 +349,7 @@ class HealthProbe::Target {
   io::Timer timer_;
   io::Timer late_timer_;
   Counters counters_;
+  ReturnRule return_rule_;
   std::uint32_t failures_ = 0;   // in a row; a probe that stays open counts once each timeout
   std::uint32_t successes_ = 0;  // in a row, and in time
   std::uint32_t answers_ = 0;    // in a row, late ones included

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A slow, overloaded or returning API server gets the share that it can carry.
+// A slow, flapping, overloaded or returning API server gets the share that it can carry.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -124,6 +124,25 @@ TEST_F(SharesTest, AServerThatReturnsBeginsWithLittle) {
   }
   const Result last = load(*client, 2s, 8);
   EXPECT_GT(last.share(1), 0.3);
+}
+
+TEST_F(SharesTest, AServerThatComesAndGoesIsLeftOutAndCostsOneRequestInAHundredAtMost) {
+  start();
+  const auto client = connect(&credentials.alice);
+  load(*client, 1s, 8);
+  bool up = true;
+  Clock::time_point next = Clock::now();
+  const Result all = load(*client, 36s, 8, [&] {
+    if (Clock::now() < next) return;
+    apisim->post(up ? "/servers/0/kill" : "/servers/0/restart");
+    up = !up;
+    next = Clock::now() + 3s;
+  });
+  EXPECT_GT(all.asked, 1000U);
+  EXPECT_LE(static_cast<double>(all.failed), 0.01 * static_cast<double>(all.asked)) << all.failed;
+  // In the second half it is not used at all.
+  EXPECT_LE(sluice->metric("sluice_backend_ready"), 2.0);
+  EXPECT_LT(all.share(0), 0.1);
 }
 
 }  // namespace
