@@ -143,6 +143,7 @@ backend::BackendSetOptions backend_set_options(const CheckedCluster& valid) {
   pool.connections_max = config.backend_connections_max;
   pool.draining_max = config.backend_draining_connections_max;
   pool.reconnect_delay_max = config.backend_backoff_max;
+  pool.connects_per_second = config.backend_connects_per_second;
   set.upgrades.wait_timeout = pool.wait_timeout;
   set.upgrades.heads = {.header_fields_max = config.response_head_fields_max,
                         .header_list_bytes_max = config.response_head_bytes_max};

@@ -176,6 +176,12 @@ const std::vector<Group>& flag_table() {
            {"backend-backoff-max", "DURATION", Scope::both, &ClusterConfig::backend_backoff_max,
             "Longest wait between two attempts to connect to a backend.",
             between(milliseconds(50), minutes(10))},
+           {"backend-connects-per-second", "N", Scope::both,
+            &ClusterConfig::backend_connects_per_second,
+            "Connections that all workers together open to one backend for requests with proven "
+            "credentials; fewer while handshakes take longer than they use to, and one at most "
+            "while none succeeds. 0: no limit.",
+            between(0, 1'000'000)},
            {"backend-connection-age-max", "DURATION", Scope::both,
             &ClusterConfig::backend_connection_age_max,
             "Replace a backend connection that is older, without ending a stream.",

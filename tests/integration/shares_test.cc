@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A slow, flapping, overloaded or returning API server gets the share that it can carry.
+// A slow, flapping, overloaded or returning API server gets the share that it can carry, and an
+// outage of all costs its clients no time.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -143,6 +144,39 @@ TEST_F(SharesTest, AServerThatComesAndGoesIsLeftOutAndCostsOneRequestInAHundredA
   // In the second half it is not used at all.
   EXPECT_LE(sluice->metric("sluice_backend_ready"), 2.0);
   EXPECT_LT(all.share(0), 0.1);
+}
+
+// The smallest number of connects to one server is that of its probes.
+TEST_F(SharesTest, WhileAllServersAreDownClientsAreToldAtOnceAndTheFirstThatIsBackServes) {
+  start();
+  const auto client = connect(&credentials.alice);
+  load(*client, 1s, 8);
+  apisim->post("/servers/all/kill");
+  ASSERT_TRUE(sluice->wait_page("/readyz", 503, 10s));
+  loop->run_for(5s);
+  const auto attempts = [&] { return sluice->metric("sluice_backend_connects_total"); };
+  const double before = attempts();
+  std::vector<Duration> times;
+  for (int i = 0; i < 100; ++i) {
+    const Answer answer = client->fetch({.path = std::string(object_path)}, 10s);
+    EXPECT_EQ(answer.status, 503) << answer.describe();
+    EXPECT_NE(answer.field("retry-after"), "");
+    times.push_back(answer.ended_at - answer.asked);
+    loop->run_for(100ms);
+  }
+  std::ranges::sort(times);
+  // On a machine that does other things meanwhile.
+  EXPECT_LT(times[times.size() * 9 / 10], 10ms);
+  EXPECT_LT(times.back(), 500ms);
+  // Beside the probe's one a second.
+  EXPECT_LE(attempts() - before, 3 * (10 + 3));
+  EXPECT_EQ(sluice->metric("sluice_exchanges"), 0.0);
+
+  apisim->post("/servers/1/restart");
+  const Clock::time_point back = Clock::now();
+  EXPECT_TRUE(eventually(
+      [&] { return client->fetch({.path = std::string(object_path)}).status == 200; }, 10s));
+  EXPECT_LE(Clock::now() - back, 2500ms);
 }
 
 }  // namespace

@@ -120,6 +120,8 @@ struct ClusterConfig {
   Duration backend_check_timeout = backend::PoolOptions{}.check_timeout;
   Duration backend_backoff_max =
       backend::PoolOptions{}.reconnect_delay_max;  // between attempts to connect
+  std::uint32_t backend_connects_per_second =
+      backend::PoolOptions{}.connects_per_second;  // of all workers to one backend; 0: no limit
   Duration backend_connection_age_max =
       backend::PoolOptions{}.connection_age_max;  // then replaced, make before break
   std::uint32_t backend_streams_per_connection =
