@@ -144,6 +144,7 @@ backend::BackendSetOptions backend_set_options(const CheckedCluster& valid) {
   pool.connections_max = config.backend_connections_max;
   pool.draining_max = config.backend_draining_connections_max;
   pool.reconnect_delay_max = config.backend_backoff_max;
+  pool.connects_per_second = config.backend_connects_per_second;
   set.upgrades.wait_timeout = pool.wait_timeout;
   set.upgrades.heads = {.header_fields_max = config.response_head_fields_max,
                         .header_list_bytes_max = config.response_head_bytes_max};
@@ -159,6 +160,10 @@ backend::ProbeOptions probe_options(const Config& config) {
   probe.failures = config.probe_failures;
   probe.successes = config.probe_successes;
   return probe;
+}
+
+balance::SharesOptions shares_options(const Config& config) {
+  return {.slow_start = {.time = config.backend_slow_start}, .review = config.backend_review};
 }
 
 proxy::ResourcesOptions resources_options(const ProcessConfig& config) {
@@ -242,6 +247,7 @@ server::ClusterOptions cluster_options(const CheckedCluster& valid) {
   cluster.backend_set = backend_set_options(valid);
   cluster.backend_tls = backend_tls(valid);
   cluster.probe = probe_options(valid.config);
+  cluster.shares = shares_options(valid.config);
   cluster.request_headers = request_header_options(valid.config);
   cluster.proxy = proxy_options(valid);
   cluster.certificates = certificates(valid.files);

@@ -63,6 +63,7 @@ void BackendConnection::connect() {
   const Duration age = options().connection_age_max;
   retire_at_ = now() + parts_.random.between(age - age / 5, age + Duration(1));
   context_ = parts_.context;
+  connect_began_ = now();
   connection_.connect(parts_.endpoint.address, context_, parts_.endpoint.server_name);
 }
 
@@ -314,7 +315,7 @@ std::size_t BackendConnection::on_collect(MutableBytes batch) {
 void BackendConnection::on_settings() {
   if (state_ != State::connecting) return look_at_places();
   set_state(State::ready);
-  owner_.connection_ready();
+  owner_.connection_ready(now() - connect_began_);
 }
 
 void BackendConnection::on_end(const Error& error) {

@@ -64,7 +64,7 @@ class ConnectionOwner {
   virtual void stream_ended() = 0;
   // The same; but its place may be held for a while.
   virtual void stream_cancelled() = 0;
-  virtual void connection_ready() = 0;
+  virtual void connection_ready(Duration took) = 0;  // to connect, and for all handshakes
   virtual void connection_draining() = 0;
   // One that was never used, and is not needed, ends without an error.
   virtual void connection_ended(const Error* error, bool was_connecting) = 0;
@@ -181,6 +181,7 @@ class BackendConnection final : public Carrier,
   Instant check_until_{};
   Instant unused_since_{};
   Instant retire_at_{};
+  Instant connect_began_{};
   io::Timer heartbeat_;
   io::Timer check_;
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "sluice/base/check.h"
 
@@ -165,13 +166,27 @@ const BackendContexts& BackendSet::contexts_for(std::size_t backend) const {
   return found == earlier_.end() ? contexts_ : *found;
 }
 
-void BackendSet::adopt() {
+void BackendSet::look_after() {
   for (std::size_t i = 0; i < backends_.size(); ++i) {
     if (cluster_.backends[i] == nullptr) continue;
-    if (backends_[i].contexts.generation == contexts_.generation) continue;
-    if (cluster_.backends[i]->adopted.load(std::memory_order_relaxed) >= contexts_.generation) {
-      update(i);
-    }
+    adopt(i);
+    retry(i);
+  }
+}
+
+void BackendSet::adopt(std::size_t backend) {
+  if (backends_[backend].contexts.generation == contexts_.generation) return;
+  if (cluster_.backends[backend]->adopted.load(std::memory_order_relaxed) >= contexts_.generation) {
+    update(backend);
+  }
+}
+
+// Who waits to connect again has waited long by the time that the probe is answered.
+void BackendSet::retry(std::size_t backend) {
+  const bool answers = cluster_.backends[backend]->answers.load(std::memory_order_relaxed);
+  if (std::exchange(backends_[backend].answered, answers) || !answers) return;
+  for (const auto& pool : backends_[backend].pools) {
+    if (pool != nullptr) pool->retry();
   }
 }
 
@@ -217,9 +232,10 @@ void BackendSet::make_pools(std::size_t backend, PoolKind kind) {
     on_event_(backend, kind, event, text);
   };
   Backend& made = backends_[backend];
-  made.pools[k] = std::make_unique<ConnectionPool>(
-      transport_, endpoint(backend), kind, pool_options(kind),
-      vouches(kind) ? made.contexts.identity : made.contexts.plain, random_.next(), tell);
+  made.pools[k] =
+      std::make_unique<ConnectionPool>(transport_, endpoint(backend), kind, pool_options(kind),
+                                       vouches(kind) ? made.contexts.identity : made.contexts.plain,
+                                       random_.next(), tell, cluster_.backends[backend]->pace);
   if (const auto& context = made.contexts.upgrades.of(kind)) {
     made.upgrades[k] = std::make_unique<UpgradePool>(transport_, endpoint(backend),
                                                      upgrade_options(kind), context, tell);
@@ -270,7 +286,7 @@ std::uint64_t BackendSet::usable(PoolKind kind, std::uint64_t leaving) const {
     if (pool == nullptr || !cluster_.serves(i)) continue;
     const BackendStatus& status = *cluster_.backends[i];
     if (vouches(kind) && !status.trusts_identity.load(std::memory_order_relaxed)) continue;
-    any |= bit;
+    if (!pool->hopeless()) any |= bit;
     if (pool->unreachable()) continue;
     reachable |= bit;
     if ((leaving & bit) != 0) continue;

@@ -41,11 +41,13 @@ constexpr Duration renewal_interval = std::chrono::milliseconds(50);
 class ConnectionPool::State final : private ConnectionOwner, private Carrier {
  public:
   State(net::Transport& transport, Endpoint endpoint, PoolKind kind, const PoolOptions& options,
-        std::shared_ptr<const tls::ClientContext> context, std::uint64_t seed, OnEvent on_event)
+        std::shared_ptr<const tls::ClientContext> context, std::uint64_t seed, OnEvent on_event,
+        std::shared_ptr<ConnectPace> pace)
       : endpoint_(std::move(endpoint)),
         options_(options),
         random_(seed),
         on_event_(std::move(on_event)),
+        pace_(std::move(pace)),
         parts_{transport, endpoint_, kind, options_, std::move(context), random_, counters_},
         reconnect_timer_(io::Timer::bind<&State::provide_places>(this)),
         waiting_timer_(io::Timer::bind<&State::waited_too_long>(this)),
@@ -67,6 +69,8 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
     const Stay as = places_.treated_as(stay);
     return places_.is_short(as) && places_.free(as) == 0;
   }
+  bool hopeless() const { return unreachable() && failures_ > 1; }
+  void retry();
   bool unreachable() const { return failures_ > 0 && places_.count(Connected::ready) == 0; }
   const ConnectionParts& parts() const { return parts_; }
   const Connections& connections() const { return connections_; }
@@ -88,7 +92,7 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   void place_left(const PlaceHolder& holder) override { places_.left(holder); }
   void stream_ended() override { serve_waiting(); }
   void stream_cancelled() override;
-  void connection_ready() override;
+  void connection_ready(Duration took) override;
   void connection_draining() override;
   void connection_ended(const Error* error, bool was_connecting) override;
   void connection_closed(BackendConnection& connection) override;
@@ -105,6 +109,7 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   void connect();
   void renew();
   bool may_open_another() const;
+  bool take_turn();
   void drain_outdated();
   void serve_waiting();
   void serve_waiting(Stay stay, bool behind);
@@ -118,6 +123,7 @@ class ConnectionPool::State final : private ConnectionOwner, private Carrier {
   PoolOptions options_;
   Random random_;
   OnEvent on_event_;
+  const std::shared_ptr<ConnectPace> pace_;
   std::function<bool()> check_confirmed_;
   PoolCounters counters_;
   ConnectionParts parts_;
@@ -210,11 +216,29 @@ void ConnectionPool::State::provide_places() {
   }
   if (wanted <= places_.unused() + connecting) return;
   if (connecting >= options_.connecting_max || !places_.may_connect()) return;
-  if (next_connect_ > now()) {
+  if (!take_turn()) {
     if (!reconnect_timer_.armed()) reactor().timers().set(reconnect_timer_, next_connect_);
     return;
   }
   connect();
+}
+
+// False: not before next_connect_.
+bool ConnectionPool::State::take_turn() {
+  if (next_connect_ > now()) return false;
+  const std::uint32_t per_second = is_suspect(parts_.kind) ? 0 : options_.connects_per_second;
+  const auto later = pace_->take(now(), per_second, random_);
+  if (later) next_connect_ = *later;
+  return !later;
+}
+
+// Not all pools of all workers at once.
+void ConnectionPool::State::retry() {
+  if (terminating_ || !unreachable()) return;
+  pace_->forget_failures();
+  next_connect_ = now();
+  reconnect_timer_.cancel();
+  provide_places();
 }
 
 // Nothing else happens when a cancelled stream's place comes free.
@@ -260,7 +284,9 @@ void ConnectionPool::State::update(const PoolOptions& options,
 void ConnectionPool::State::renew() {
   // What failed before may have failed for the old context.
   next_connect_ = {};
-  if (!terminating_ && places_.count(Connected::ready) > 0 && may_open_another()) connect();
+  if (!terminating_ && places_.count(Connected::ready) > 0 && may_open_another() && take_turn()) {
+    connect();
+  }
   drain_outdated();
 }
 
@@ -284,7 +310,7 @@ void ConnectionPool::State::drain_outdated() {
   reactor().timers().set(renewal_timer_, now(), renewal_interval);
   if (outdated == nullptr) return;
   if (renewed || !places_.may_connect()) return outdated->drain();
-  if (places_.count(Connected::connecting) == 0 && next_connect_ <= now()) connect();
+  if (places_.count(Connected::connecting) == 0 && take_turn()) connect();
 }
 
 // One connection's watches at a time, so that not all resume at once.
@@ -354,8 +380,9 @@ void ConnectionPool::State::stream_cancelled() {
   provide_places();  // others' stay taken for a while
 }
 
-void ConnectionPool::State::connection_ready() {
+void ConnectionPool::State::connection_ready(Duration took) {
   failures_ = 0;
+  pace_->succeeded(took);
   on_event_(PoolEvent::connected, endpoint_.name);
   serve_waiting();
   provide_places();
@@ -389,6 +416,7 @@ void ConnectionPool::State::connection_ended(const Error* error, bool was_connec
   if (was_connecting) {
     ++counters_.connect_failures;
     ++failures_;
+    pace_->failed();
     const Duration delay = std::min(options_.reconnect_delay_max,
                                     options_.reconnect_delay_min * (1 << std::min(failures_, 10U)));
     next_connect_ = std::max(next_connect_, now() + random_.between(delay / 2, delay));
@@ -442,9 +470,11 @@ http2::SessionOptions PoolOptions::default_session() {
 ConnectionPool::ConnectionPool(net::Transport& transport, Endpoint endpoint, PoolKind kind,
                                const PoolOptions& options,
                                std::shared_ptr<const tls::ClientContext> context,
-                               std::uint64_t seed, OnEvent on_event)
+                               std::uint64_t seed, OnEvent on_event,
+                               std::shared_ptr<ConnectPace> pace)
     : state_(std::make_unique<State>(transport, std::move(endpoint), kind, options,
-                                     std::move(context), seed, std::move(on_event))) {}
+                                     std::move(context), seed, std::move(on_event),
+                                     std::move(pace))) {}
 
 ConnectionPool::~ConnectionPool() = default;
 
@@ -459,6 +489,10 @@ void ConnectionPool::check(std::function<bool()> confirmed) { state_->check(std:
 bool ConnectionPool::full(Stay stay) const { return state_->full(stay); }
 
 bool ConnectionPool::unreachable() const { return state_->unreachable(); }
+
+bool ConnectionPool::hopeless() const { return state_->hopeless(); }
+
+void ConnectionPool::retry() { state_->retry(); }
 
 void ConnectionPool::update(const PoolOptions& options,
                             std::shared_ptr<const tls::ClientContext> context) {

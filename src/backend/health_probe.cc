@@ -8,6 +8,7 @@
 #include "age_probe.h"
 #include "identity_probe.h"
 #include "probe_connection.h"
+#include "return_rule.h"
 #include "sluice/base/check.h"
 #include "tls_trial.h"
 #include "version_probe.h"
@@ -86,6 +87,7 @@ class HealthProbe::Target {
     http::RequestHead head = probe_head(status_.endpoint, "GET", options_.readiness_path);
     if (identity_) claim_(user_, head.fields);
     late_ = 0;
+    asked_at_ = transport_.reactor().now();
     if (quiet_) readiness_.close_after();
     transport_.reactor().timers().set(late_timer_, transport_.reactor().now(), options_.timeout);
     readiness_.request(std::move(head), {}, open_probe_max,
@@ -226,6 +228,7 @@ class HealthProbe::Target {
       bad(clear, answer.error().context);
       if (!stopping_) on_unanswered_(index_);
     } else if (answer->status == 200) {
+      status_.ready_as_of.store(asked_at_.time_since_epoch().count(), std::memory_order_relaxed);
       good();
     } else if (answer->status >= 500) {
       bad(true, options_.readiness_path + " answers " + std::to_string(answer->status));
@@ -270,6 +273,8 @@ class HealthProbe::Target {
     if (before == now) return;
     const bool comes = before == Health::unknown || before == Health::not_ready;
     if (comes && now != Health::not_ready) comes_to_life(before);
+    if (now == Health::not_ready) return_rule_.went(transport_.reactor().now());
+    if (before == Health::not_ready) return_rule_.came_back(transport_.reactor().now());
     status_.health.store(now, std::memory_order_relaxed);
     on_change_(index_, why);
   }
@@ -334,11 +339,13 @@ class HealthProbe::Target {
     probe_age();
     if (health() == Health::ready) return;
     if (identity_ && !identity_known_) return;  // first the trust, then the traffic
-    const bool soon_enough = successes_ >= (health() == Health::unknown ? 1 : options_.successes);
-    if (soon_enough) {
+    const std::uint32_t needed = health() == Health::not_ready
+                                     ? return_rule_.successes(options_.successes)
+                                     : options_.successes;
+    if (successes_ >= (health() == Health::unknown ? 1 : needed)) {
       set_health(Health::ready, "ready");
       probe_age();
-    } else if (late_ > 0 && health() == Health::not_ready && answers_ >= options_.successes) {
+    } else if (late_ > 0 && health() == Health::not_ready && answers_ >= needed) {
       set_health(Health::slow, options_.readiness_path + " is answered late");
     }
   }
@@ -411,6 +418,7 @@ class HealthProbe::Target {
   io::Timer timer_;
   io::Timer late_timer_;
   Counters counters_;
+  ReturnRule return_rule_;
   std::uint32_t failures_ = 0;   // in a row; a probe that stays open counts once each timeout
   std::uint32_t successes_ = 0;  // in a row, and in time
   std::uint32_t answers_ = 0;    // in a row, late ones included
@@ -422,6 +430,7 @@ class HealthProbe::Target {
   bool age_warned_ = false;
   bool stopping_ = false;
   bool quiet_ = false;
+  Instant asked_at_{};
   Instant next_identity_probe_{};
   Instant identity_probed_{};  // when it last began
   AgeProbe age_probe_;

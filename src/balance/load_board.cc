@@ -27,9 +27,13 @@ constexpr double weight_max = 1e100;
 }  // namespace
 
 LoadBoard::LoadBoard(std::size_t workers, std::size_t backends)
-    : workers_(workers), backends_(backends), slots_(std::make_unique<Slot[]>(workers)) {
+    : workers_(workers),
+      backends_(backends),
+      slots_(std::make_unique<Slot[]>(workers)),
+      seen_(std::make_unique<SeenBy[]>(workers)) {
   CHECK_GE(workers, 1u);
   CHECK_LE(backends, backends_max);
+  for (std::atomic<float>& weight : weights_) weight.store(1, std::memory_order_relaxed);
 }
 
 void LoadBoard::grow(std::size_t backends) {
@@ -58,6 +62,58 @@ Load LoadBoard::total(std::size_t backend) const {
   return sum;
 }
 
+Answers LoadBoard::answers(std::size_t backend) const {
+  CHECK_LT(backend, backends());
+  Answers sum;
+  for (std::size_t worker = 0; worker < workers_; ++worker) {
+    const SeenOfAll* of_all = seen_[worker].used.load(std::memory_order_acquire);
+    if (of_all == nullptr) continue;
+    const Seen& seen = (*of_all)[backend];
+    sum.completed += seen.completed.load(std::memory_order_relaxed);
+    for (std::size_t kind = 0; kind < answer_kinds; ++kind) {
+      sum.kinds[kind].answers += seen.kinds[kind].answers.load(std::memory_order_relaxed);
+      sum.kinds[kind].failures += seen.kinds[kind].failures.load(std::memory_order_relaxed);
+      sum.kinds[kind].slowness += seen.kinds[kind].slowness.load(std::memory_order_relaxed);
+    }
+    sum.overloads += seen.overloads.load(std::memory_order_relaxed);
+  }
+  return sum;
+}
+
+void LoadBoard::set_share(std::size_t backend, const Share& share) {
+  CHECK_LT(backend, backends_max);
+  CHECK(share.weight > 0 && share.weight <= 1);
+  weights_[backend].store(share.weight, std::memory_order_relaxed);
+  why_[backend].store(share.why, std::memory_order_relaxed);
+  const BackendMask lowered = lowered_.load(std::memory_order_relaxed);
+  const BackendMask bit = mask_of(backend);
+  lowered_.store(share.weight < 1 ? lowered | bit : lowered & ~bit, std::memory_order_relaxed);
+}
+
+Share LoadBoard::share(std::size_t backend) const {
+  CHECK_LT(backend, backends_max);
+  return {weights_[backend].load(std::memory_order_relaxed),
+          why_[backend].load(std::memory_order_relaxed)};
+}
+
+void LoadBoard::note_drain(std::size_t backend, Instant now) {
+  CHECK_LT(backend, backends());
+  const Instant::rep at = now.time_since_epoch().count();
+  drained_at_[backend].store(at, std::memory_order_relaxed);
+  last_drain_.store(at, std::memory_order_relaxed);
+}
+
+// They are never taken away: what a worker has seen is not forgotten with it.
+LoadBoard::SeenOfAll& LoadBoard::seen_by(std::size_t worker) {
+  CHECK_LT(worker, workers_);
+  SeenBy& seen = seen_[worker];
+  if (seen.made == nullptr) {
+    seen.made = std::make_unique<SeenOfAll>();
+    seen.used.store(seen.made.get(), std::memory_order_release);
+  }
+  return *seen.made;
+}
+
 LoadLease::LoadLease(LoadLease&& other) noexcept
     : load_(std::exchange(other.load_, nullptr)),
       backend_(other.backend_),
@@ -84,6 +140,17 @@ void LoadLease::set_work(std::uint32_t work) {
   work_ = work;
 }
 
+void LoadLease::settle() {
+  CHECK(load_ != nullptr);
+  load_->complete(backend_, work_);
+  set_work(0);
+}
+
+void LoadLease::complete() {
+  if (load_ != nullptr) load_->complete(backend_, work_);
+  release();
+}
+
 void LoadLease::release() {
   if (load_ == nullptr) return;
   load_->add(backend_, -std::int64_t{work_}, watch_ ? -1 : 0);
@@ -95,8 +162,7 @@ void LoadLease::release() {
 }
 
 WorkerLoad::WorkerLoad(LoadBoard& board, std::size_t worker, WorkerLoadOptions options)
-    : board_(board), worker_(worker), options_(options) {
-  CHECK_LT(worker, board.workers());
+    : board_(board), worker_(worker), options_(options), seen_(board.seen_by(worker)) {
   CHECK(options_.decay > Duration::zero());
 }
 
@@ -129,6 +195,8 @@ void WorkerLoad::refresh(Instant now) {
     }
   }
 
+  refresh_shares(now);
+
   weight_ = std::exp(to_seconds(now - weight_epoch_) / to_seconds(options_.decay));
   if (weight_ > weight_max) {
     const double shrink = std::isinf(weight_) ? 0.0 : 1.0 / weight_;
@@ -138,6 +206,33 @@ void WorkerLoad::refresh(Instant now) {
     weight_epoch_ = now;
     weight_ = 1.0;
   }
+}
+
+void WorkerLoad::refresh_shares(Instant now) {
+  const BackendMask lowered = board_.lowered_.load(std::memory_order_relaxed);
+  for (BackendMask rest = lowered | lowered_; rest != 0; rest &= rest - 1) {
+    const auto backend = static_cast<std::size_t>(std::countr_zero(rest));
+    Load& load = view_[backend];
+    const float weight = board_.weights_[backend].load(std::memory_order_relaxed);
+    if (weight == load.weight) continue;
+    // As if its share had been this all along: else it would make up for what it did not get.
+    for (double& recent : load.recent) recent *= static_cast<double>(weight / load.weight);
+    load.weight = weight;
+  }
+  lowered_ = lowered;
+  draining_ = 0;
+  const auto heeded = [now](Instant at) {
+    return at != Instant{} && now - at < LoadBoard::drain_heeded;
+  };
+  if (!heeded(Instant{Duration{board_.last_drain_.load(std::memory_order_relaxed)}})) return;
+  for (std::size_t backend = 0; backend < board_.backends(); ++backend) {
+    if (heeded(board_.drained_at(backend))) draining_ |= mask_of(backend);
+  }
+}
+
+void WorkerLoad::note_drain(std::size_t backend, Instant now) {
+  board_.note_drain(backend, now);
+  draining_ |= mask_of(backend);
 }
 
 void WorkerLoad::join(BackendMask newcomers, BackendMask others) {
@@ -151,8 +246,8 @@ void WorkerLoad::join(BackendMask newcomers, BackendMask others) {
     }
     const double mean = sum / std::popcount(others);
     for (BackendMask rest = newcomers; rest != 0; rest &= rest - 1) {
-      double& recent = view_[static_cast<std::size_t>(std::countr_zero(rest))].recent[kind];
-      recent = std::max(recent, mean);
+      Load& load = view_[static_cast<std::size_t>(std::countr_zero(rest))];
+      load.recent[kind] = std::max(load.recent[kind], mean * static_cast<double>(load.weight));
     }
   }
 }
@@ -172,6 +267,37 @@ LoadLease WorkerLoad::assign(std::size_t backend, RequestClass request, std::uin
   lease.watch_ = watch;
   lease.tunnel_ = tunnel;
   return lease;
+}
+
+namespace {
+
+// One thread writes.
+template <class T>
+void grow(std::atomic<T>& sum, T by) {
+  sum.store(sum.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+void WorkerLoad::complete(std::size_t backend, std::uint32_t work) {
+  grow(seen_[backend].completed, std::uint64_t{work});
+}
+
+void WorkerLoad::note_answer(std::size_t backend, AnswerKind kind, std::uint32_t slowness) {
+  DCHECK(backend < backends_max);
+  LoadBoard::Seen::Kind& seen = seen_[backend].kinds[static_cast<std::size_t>(kind)];
+  grow(seen.answers, 1U);
+  if (slowness > 0) grow(seen.slowness, std::uint64_t{slowness});
+}
+
+void WorkerLoad::note_failure(std::size_t backend, AnswerKind kind) {
+  note_answer(backend, kind, 0);
+  grow(seen_[backend].kinds[static_cast<std::size_t>(kind)].failures, 1U);
+}
+
+void WorkerLoad::note_overload(std::size_t backend, AnswerKind kind) {
+  note_answer(backend, kind, 0);
+  grow(seen_[backend].overloads, 1U);
 }
 
 void WorkerLoad::add_tunnels(std::size_t backend, std::int32_t tunnels) {

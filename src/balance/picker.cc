@@ -48,11 +48,14 @@ void Picker::update(const PickerOptions& options) {
 }
 
 std::optional<std::size_t> Picker::pick(std::span<const Load> loads, BackendMask usable,
-                                        RequestClass request, Random& random, BackendMask tried) {
+                                        RequestClass request, Random& random, BackendMask tried,
+                                        BackendMask lowered) {
   CHECK_LE(loads.size(), backends_max);
   BackendMask among = usable & mask_of_first(loads.size());
   if ((among & ~tried) != 0) among &= ~tried;
   if (among == 0) return std::nullopt;
+  const bool by_load = options_.policy == Policy::power_of_two || options_.policy == Policy::least;
+  if ((among & lowered) != 0 && by_load) among = taking_part(loads, among, lowered, random);
   if (count(among) == 1) {
     last_ = lowest(among);
     return last_;
@@ -66,8 +69,49 @@ std::optional<std::size_t> Picker::pick(std::span<const Load> loads, BackendMask
   return std::nullopt;
 }
 
+// All, if else there were none.
+BackendMask Picker::taking_part(std::span<const Load> loads, BackendMask among, BackendMask lowered,
+                                Random& random) {
+  BackendMask left = among;
+  for (BackendMask rest = among & lowered; rest != 0; rest &= rest - 1) {
+    const std::size_t backend = lowest(rest);
+    if (random.unit() >= static_cast<double>(loads[backend].weight)) left &= ~mask_of(backend);
+  }
+  return left != 0 ? left : among;
+}
+
+namespace {
+
+int order(double a, double b) { return a < b ? -1 : a > b ? 1 : 0; }
+
+// As `Picker::compare`, where shares differ.
+int compare_weighted(const Load& a, const Load& b, RequestClass request, std::uint32_t hot_work) {
+  const auto a_weight = static_cast<double>(a.weight);
+  const auto b_weight = static_cast<double>(b.weight);
+  const double a_work = a.work / a_weight;
+  const double b_work = b.work / b_weight;
+  const bool tunnel = request == RequestClass::tunnel;
+  if (counts_as_watch(request) || tunnel) {
+    const bool a_hot = a_work >= hot_work;
+    const bool b_hot = b_work >= hot_work;
+    if (a_hot != b_hot) return a_hot ? 1 : -1;
+    const int open = order((tunnel ? a.tunnels : a.watches) / a_weight,
+                           (tunnel ? b.tunnels : b.watches) / b_weight);
+    if (open != 0) return open;
+  }
+  const double larger = std::max(a_work, b_work);
+  if (larger - std::min(a_work, b_work) > larger / 5) return a_work < b_work ? -1 : 1;
+  const auto kind = static_cast<std::size_t>(assignment_kind(request));
+  return order(a.recent[kind] / a_weight, b.recent[kind] / b_weight);
+}
+
+}  // namespace
+
 // Negative: `a` should be taken before `b`. 0: nothing tells them apart.
 int Picker::compare(const Load& a, const Load& b, RequestClass request) const {
+  if (a.weight != b.weight) [[unlikely]] {
+    return compare_weighted(a, b, request, options_.hot_work);
+  }
   const bool tunnel = request == RequestClass::tunnel;
   if (counts_as_watch(request) || tunnel) {
     const bool a_hot = a.work >= options_.hot_work;

@@ -183,6 +183,12 @@ const std::vector<Group>& flag_table() {
            {"backend-backoff-max", "DURATION", Scope::both, &ClusterConfig::backend_backoff_max,
             "Longest wait between two attempts to connect to a backend.",
             between(milliseconds(50), minutes(10))},
+           {"backend-connects-per-second", "N", Scope::both,
+            &ClusterConfig::backend_connects_per_second,
+            "Connections that all workers together open to one backend for requests with proven "
+            "credentials; fewer while handshakes take longer than they use to, and one at most "
+            "while none succeeds. 0: no limit.",
+            between(0, 1'000'000)},
            {"backend-connection-age-max", "DURATION", Scope::both,
             &ClusterConfig::backend_connection_age_max,
             "Replace a backend connection that is older, without ending a stream.",
@@ -253,6 +259,13 @@ const std::vector<Group>& flag_table() {
            {"balance", "POLICY", Scope::both, &ClusterConfig::balance,
             "power-of-two, least, random or round-robin. The latter are there to be compared "
             "with."},
+           {"backend-slow-start", "DURATION", Scope::both, &ClusterConfig::backend_slow_start,
+            "How long a backend that joins or comes back takes at least to get a full share of the "
+            "requests; it begins with an eighth. 0s: none. power-of-two and least only.",
+            between(Duration::zero(), minutes(10))},
+           {"backend-review", "", Scope::both, &ClusterConfig::backend_review,
+            "A backend that answers much later than the others, fails more often or turns requests "
+            "away gets less of them until it is as good again. power-of-two and least only."},
            {"request-timeout", "DURATION", Scope::both, &ClusterConfig::request_timeout,
             "Deadline of a request that is not long-running (watch, log follow, exec, proxy ...). "
             "The API servers' own is 60s.",

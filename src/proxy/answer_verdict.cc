@@ -10,14 +10,6 @@ namespace {
 using kubernetes::RequestClass;
 using kubernetes::ServerLag;
 
-// Every request that passed API Priority and Fairness carries its UIDs in the answer
-// (k8s.io/apiserver pkg/server/filters/priority-and-fairness.go): an answer without them comes from
-// a filter before it.
-bool passed_flow_control(const http::ResponseHead& head) {
-  return head.fields.contains("x-kubernetes-pf-flowschema-uid") ||
-         head.fields.contains("x-kubernetes-pf-prioritylevel-uid");
-}
-
 // A 401 that the API server's own authentication has given.
 bool is_unauthenticated(const http::ResponseHead& head, const RequestPlan& plan) {
   return head.status == 401 && !passed_flow_control(head) &&
@@ -49,6 +41,11 @@ Finding finding_of(ServerLag lag, const RequestPlan& plan) {
 }
 
 }  // namespace
+
+bool passed_flow_control(const http::ResponseHead& head) {
+  return head.fields.contains("x-kubernetes-pf-flowschema-uid") ||
+         head.fields.contains("x-kubernetes-pf-prioritylevel-uid");
+}
 
 Verdict judge_head(const http::ResponseHead& head, const RequestPlan& plan, bool versions_differ) {
   if (vouches(plan.pool) && is_unauthenticated(head, plan)) return Verdict::identity_refused;

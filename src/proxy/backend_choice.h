@@ -6,6 +6,7 @@
 #include <array>
 #include <optional>
 
+#include "evidence.h"
 #include "sluice/backend/backend_set.h"
 #include "sluice/balance/load_board.h"
 #include "sluice/balance/load_estimate.h"
@@ -42,11 +43,16 @@ class BackendChoice {
 
   // Nothing when each that is usable was tried.
   std::optional<Choice> choose(const Question& question, Instant now);
+  // This one has said that it shuts down, and nobody else can have said it in its name.
+  void note_drain(std::size_t backend, Instant now) { load_.note_drain(backend, now); }
+  // What has come of a request there, which took so long.
+  void note(std::size_t backend, balance::AnswerKind kind, Evidence evidence, Duration took);
   // Whether there is one that was not tried, should `leaving` be out of use.
   bool another(backend::PoolKind kind, balance::BackendMask tried, std::size_t leaving) const;
 
  private:
   balance::BackendMask usable(backend::PoolKind kind);
+  balance::BackendMask draining(balance::BackendMask usable);
 
   backend::BackendSet& backends_;
   Random& random_;
@@ -54,6 +60,7 @@ class BackendChoice {
   balance::WorkerLoad load_;
   balance::FixedLoadEstimate estimate_;
   std::array<balance::BackendMask, backend::pool_kinds> usable_before_;
+  balance::BackendMask draining_before_ = 0;
 };
 
 }  // namespace sluice::proxy

@@ -39,10 +39,16 @@ class Dispatch {
   // There is neither a stream nor a load.
   bool idle() const;
 
+  // Its answer begins; the request was whole at `asked`.
+  void answer_began(const RequestPlan& plan, const http::ResponseHead& head, Instant asked);
   // It is not work any more, and only counts as open.
   void settle() { load_.settle(); }
-  // Its answer is whole.
-  void answered() { load_.release(); }
+  // Its answer is whole. `brief`: no client can have kept it from being so.
+  void answered(const RequestPlan& plan, bool brief);
+  // Nothing more comes, because the backend has failed, or nobody waits for it any more although
+  // nothing but the backend keeps it.
+  void lost(const RequestPlan& plan);
+  void given_up(const RequestPlan& plan);
   // A tunnel ends; `in_order`: its client has said so.
   void conclude(bool in_order);
   bool counted() const { return static_cast<bool>(load_); }
@@ -57,11 +63,14 @@ class Dispatch {
  private:
   balance::BackendMask young(const RequestPlan& plan) const;
 
+  void note_late(const RequestPlan& plan, Duration took);
+
   Shared& shared_;
   backend::BackendStream stream_;
   balance::LoadLease load_;
   Attempts attempts_;
   balance::BackendMask preferred_ = 0;
+  Instant heard_{};  // when the backend was given the request, or has answered since
 };
 
 }  // namespace sluice::proxy

@@ -249,6 +249,7 @@ void Exchange::deadline_passed() {
 
 void Exchange::answer_overdue() {
   if (now() < upload_.last_byte() + shared_.options.request_timeout) return arm_deadline();
+  dispatch_.given_up(plan_);
   unanswered(ReplyReason::timeout, given_up(), "the API server did not answer in time");
 }
 
@@ -298,7 +299,15 @@ void Exchange::client_gone() {
   if (state_ != State::finishing || answer_.body().pending() > 0) {
     record_.ended_by = EndedBy::client_reset;
   }
+  if (owed_by_backend()) dispatch_.given_up(plan_);
   finish();
+}
+
+// Neither its client nor we keep the answer from going on.
+bool Exchange::owed_by_backend() const {
+  if (state_ == State::waiting) return upload_.is_complete();
+  const bool list = request_class() == RequestClass::list;
+  return state_ == State::forwarding && !list && answer_.body().pending() == 0;
 }
 
 void Exchange::finish() {

@@ -186,6 +186,7 @@ class Exchange final : public backend::StreamHandler {
   // The end.
   void deadline_passed();
   void answer_overdue();
+  bool owed_by_backend() const;
   // What is known of the execution of a request that we give up.
   Retry given_up() const;
   ExchangeView view() const;

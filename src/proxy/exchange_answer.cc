@@ -7,6 +7,7 @@
 #include "exchange.h"
 #include "sluice/base/check.h"
 #include "sluice/http/connection_fields.h"
+#include "sluice/kubernetes/answering_server.h"
 #include "sluice/observability/log.h"
 #include "stream_failure.h"
 
@@ -17,6 +18,9 @@ using backend::StreamEnd;
 using kubernetes::RequestClass;
 using observability::EndedBy;
 using What = Deadline::What;
+
+// What a backend may send whether its client reads or not.
+constexpr std::uint64_t brief_bytes_max = 32 * 1024;
 
 }  // namespace
 
@@ -30,6 +34,9 @@ void Exchange::on_response(http::ResponseHead&& head, bool end_of_stream) {
   unanswered_.release();
   const Verdict verdict = judge_head(head, plan_, head.status == 404 && others_by_version() != 0);
   if (verdict == Verdict::identity_refused) return identity_refused();
+  if (verdict == Verdict::forward) {
+    dispatch_.answer_began(plan_, head, upload_.is_complete() ? upload_.last_byte() : now());
+  }
   learn_credential(head);
   answer_.take_head(std::move(head), end_of_stream);
   if (verdict == Verdict::hold_back) return set_state(State::judging);
@@ -173,7 +180,7 @@ void Exchange::stop_upload() {
 void Exchange::answer_complete() {
   deadline_.cancel();
   set_state(State::finishing);
-  dispatch_.answered();
+  dispatch_.answered(plan_, answer_.body().passed() + answer_.body().pending() <= brief_bytes_max);
   // What came of an upload that nobody wants any more takes up neither memory nor its client's
   // window.
   if (const std::size_t credit = upload_.body().drop()) client_->credit(client_stream_, credit);
@@ -207,6 +214,10 @@ void Exchange::judge() {
 // False: its answer is the client's.
 bool Exchange::leave_draining() {
   shared_.count(metrics().drain_answers);
+  // Where another server may have made the answer it is worth a replay and a probe, and no more.
+  if (!kubernetes::may_be_answered_by_another(plan_.info)) {
+    shared_.choice.note_drain(dispatch_.attempts().backend(), now());
+  }
   shared_.parts.events.on_drain_answer(dispatch_.attempts().backend());
   if (go_elsewhere(ReplayCause::drain_answer, "drain answer")) return true;
   if (!kubernetes::is_watch(request_class())) return false;
@@ -242,6 +253,7 @@ void Exchange::backend_failed(const StreamEnd& end) {
     return cut(Cut::truncated, failure.ended_by);
   }
   dispatch_.attempts().failed(failure.reason);
+  if (end.cause == StreamEnd::Cause::connection_lost) dispatch_.lost(plan_);
   if (end.cause == StreamEnd::Cause::refused) dispatch_.attempts().refused();
   if (replay(end.retry, failure.replay, end.context) != Outcome::impossible) return;
   if (end.cause == StreamEnd::Cause::too_large) {

@@ -103,6 +103,10 @@ void append_backend(std::string& page, const Cluster& cluster, std::size_t backe
     fmt::format_to(std::back_inserter(page), R"(,"version":"{}")",
                    backend::ApiVersion::of(version).to_string());
   }
+  if (const balance::Share share = cluster.board->share(backend); share.weight < 1) {
+    fmt::format_to(std::back_inserter(page), R"(,"weight":{:.3f},"lowered":"{}")", share.weight,
+                   to_string(share.why));
+  }
   if (!cluster.backends().serves(backend)) page += R"(,"leaving":true)";
   page += '}';
 }

@@ -96,6 +96,17 @@ void BackendMetrics::register_state(const std::shared_ptr<const backend::Backend
         const std::uint32_t version = status->version.load(std::memory_order_relaxed);
         return static_cast<double>(backend::ApiVersion::of(version).minor);
       });
+  registry.gauge_function(
+      "sluice_backend_weight",
+      "What share of the requests the backend should get, beside others: 1 is a full one.",
+      [board, slot] { return static_cast<double>(board->share(slot).weight); });
+  for (const balance::Lowered why : {balance::Lowered::starting, balance::Lowered::slow,
+                                     balance::Lowered::failing, balance::Lowered::overloaded}) {
+    registry.gauge_function(
+        "sluice_backend_lowered", "1 while the backend's share is lowered for this.",
+        [board, slot, why] { return board->share(slot).why == why ? 1.0 : 0.0; },
+        {{"reason", std::string(to_string(why))}});
+  }
   registry.gauge_function("sluice_backend_work", "Work in flight, in seats.",
                           [board, slot] { return static_cast<double>(board->total(slot).work); });
   registry.gauge_function("sluice_backend_watches", "Open watches.", [board, slot] {

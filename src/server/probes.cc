@@ -49,6 +49,8 @@ void Probes::add(std::size_t number, backend::BackendContexts contexts) {
   probed.contexts = std::move(contexts);
   probed.contexts.generation = probed.cluster->version()->backend_tls;
   const auto& settings = probed.cluster->version()->settings;
+  probed.shares = std::make_unique<balance::Shares>();
+  update_shares(probed);
   probed.probe = std::make_unique<backend::HealthProbe>(
       transport_, probed.cluster->backends(), probed.contexts, settings->options.probe,
       claim_by(*settings), parts_.environment.random(),
@@ -87,6 +89,7 @@ void Probes::update(std::size_t number, std::optional<backend::BackendContexts> 
   }
   const auto& settings = probed->cluster->version()->settings;
   allow_for(settings->options.probe.timeout);
+  update_shares(*probed);
   probed->probe->update(probed->cluster->backends(), probed->contexts, settings->options.probe,
                         claim_by(*settings));
 }
@@ -123,6 +126,7 @@ void Probes::backend_changed(BackendId backend, const std::string& why) {
               {"trusts_identity", trusts},
               {"why", why}},
              log::Place::current());
+  update_shares(probed_.at(backend.cluster));
   tell_if_known(backend.cluster);
 }
 
@@ -159,6 +163,45 @@ void Probes::tell_if_known(std::size_t number) {
   }
 }
 
+namespace {
+
+// A slow one is in use as long as most are slow; then nobody should begin anew.
+balance::Shares::Use use_of(const backend::BackendStatus& status) {
+  switch (status.health.load(std::memory_order_relaxed)) {
+    case backend::Health::ready:
+    case backend::Health::slow: return balance::Shares::Use::in_use;
+    case backend::Health::not_ready: return balance::Shares::Use::out;
+    case backend::Health::unknown: break;
+  }
+  return status.newcomer ? balance::Shares::Use::out : balance::Shares::Use::in_use;
+}
+
+}  // namespace
+
+void Probes::update_shares(Probed& probed) {
+  const Cluster& cluster = *probed.cluster;
+  const auto& slots = cluster.backends().backends;
+  std::vector<balance::Shares::Backend> backends(slots.size());
+  for (std::size_t slot = 0; slot < slots.size(); ++slot) {
+    if (!cluster.backends().serves(slot)) continue;
+    backends[slot] = {.who = slots[slot].get(),
+                      .use = use_of(*slots[slot]),
+                      .answers = cluster.board->answers(slot)};
+  }
+  probed.shares->update(cluster.version()->options().shares, parts_.reactor.now(), backends);
+  for (std::size_t slot = 0; slot < slots.size(); ++slot) {
+    const balance::Share before = cluster.board->share(slot);
+    const balance::Share share = probed.shares->share(slot);
+    if (share == before) continue;
+    cluster.board->set_share(slot, share);
+    const bool in_use = backends[slot].use == balance::Shares::Use::in_use;
+    if (share.why == before.why || !in_use) continue;
+    log::info("a backend's share", {{"backend", cluster.backend_name(slots[slot]->endpoint)},
+                                    {"lowered", to_string(share.why)},
+                                    {"weight", static_cast<double>(share.weight)}});
+  }
+}
+
 void Probes::probe_now(BackendId backend) {
   if (Probed* probed = find(backend.cluster)) probed->probe->probe_now(backend.backend);
 }
@@ -173,7 +216,11 @@ void Probes::check_identity_now(BackendId backend) {
 
 void Probes::tick() {
   for (std::size_t number = 0; number < probed_.size(); ++number) {
-    if (!probed_[number].waiting.empty()) tell_if_known(number);
+    Probed& probed = probed_[number];
+    if (!probed.waiting.empty()) tell_if_known(number);
+    if (probed.probe != nullptr && (probed.workers > 0 || parts_.shared.alone)) {
+      update_shares(probed);
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The control thread's side of the clusters' backends: who asks them how they are, and which
-// workers wait for that or are told of it.
+// workers wait for that or are told of it; and how much of the work each should get, by what all
+// workers have seen of it.
 //
 // Thread: the control thread's reactor's.
 #pragma once
@@ -13,6 +14,7 @@
 #include "environment.h"
 #include "shared.h"
 #include "sluice/backend/health_probe.h"
+#include "sluice/balance/shares.h"
 #include "sluice/io/reactor.h"
 #include "sluice/net/transport.h"
 #include "worker_port.h"
@@ -60,6 +62,7 @@ class Probes {
   struct Probed {
     std::shared_ptr<Cluster> cluster;
     std::unique_ptr<backend::HealthProbe> probe;  // null: the number is free
+    std::unique_ptr<balance::Shares> shares;      // of those that the cluster uses
     backend::BackendContexts contexts;
     std::size_t workers = 0;           // that use it
     std::vector<std::size_t> waiting;  // of them, those who are to be told when it is known
@@ -72,6 +75,7 @@ class Probes {
   void backend_changed(BackendId backend, const std::string& why);
   void backend_unanswered(BackendId backend);
   void tell_if_known(std::size_t number);
+  void update_shares(Probed& probed);
 
   const Parts parts_;
   net::Transport transport_;

@@ -108,7 +108,7 @@ void WorkerCluster::renew(ClusterRenewal renewal) {
 }
 
 void WorkerCluster::look_after_backends() {
-  backends_.adopt();
+  backends_.look_after();
   const auto& slots = version_->backends.backends;
   for (std::size_t slot = 0; slot < slots.size(); ++slot) {
     if (slots[slot] == nullptr || version_->backends.serves(slot)) continue;

@@ -98,7 +98,7 @@ TEST_F(BalanceTest, TwoWorkersShareOnePicture) {
   start_apisim();
   apisim->post("/servers/1/kill");
   apisim->post("/servers/2/kill");
-  start_sluice({.flags = {"--workers=2"}});
+  start_sluice({.flags = {"--workers=2", "--backend-slow-start=0s"}});
   const auto first = connect(&credentials.alice);
   open_watches(*first, 60);
   EXPECT_EQ(apisim->counts({"watches_open"}), (std::vector<std::uint64_t>{60, 0, 0}));

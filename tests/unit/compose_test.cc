@@ -140,6 +140,7 @@ TEST_F(ComposeTest, DefaultsAreThoseOfTheLayers) {
   proxy.vouches_for_identity = true;
   EXPECT_EQ(cluster.proxy, proxy);
   EXPECT_EQ(cluster.probe, backend::ProbeOptions{});
+  EXPECT_EQ(cluster.shares, balance::SharesOptions{});
   EXPECT_EQ(cluster.request_headers, kubernetes::RequestHeaderOptions{});
   EXPECT_EQ(usual.stop, server::StopOptions{});
   EXPECT_EQ(usual.take_over, server::TakeOverOptions{});

@@ -40,6 +40,10 @@ struct BackendStatus {
   std::atomic<Health> health{Health::unknown};
   // Whether the last probe got an answer, and in time.
   std::atomic<bool> answers{false};
+  // When the last probe was asked that found it ready, since the clock's beginning.
+  std::atomic<Instant::rep> ready_as_of{0};
+  // What all pools to it keep together.
+  const std::shared_ptr<ConnectPace> pace = std::make_shared<ConnectPace>();
   // Whether this backend takes our X-Remote-* fields for what they say; false stops the identity
   // pools to it (wrong front-proxy trust at the backend).
   std::atomic<bool> trusts_identity{true};
@@ -144,15 +148,17 @@ class BackendSet {
   }
   const Cluster& cluster() const { return cluster_; }
 
-  // Uses newer TLS where it is known by now to be taken. To be called now and then.
-  void adopt();
+  // Uses newer TLS where it is known by now to be taken, and connects again where probes are
+  // answered again. To be called now and then.
+  void look_after();
   // Lets go of what is unused of a backend that leaves; whether nothing is left of it here. To be
   // called now and then.
   bool leave(std::size_t backend);
 
   // Bit i: backend i may get new streams of this kind. Slow ones are left out unless less than half
   // of those that live would remain. When no backend looks good, all that can be reached count as
-  // usable: the last known good are better than none. Those in `leaving` count as not ready.
+  // usable: the last known good are better than none; when none can be, those where that may have
+  // been chance. Those in `leaving` count as not ready.
   std::uint64_t usable(PoolKind kind, std::uint64_t leaving = 0) const;
 
   // Bit i: backend i began to run less than so long ago.
@@ -190,7 +196,10 @@ class BackendSet {
     std::array<std::unique_ptr<ConnectionPool>, pool_kinds> pools;
     std::array<std::unique_ptr<UpgradePool>, pool_kinds> upgrades;
     BackendContexts contexts;
+    bool answered = false;  // its probes were when we last looked
   };
+  void adopt(std::size_t backend);
+  void retry(std::size_t backend);
   void update(std::size_t backend);
   const BackendContexts& contexts_for(std::size_t backend) const;
   Instant started(std::size_t backend) const {

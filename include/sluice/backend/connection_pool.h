@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "sluice/backend/backend_stream.h"
+#include "sluice/backend/connect_pace.h"
 #include "sluice/backend/endpoint.h"
 #include "sluice/http2/session.h"
 #include "sluice/net/transport.h"
@@ -72,6 +73,8 @@ struct PoolOptions {
   std::size_t connecting_max = 2;
   std::size_t draining_max = 8;                 // above it watches are asked to move
   Duration connect_spacing = Duration::zero();  // least time between two connects
+  // To one backend, of all pools that share a ConnectPace; 0: no limit.
+  std::uint32_t connects_per_second = 50;
   Duration wait_timeout = std::chrono::seconds(5);
   Duration reconnect_delay_min = std::chrono::milliseconds(50);
   Duration reconnect_delay_max = std::chrono::seconds(3);
@@ -114,7 +117,8 @@ class ConnectionPool {
   // `transport` outlives the pool.
   ConnectionPool(net::Transport& transport, Endpoint endpoint, PoolKind kind,
                  const PoolOptions& options, std::shared_ptr<const tls::ClientContext> context,
-                 std::uint64_t seed, OnEvent on_event);
+                 std::uint64_t seed, OnEvent on_event,
+                 std::shared_ptr<ConnectPace> pace = std::make_shared<ConnectPace>());
   ~ConnectionPool();  // CHECKs that terminate() has finished
   ConnectionPool(const ConnectionPool&) = delete;
   ConnectionPool& operator=(const ConnectionPool&) = delete;
@@ -136,6 +140,10 @@ class ConnectionPool {
   void check(std::function<bool()> confirmed);
   // True while the last connect failed and no connection is ready.
   bool unreachable() const;
+  // The same, and it was not the first that failed: who comes now would wait in vain.
+  bool hopeless() const;
+  // Somebody else has been answered there: whoever waits to connect again need not.
+  void retry();
   // No place is free, and no connection more may be opened.
   bool full(Stay stay) const;
 

@@ -5,8 +5,9 @@
 //
 // Readiness (k8s.io/apiserver pkg/server/genericapiserver.go: /readyz turns 500 as soon as a
 // shutdown begins): 200 is ready. A 5xx or a refused connection takes a backend out at once, a
-// connection that fails otherwise the second time; two good answers bring it back. 401, 403 and 404
-// say that the server lives and the probe is misconfigured: it stays in use, with a warning.
+// connection that fails otherwise the second time; two good answers bring it back, more of them
+// when it has come back in vain before. 401, 403 and 404 say that the server lives and the probe is
+// misconfigured: it stays in use, with a warning.
 //
 // An answer that is late says that the server is slow, not that it is dead: the probe stays open
 // until it is answered or fails, and only long silence counts as death. Meanwhile those who know

@@ -15,7 +15,9 @@
 #include <memory>
 #include <span>
 
+#include "sluice/balance/answers.h"
 #include "sluice/balance/picker.h"
+#include "sluice/balance/shares.h"
 #include "sluice/base/time.h"
 
 namespace sluice::balance {
@@ -36,6 +38,22 @@ class LoadBoard {
   // One worker's part of it.
   Load part(std::size_t worker, std::size_t backend) const;
 
+  // What all workers have seen of a backend's answers, ever. Any thread.
+  Answers answers(std::size_t backend) const;
+  // How much of the work it should get: what workers heed within a millisecond. One thread sets it,
+  // any may read it.
+  void set_share(std::size_t backend, const Share& share);
+  Share share(std::size_t backend) const;
+
+  // A backend has said that it shuts down: all workers avoid it for so long, unless it says
+  // otherwise when it is asked. Any thread.
+  static constexpr Duration drain_heeded = std::chrono::seconds(2);
+  void note_drain(std::size_t backend, Instant now);
+  // When it last said so; Instant{}: never. Any thread.
+  Instant drained_at(std::size_t backend) const {
+    return Instant{Duration{drained_at_[backend].load(std::memory_order_relaxed)}};
+  }
+
  private:
   friend class WorkerLoad;
   // Watches in the upper half, work in the lower: one store publishes both. Tunnels change rarely.
@@ -44,9 +62,35 @@ class LoadBoard {
     alignas(64) std::array<std::atomic<std::uint32_t>, backends_max> tunnels{};
   };
 
+  // What one worker has seen of one backend: Answers.
+  struct alignas(64) Seen {
+    struct Kind {
+      std::atomic<std::uint32_t> answers{0};
+      std::atomic<std::uint32_t> failures{0};
+      std::atomic<std::uint64_t> slowness{0};
+    };
+    std::atomic<std::uint64_t> completed{0};
+    std::array<Kind, answer_kinds> kinds{};
+    std::atomic<std::uint32_t> overloads{0};
+  };
+  using SeenOfAll = std::array<Seen, backends_max>;
+  // One worker's; made when it first uses the cluster, by itself.
+  struct SeenBy {
+    std::unique_ptr<SeenOfAll> made;
+    std::atomic<SeenOfAll*> used{nullptr};
+  };
+  SeenOfAll& seen_by(std::size_t worker);
+
   const std::size_t workers_;
   std::atomic<std::size_t> backends_;
   std::unique_ptr<Slot[]> slots_;
+  std::unique_ptr<SeenBy[]> seen_;
+  // Whoever hears it writes here: a drain is rare, and lines that nobody writes are shared by all.
+  alignas(64) std::atomic<Instant::rep> last_drain_{0};
+  std::array<std::atomic<Instant::rep>, backends_max> drained_at_{};
+  std::atomic<BackendMask> lowered_{0};
+  std::array<std::atomic<float>, backends_max> weights_;
+  std::array<std::atomic<Lowered>, backends_max> why_{};
 };
 
 class WorkerLoad;
@@ -68,7 +112,9 @@ class LoadLease {
   void set_work(std::uint32_t work);
   // A watch whose initial events are sent (or whose head is forwarded, when it sends none): no work
   // any more, still an open watch.
-  void settle() { set_work(0); }
+  void settle();
+  // The work is done; otherwise what is released was given up.
+  void complete();
   void release();
 
  private:
@@ -100,11 +146,26 @@ class WorkerLoad {
   // Counts a choice from now on: `units` of work, and a watch when `request` is one.
   [[nodiscard]] LoadLease assign(std::size_t backend, RequestClass request, std::uint32_t units);
 
+  // Those whose share is not full; as old as the view.
+  BackendMask lowered() const { return lowered_; }
+
+  // An answer has begun. One that is later than usual, or no answer of the backend's making, tells
+  // more than that.
+  void note_answer(std::size_t backend, AnswerKind kind, std::uint32_t slowness);
+  void note_failure(std::size_t backend, AnswerKind kind);
+  void note_overload(std::size_t backend, AnswerKind kind);
+
+  // Backends that have said lately, to whichever worker, that they shut down; as old as the view.
+  BackendMask draining() const { return draining_; }
+  void note_drain(std::size_t backend, Instant now);
+
   // Backends that may be picked from now on, and those that could be all along: a newcomer starts
-  // with what the others were assigned lately on average. With nothing it would win every tie.
+  // with what the others were assigned lately on average, by its share. With nothing it would win
+  // every tie.
   void join(BackendMask newcomers, BackendMask others);
 
   LoadBoard& board() { return board_; }
+  const LoadBoard& board() const { return board_; }
 
  private:
   friend class LoadLease;
@@ -114,8 +175,10 @@ class WorkerLoad {
     std::uint32_t tunnels = 0;
   };
   void refresh(Instant now);
+  void refresh_shares(Instant now);
   void add(std::size_t backend, std::int64_t work, std::int32_t watches);
   void add_tunnels(std::size_t backend, std::int32_t tunnels);
+  void complete(std::size_t backend, std::uint32_t work);
 
   LoadBoard& board_;
   const std::size_t worker_;
@@ -126,6 +189,9 @@ class WorkerLoad {
   // Instead of shrinking what was assigned before, later assignments weigh more.
   Instant weight_epoch_{};
   double weight_ = 1.0;
+  BackendMask draining_ = 0;
+  BackendMask lowered_ = 0;
+  LoadBoard::SeenOfAll& seen_;
   std::array<Counts, backends_max> own_{};
   std::array<Load, backends_max> view_{};
 };

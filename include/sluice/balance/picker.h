@@ -7,8 +7,11 @@
 // - Watches: a hot backend loses to one that is not; then fewer open watches; then less work.
 // - Tunnels: the same with open tunnels.
 // - A tie: fewer assignments of the same kind lately (decayed); then a coin.
-// Work that differs by a fifth or less is a tie: among a few requests in flight such a difference
-// is chance, and following it lets the shares of equal backends drift apart.
+// A backend that should get less than a full share (its weight) is compared as if it had more of
+// all that by as much, and takes part in so many choices only: who starts, and has nothing to do
+// yet, would win each of them, and each gateway knows only of its own. Work that differs by a fifth
+// or less is a tie: among a few requests in flight such a difference is chance, and following it
+// lets the shares of equal backends drift apart.
 #pragma once
 
 #include <array>
@@ -49,6 +52,7 @@ struct Load {
   std::uint32_t work = 0;     // units in flight, counted from the pick
   std::uint32_t watches = 0;  // open watches, counted from the pick
   std::uint32_t tunnels = 0;  // the same
+  float weight = 1;           // of a full share; more than 0
   // Assigned lately, decayed; only comparable between backends of the same view.
   std::array<double, assignment_kinds> recent{};
 };
@@ -66,14 +70,18 @@ class Picker {
   explicit Picker(PickerOptions options = {});
 
   // The index of one of `usable`; nothing when there is none. Backends in `tried` are taken only
-  // when no other is usable. Masks beyond loads.size() are ignored.
+  // when no other is usable. `lowered`: those whose weight is less than 1; the policies that do not
+  // look at loads take no notice. Masks beyond loads.size() are ignored.
   std::optional<std::size_t> pick(std::span<const Load> loads, BackendMask usable,
-                                  RequestClass request, Random& random, BackendMask tried = 0);
+                                  RequestClass request, Random& random, BackendMask tried = 0,
+                                  BackendMask lowered = 0);
 
   Policy policy() const { return options_.policy; }
   void update(const PickerOptions& options);
 
  private:
+  static BackendMask taking_part(std::span<const Load> loads, BackendMask among,
+                                 BackendMask lowered, Random& random);
   int compare(const Load& a, const Load& b, RequestClass request) const;
   std::size_t pick_power_of_two(std::span<const Load> loads, BackendMask among,
                                 RequestClass request, Random& random) const;

@@ -13,6 +13,7 @@
 #include "sluice/backend/backend_set.h"
 #include "sluice/backend/health_probe.h"
 #include "sluice/balance/picker.h"
+#include "sluice/balance/shares.h"
 #include "sluice/base/bytes.h"
 #include "sluice/base/time.h"
 #include "sluice/http2/session.h"
@@ -121,6 +122,8 @@ struct ClusterConfig {
   Duration backend_check_timeout = backend::PoolOptions{}.check_timeout;
   Duration backend_backoff_max =
       backend::PoolOptions{}.reconnect_delay_max;  // between attempts to connect
+  std::uint32_t backend_connects_per_second =
+      backend::PoolOptions{}.connects_per_second;  // of all workers to one backend; 0: no limit
   Duration backend_connection_age_max =
       backend::PoolOptions{}.connection_age_max;  // then replaced, make before break
   std::uint32_t backend_streams_per_connection =
@@ -157,6 +160,8 @@ struct ClusterConfig {
 
   // Balancing, deadlines, replay.
   balance::Policy balance = balance::PickerOptions{}.policy;
+  Duration backend_slow_start = balance::SlowStartOptions{}.time;  // zero: none
+  bool backend_review = balance::SharesOptions{}.review;
   Duration request_timeout =
       proxy::ProxyOptions{}.request_timeout;                       // not for long-running requests
   Duration write_affinity = proxy::ProxyOptions{}.write_affinity;  // zero: none

@@ -11,6 +11,7 @@
 
 #include "sluice/backend/backend_set.h"
 #include "sluice/backend/health_probe.h"
+#include "sluice/balance/shares.h"
 #include "sluice/http2/session.h"
 #include "sluice/io/network.h"
 #include "sluice/io/ring.h"
@@ -104,6 +105,7 @@ struct ClusterOptions {
   backend::BackendSetOptions backend_set;
   backend::BackendTls backend_tls;
   backend::ProbeOptions probe;
+  balance::SharesOptions shares;
   kubernetes::RequestHeaderOptions request_headers;
   proxy::ProxyOptions proxy;
   std::vector<NamedCertificate> certificates;  // whose ends are told

@@ -135,6 +135,42 @@ TEST_F(BackendSetTest, LeavesOutWhereTheLastConnectFailedUnlessItFailedEverywher
   EXPECT_EQ(set_->usable(PoolKind::bearer, 0), all);  // any guess is better than none
 }
 
+TEST_F(BackendSetTest, WhereConnectingFailsAgainAndAgainNobodyWaitsAndAnAnsweredProbeEndsIt) {
+  make_set();
+  set_->warm_up(PoolKind::bearer);
+  simulation_.settle();
+  EXPECT_EQ(set_->usable(PoolKind::bearer, 0), all);  // one failure may be chance
+  simulation_.advance(20s);
+  EXPECT_EQ(set_->usable(PoolKind::bearer, 0), 0U);
+  set_->look_after();
+  listen();
+  cluster_.backends[1]->answers.store(true);
+  set_->look_after();
+  simulation_.settle();
+  EXPECT_EQ(set_->usable(PoolKind::bearer, 0), 0b010U);
+  // Once, and not as often as somebody looks.
+  backends_[1]->stop();
+  simulation_.settle();
+  const std::size_t failed = failed_.size();
+  simulation_.advance(10s);
+  for (int i = 0; i < 100; ++i) set_->look_after();
+  simulation_.settle();
+  EXPECT_LE(failed_.size(), failed + 30);
+}
+
+TEST_F(BackendSetTest, PoolsToABackendThatIsDownConnectOnceASecondTogether) {
+  make_set();
+  for (const PoolKind kind :
+       {PoolKind::identity, PoolKind::bearer, PoolKind::suspect, PoolKind::suspect_identity}) {
+    set_->warm_up(kind);
+  }
+  simulation_.advance(10s);
+  failed_.clear();
+  simulation_.advance(60s);
+  EXPECT_LE(failed_.size(), 3 * 61U);
+  EXPECT_GE(failed_.size(), 3 * 20U);
+}
+
 TEST_F(BackendSetTest, OnlyIdentityPoolsNeedTrust) {
   make_set();
   cluster_.backends[1]->trusts_identity.store(false);

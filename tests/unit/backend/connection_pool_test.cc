@@ -326,6 +326,35 @@ TEST_F(ConnectionPoolTest, PoolsDoNotReconnectInStep) {
   EXPECT_NE(waits[0], waits[1]);
 }
 
+TEST_F(ConnectionPoolTest, ConnectionsThatAreLostComeBackOneAfterTheOther) {
+  options_.connects_per_second = 10;
+  options_.streams_per_connection_max = 1;
+  options_.connecting_max = 100;
+  start(PoolKind::bearer, {.max_concurrent_streams = 1});
+  for (int i = 0; i < 40; ++i) open();
+  simulation_.advance(900ms);
+  EXPECT_GE(backend_->accepted(), static_cast<std::size_t>(ConnectPace::burst));
+  EXPECT_LE(backend_->accepted(), 9U + ConnectPace::burst);
+  simulation_.advance(4s);
+  EXPECT_GE(pool_->open_streams(), 40U);
+  EXPECT_LE(backend_->accepted(), 49U + ConnectPace::burst);
+}
+
+TEST_F(ConnectionPoolTest, WhoIsToldThatItMayConnectsAgainAtOnce) {
+  make_pool();
+  pool_->warm_up();
+  simulation_.advance(20s);
+  EXPECT_TRUE(pool_->hopeless());
+  backend_ = std::make_unique<test::ScriptedBackend>(simulation_.transport(), address_of(1));
+  pool_->retry();
+  simulation_.settle();
+  EXPECT_EQ(pool_->ready_connections(), 1U);
+  EXPECT_FALSE(pool_->hopeless());
+  pool_->retry();  // nothing to do
+  simulation_.settle();
+  EXPECT_EQ(pool_->connections(), 1U);
+}
+
 TEST_F(ConnectionPoolTest, AConnectionThatGetsReadyResetsTheBackOff) {
   make_pool();
   pool_->warm_up();

@@ -242,6 +242,46 @@ TEST_F(HealthProbeTest, TwoGoodAnswersBringABackendBack) {
   EXPECT_EQ(health(), Health::ready);
 }
 
+TEST_F(HealthProbeTest, WhoComesAndGoesHasToStayForLongerEachTime) {
+  start();
+  const auto probes = [&](int status, int count) {
+    readiness_ = status;
+    const std::size_t end = backend_->requests().size() + static_cast<std::size_t>(count);
+    while (backend_->requests().size() < end) simulation_.advance(options_.interval / 20);
+  };
+  probes(500, 1);
+  for (const int needed : {2, 4, 8}) {
+    probes(200, needed - 1);
+    EXPECT_EQ(health(), Health::not_ready) << needed;
+    probes(200, 1);
+    EXPECT_EQ(health(), Health::ready) << needed;
+    probes(500, 1);
+    EXPECT_EQ(health(), Health::not_ready) << needed;
+  }
+  // As a server that is up for three seconds and down for three.
+  for (int i = 0; i < 20; ++i) {
+    probes(200, 3);
+    EXPECT_EQ(health(), Health::not_ready);
+    probes(500, 3);
+  }
+}
+
+TEST_F(HealthProbeTest, TellsAsOfWhenABackendWasReady) {
+  start();
+  const auto ready_as_of = [&] {
+    return Instant{Duration{cluster_.backends[0]->ready_as_of.load()}};
+  };
+  const Instant first = ready_as_of();
+  EXPECT_GT(first, Instant{});
+  next_probe();
+  EXPECT_LE(ready_as_of(), asked_at_);
+  EXPECT_GT(ready_as_of(), asked_at_ - options_.interval / 2);
+  const Instant last = ready_as_of();
+  readiness_ = 500;
+  next_probe();
+  EXPECT_EQ(ready_as_of(), last);
+}
+
 TEST_F(HealthProbeTest, ABadAnswerBetweenThemStartsTheCountAnew) {
   start();
   readiness_ = 500;

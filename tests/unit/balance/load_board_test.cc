@@ -125,6 +125,82 @@ TEST(LoadBoardTest, ANewcomerGetsItsShareAndNotEveryTie) {
   }
 }
 
+TEST(LoadBoardTest, WhoeverHearsOfADrainTellsAllAndItIsForgottenInTime) {
+  LoadBoard board(2, 3);
+  WorkerLoad hears(board, 0);
+  WorkerLoad other(board, 1);
+  hears.view(at(seconds(10)));
+  other.view(at(seconds(10)));
+  EXPECT_EQ(hears.draining(), 0U);
+  hears.note_drain(1, at(seconds(10)));
+  EXPECT_EQ(hears.draining(), mask_of(1));
+  EXPECT_EQ(board.drained_at(1), at(seconds(10)));
+  EXPECT_EQ(board.drained_at(0), Instant{});
+  other.view(at(seconds(10) + milliseconds(1)));
+  EXPECT_EQ(other.draining(), mask_of(1));
+  other.note_drain(2, at(seconds(11)));
+  hears.view(at(seconds(12) - milliseconds(1)));
+  EXPECT_EQ(hears.draining(), mask_of(1) | mask_of(2));
+  hears.view(at(seconds(12)));
+  EXPECT_EQ(hears.draining(), mask_of(2));
+  hears.view(at(seconds(13)));
+  EXPECT_EQ(hears.draining(), 0U);
+}
+
+TEST(LoadBoardTest, AShareIsHeededByAllWorkersAndByANewcomersBeginning) {
+  LoadBoard board(2, 3);
+  WorkerLoad worker(board, 1);
+  EXPECT_EQ(board.share(2), Share{});
+  EXPECT_EQ(worker.view(at(seconds(1)))[2].weight, 1.0F);
+  EXPECT_EQ(worker.lowered(), 0U);
+  board.set_share(2, {.weight = 0.25F, .why = Lowered::starting});
+  EXPECT_EQ(board.share(2), (Share{.weight = 0.25F, .why = Lowered::starting}));
+  EXPECT_EQ(worker.lowered(), 0U);
+  for (int i = 0; i < 40; ++i) worker.assign(0, RequestClass::read, 1).release();
+  const auto view = worker.view(at(seconds(1) + milliseconds(1)));
+  EXPECT_EQ(view[2].weight, 0.25F);
+  EXPECT_EQ(view[0].weight, 1.0F);
+  EXPECT_EQ(worker.lowered(), mask_of(2));
+  worker.join(mask_of(2), mask_of(0));
+  EXPECT_DOUBLE_EQ(recent(view[2]), recent(view[0]) / 4);
+  // There is nothing to make up for when the share grows.
+  board.set_share(2, {});
+  worker.view(at(seconds(2)));
+  EXPECT_DOUBLE_EQ(recent(view[2]), recent(view[0]));
+  EXPECT_EQ(view[2].weight, 1.0F);
+  EXPECT_EQ(worker.lowered(), 0U);
+}
+
+TEST(LoadBoardTest, AnswersAreSummedOverAllWorkersAndOutliveThem) {
+  LoadBoard board(3, 2);
+  const auto kind = [&](AnswerKind of) {
+    return board.answers(1).kinds[static_cast<std::size_t>(of)];
+  };
+  {
+    WorkerLoad one(board, 0);
+    WorkerLoad other(board, 2);
+    one.note_answer(1, AnswerKind::read, 0);
+    one.note_answer(1, AnswerKind::read, 7);
+    other.note_answer(1, AnswerKind::read, 5);
+    other.note_failure(1, AnswerKind::write);
+    one.note_overload(1, AnswerKind::write);
+    LoadLease whole = one.assign(1, RequestClass::list, 5);
+    whole.complete();
+    LoadLease watch = other.assign(1, RequestClass::watch_list, 4);
+    watch.settle();
+    watch.release();
+    const LoadLease given_up = other.assign(1, RequestClass::list, 5);
+  }
+  const WorkerLoad again(board, 0);
+  EXPECT_EQ(kind(AnswerKind::read).answers, 3U);
+  EXPECT_EQ(kind(AnswerKind::read).slowness, 12U);
+  EXPECT_EQ(kind(AnswerKind::write).answers, 2U);
+  EXPECT_EQ(kind(AnswerKind::write).failures, 1U);
+  EXPECT_EQ(board.answers(1).overloads, 1U);
+  EXPECT_EQ(board.answers(1).completed, 9U);
+  EXPECT_EQ(board.answers(0).completed, 0U);
+}
+
 TEST(LoadBoardTest, ALeaseMovesWithoutCountingTwice) {
   LoadBoard board(1, 2);
   WorkerLoad worker(board, 0);

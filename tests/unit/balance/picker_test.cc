@@ -287,6 +287,63 @@ TEST(PickerBalanceTest, MixedRequestsComeOutEvenByCountAndByKind) {
   EXPECT_LT(max_over_mean(lists), 1.10);
 }
 
+std::vector<int> weighted(Policy policy, std::span<const Load> loads, RequestClass request,
+                          int draws) {
+  Picker picker({.policy = policy});
+  Random random(5);
+  BackendMask lowered = 0;
+  for (std::size_t i = 0; i < loads.size(); ++i) {
+    if (loads[i].weight < 1) lowered |= mask_of(i);
+  }
+  std::vector<int> picks(loads.size());
+  for (int i = 0; i < draws; ++i) {
+    ++picks.at(*picker.pick(loads, mask_of_first(loads.size()), request, random, 0, lowered));
+  }
+  return picks;
+}
+
+TEST(PickerTest, ALoweredBackendTakesPartInSoManyChoicesHoweverIdleItIs) {
+  std::array loads = {load(20, 100), load(20, 100), load(0, 0)};
+  loads[2].weight = 0.125F;
+  for (const Policy policy : {Policy::power_of_two, Policy::least}) {
+    for (const RequestClass request :
+         {RequestClass::read, RequestClass::list, RequestClass::watch}) {
+      const auto picks = weighted(policy, loads, request, 24000);
+      EXPECT_GT(picks[2], 1600) << to_string(policy);
+      EXPECT_LT(picks[2], 24000 / 8 + 250) << to_string(policy);
+    }
+  }
+}
+
+TEST(PickerTest, ALoweredBackendIsComparedAsIfItHadMore) {
+  std::array loads = {load(10, 10, 10.0), load(10, 10, 10.0)};
+  loads[1].weight = 0.5F;
+  for (const RequestClass request : {RequestClass::read, RequestClass::watch}) {
+    EXPECT_EQ(weighted(Policy::power_of_two, loads, request, 1000)[1], 0);
+  }
+  loads[1] = load(10, 4, 4.0);
+  loads[1].work = 5;
+  loads[1].weight = 0.5F;
+  for (const RequestClass request : {RequestClass::read, RequestClass::watch}) {
+    EXPECT_NEAR(weighted(Policy::power_of_two, loads, request, 1000)[1], 500, 60);
+  }
+}
+
+TEST(PickerTest, WhereAllAreLoweredSomebodyIsTakenAllTheSame) {
+  std::array loads = {load(0), load(0)};
+  loads[0].weight = loads[1].weight = 0.01F;
+  const auto picks = weighted(Policy::power_of_two, loads, RequestClass::read, 1000);
+  EXPECT_NEAR(picks[0], 500, 60);
+}
+
+TEST(PickerTest, PoliciesThatDoNotLookAtLoadTakeNoNoticeOfShares) {
+  std::array loads = {load(0), load(0)};
+  loads[0].weight = 0.125F;
+  for (const Policy policy : {Policy::random, Policy::round_robin}) {
+    EXPECT_NEAR(weighted(policy, loads, RequestClass::read, 1000)[0], 500, 80);
+  }
+}
+
 TEST(PickerTest, WorkThatDiffersByAFifthIsATie) {
   Picker picker;
   const std::array near = {load(8, 0, 1.0), load(10)};

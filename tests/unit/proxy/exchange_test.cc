@@ -646,12 +646,126 @@ TEST_F(ExchangeTest, WithoutACredentialARequestIsTheLastOnItsConnection) {
   EXPECT_NE(request().connection, first);
 }
 
+// What an exchange notes of its backend for those who compare backends.
+class EvidenceOfExchangesTest : public ExchangeTest {
+ protected:
+  void SetUp() override {
+    start(1);
+    be_alice();
+  }
+  balance::Answers::Kind seen(balance::AnswerKind kind = balance::AnswerKind::read) const {
+    return board_->answers(0).kinds[static_cast<std::size_t>(kind)];
+  }
+  // The answer to what was asked last comes so late.
+  void answer_after(Duration time, int status = 200, std::string body = {}) {
+    simulation_.advance(time);
+    answer(request(), status, std::move(body));
+  }
+};
+
+TEST_F(EvidenceOfExchangesTest, AnAnswerIsNotedOnceAndByHowLateItBegins) {
+  ask(pod);
+  answer_after(2ms);
+  EXPECT_EQ(seen().answers, 1U);
+  EXPECT_EQ(seen().slowness, 0U);
+  EXPECT_EQ(board_->answers(0).completed, 1U);
+  ask(pod);
+  answer_after(525ms);
+  EXPECT_EQ(seen().answers, 2U);
+  EXPECT_EQ(seen().slowness, 5 * balance::slowness_steps);
+  EXPECT_EQ(seen().failures, 0U);
+}
+
+TEST_F(EvidenceOfExchangesTest, AClientThatUploadsSlowlyDoesNotMakeItsBackendSlow) {
+  Client::Answer& client = upload("half");
+  simulation_.advance(5s);
+  client_.upload(client, "whole", true);
+  answer_after(2ms, 201);
+  EXPECT_EQ(seen(balance::AnswerKind::write).answers, 1U);
+  EXPECT_EQ(seen(balance::AnswerKind::write).slowness, 0U);
+}
+
+TEST_F(EvidenceOfExchangesTest, AnAnswerThatComesByDropsIsALateOneUnlessItIsLong) {
+  for (const bool brief : {true, false}) {
+    const std::uint64_t before = seen().slowness;
+    ask(pod);
+    Request& dripping = request();
+    dripping.begin(200);
+    simulation_.settle();
+    simulation_.advance(4s);
+    dripping.send(std::string(brief ? 1000 : 60'000, 'x'));
+    dripping.finish();
+    simulation_.settle();
+    EXPECT_EQ(seen().slowness > before, brief);
+  }
+}
+
+TEST_F(EvidenceOfExchangesTest, WhoGivesUpWaitingHasSeenALateBackend) {
+  const auto leave = [&](Client::Answer& answer) {
+    proxy_->client_gone(answer.exchange);
+    simulation_.advance(2s);  // its place is held for a while
+  };
+  Client::Answer& hasty = ask(pod);
+  simulation_.advance(100ms);
+  leave(hasty);
+  EXPECT_EQ(seen().answers, 0U);
+  Client::Answer& waits = ask(pod);
+  simulation_.advance(5s);
+  leave(waits);
+  EXPECT_EQ(seen().answers, 1U);
+  EXPECT_GT(seen().slowness, 8 * balance::slowness_steps);
+  // It has begun, and does not go on.
+  Client::Answer& hangs = ask(pod);
+  running().back()->begin(200);
+  simulation_.advance(5s);
+  leave(hangs);
+  EXPECT_EQ(seen().answers, 3U);
+}
+
+TEST_F(EvidenceOfExchangesTest, FailuresAndLossesAreNotedAndOurOwnAnswersAreNot) {
+  ask(pod);
+  answer_after(2ms, 500);
+  EXPECT_EQ(seen().failures, 1U);
+  ask(pod, "POST");
+  drop(request());
+  EXPECT_EQ(seen(balance::AnswerKind::write).failures, 1U);
+  EXPECT_EQ(seen(balance::AnswerKind::write).answers, 1U);
+  EXPECT_EQ(board_->answers(0).completed, 1U);
+}
+
+TEST_F(EvidenceOfExchangesTest, StrangersSayNothing) {
+  client_.change_facts().identity.reset();
+  authorization_.clear();
+  options_.anonymous_requests = true;
+  ask(pod);
+  simulation_.advance(5s);
+  answer(*running().back(), 500);
+  EXPECT_EQ(seen().answers, 0U);
+}
+
 class DrainAnswerTest : public ExchangeTest {
  protected:
   // As k8s.io/apiserver pkg/server/filters/with_retry_after.go.
   void answer_drain() {
     request().answer(drain_head(), "The apiserver is shutting down, please try again later.\n");
     simulation_.settle();
+  }
+  std::size_t backend_of(const Request& asked) const {
+    for (std::size_t i = 0; i < backends_.size(); ++i) {
+      const std::vector<Request*> requests = backends_[i]->requests();
+      if (std::ranges::find(requests, &asked) != requests.end()) return i;
+    }
+    ADD_FAILURE() << "nobody was asked";
+    return 0;
+  }
+  // How many of so many requests, one after the other, go to this one.
+  std::size_t asked_of(std::size_t backend, int requests) {
+    const std::size_t before = backends_[backend]->requests().size();
+    for (int i = 0; i < requests; ++i) {
+      ask(pod);
+      answer(request(), 200);
+    }
+    return backends_[backend]->requests().size() - before;
   }
 };
 
@@ -664,6 +778,61 @@ TEST_F(DrainAnswerTest, ADrainAnswerIsReplayedAndAsksForAProbe) {
   EXPECT_EQ(replays(drain_answer), 1U);
   answer(request(), 200);
   EXPECT_EQ(client.head.status, 200);
+}
+
+TEST_F(DrainAnswerTest, WhoeverSaysThatItShutsDownIsAvoidedAtOnce) {
+  start(3);
+  be_alice();
+  ask(pod);
+  const std::size_t drains = backend_of(request());
+  answer_drain();
+  answer(request(), 200);
+  EXPECT_EQ(asked_of(drains, 60), 0U);
+  simulation_.advance(balance::LoadBoard::drain_heeded);
+  EXPECT_GT(asked_of(drains, 60), 10U);  // nobody has confirmed it
+}
+
+TEST_F(DrainAnswerTest, AProbeThatWasAskedLaterTakesItBack) {
+  start(3);
+  be_alice();
+  ask(pod);
+  const std::size_t drains = backend_of(request());
+  answer_drain();
+  answer(request(), 200);
+  const Instant said = board_->drained_at(drains);
+  const auto ready_as_of = [&](Instant asked) {
+    cluster_->backends[drains]->ready_as_of.store(asked.time_since_epoch().count());
+  };
+  ready_as_of(said - 1ms);
+  EXPECT_EQ(asked_of(drains, 30), 0U);
+  ready_as_of(said);
+  EXPECT_GT(asked_of(drains, 60), 10U);
+}
+
+TEST_F(DrainAnswerTest, NeverMoreThanHalfAreAvoidedForWhatTheySay) {
+  start(2);
+  be_alice();
+  ask(pod);
+  const std::size_t first = backend_of(request());
+  answer_drain();
+  answer_drain();  // the other one
+  EXPECT_EQ(drained_by_.size(), 2U);
+  const std::size_t asked = asked_of(first, 60);
+  EXPECT_GT(asked, 20U);
+  EXPECT_LT(asked, 40U);
+}
+
+// An aggregated API's server can say whatever it likes, in the API server's name.
+TEST_F(DrainAnswerTest, WhatAnotherServerMayHaveSaidIsReplayedAndAvoidsNobody) {
+  start(3);
+  be_alice();
+  ask("/apis/wardle.example.com/v1/namespaces/default/flunders/a");
+  const std::size_t drains = backend_of(request());
+  answer_drain();
+  EXPECT_EQ(replays(drain_answer), 1U);
+  EXPECT_EQ(drained_by_.size(), 1U);
+  answer(request(), 200);
+  EXPECT_GT(asked_of(drains, 60), 10U);
 }
 
 TEST_F(DrainAnswerTest, WithoutAnotherBackendADrainAnswerIsPassedOn) {
