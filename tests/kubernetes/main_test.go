@@ -13,6 +13,7 @@
 //	SLUICE_CLIENTS       names of foreign clients, or all (default: those that need no other language)
 //	SLUICE_RELOADS       how often the configuration changes under traffic (default 100)
 //	SLUICE_TAKE_OVERS    how often another process takes over (default 20)
+//	SLUICE_OWN_WRITES    how often something is written that servers act by, and then used (default 1000)
 //	SLUICE_RECORDED      how many requests the recording backends judge (default 100000)
 package kubernetes
 
