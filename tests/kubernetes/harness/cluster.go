@@ -67,8 +67,11 @@ type ClusterOptions struct {
 	Servers int
 	// TokenSuffix sets the tokens of this control plane apart from those of another.
 	TokenSuffix string
-	// Flags are added to those of every server.
-	Flags []string
+	// Flags are added to those of every server, FlagsOf to those of one.
+	Flags   []string
+	FlagsOf func(server int) []string
+	// EtcdDelays is how late each server hears from etcd; servers without one are not delayed.
+	EtcdDelays []time.Duration
 }
 
 // APIServer is one kube-apiserver.
@@ -91,6 +94,7 @@ type Cluster struct {
 	Servers    []*APIServer
 
 	etcd        *Process
+	relays      []*DelayRelay
 	tokenSuffix string
 }
 
@@ -138,6 +142,9 @@ func (c *Cluster) Stop() {
 		if server != nil {
 			server.Kill()
 		}
+	}
+	for _, relay := range c.relays {
+		relay.Close()
 	}
 	if c.etcd != nil {
 		c.etcd.Kill()
@@ -292,6 +299,14 @@ func (c *Cluster) startServer(programs, etcd string, index int, options ClusterO
 	if err != nil {
 		return nil, err
 	}
+	if index < len(options.EtcdDelays) && options.EtcdDelays[index] > 0 {
+		relay, err := StartDelayRelay(strings.TrimPrefix(etcd, "http://"), options.EtcdDelays[index])
+		if err != nil {
+			return nil, err
+		}
+		c.relays = append(c.relays, relay)
+		etcd = "http://" + relay.Address
+	}
 	name := fmt.Sprintf("apiserver-%d", index)
 	server := &APIServer{
 		Name:    name,
@@ -333,6 +348,9 @@ func (c *Cluster) startServer(programs, etcd string, index int, options ClusterO
 		flags = append(flags, "--request-timeout="+options.RequestTimeout.String())
 	}
 	flags = append(flags, options.Flags...)
+	if options.FlagsOf != nil {
+		flags = append(flags, options.FlagsOf(index)...)
+	}
 	server.program, server.flags = filepath.Join(programs, "kube-apiserver"), flags
 	server.Process, err = StartProcess(c.Dir, name, server.program, flags...)
 	return server, err
