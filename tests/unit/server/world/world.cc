@@ -267,15 +267,6 @@ void World::head_came(std::size_t backend, test::ScriptedBackend::Request& reque
   answer(backend, request, *ask);
 }
 
-// As an API server that shuts down (k8s.io/apiserver pkg/server/filters/with_retry_after.go).
-void World::turn_away(test::ScriptedBackend::Request& request) {
-  http::ResponseHead head;
-  head.status = 429;
-  head.fields.add("content-type", "text/plain; charset=utf-8");
-  head.fields.add("retry-after", "5");
-  request.answer(head, "The apiserver is shutting down, please try again later.\n");
-}
-
 void World::asked(std::size_t backend, test::ScriptedBackend::Request& request) {
   if (request.head.path == "/readyz") return request.answer(200, "ok");
   if (request.head.path == review_path) {
@@ -291,7 +282,6 @@ void World::asked(std::size_t backend, test::ScriptedBackend::Request& request) 
   }
   if (ask.early) return;
   if (plan_.backends_fail && chance(0.05)) return request.refuse();
-  if (plan_.backends_fail && chance(0.05)) return turn_away(request);
   execute(ask);
   const Duration takes = chance(0.1) ? up_to(3s) : up_to(100ms);
   schedule_.after(takes, [this, backend, &request, &ask] {

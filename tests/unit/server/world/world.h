@@ -67,7 +67,6 @@ class World {
 
   void head_came(std::size_t backend, test::ScriptedBackend::Request& request);
   void asked(std::size_t backend, test::ScriptedBackend::Request& request);
-  static void turn_away(test::ScriptedBackend::Request& request);
   Ask* ask_of(std::string_view number);
   void execute(Ask& ask);
   void check_identity(const test::ScriptedBackend::Request& request, const Ask& ask);
