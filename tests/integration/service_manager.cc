@@ -105,6 +105,7 @@ void ServiceManager::take(const std::string& message) {
   for (std::string line; std::getline(lines, line);) {
     if (line.starts_with("MAINPID=")) main_ = std::atoi(line.c_str() + 8);
     if (line == "WATCHDOG=1") fed_ = Clock::now();
+    if (line == "WATCHDOG=trigger" && !barked_.exchange(true)) ::kill(main_, SIGABRT);
   }
 }
 

@@ -3,6 +3,7 @@
 #include "http2_client.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -87,7 +88,10 @@ void ClientLoop::run_for(Duration duration) {
 Http2Client::Http2Client(ClientLoop& loop, const io::Address& address,
                          std::shared_ptr<const tls::ClientContext> tls,
                          const ClientOptions& options)
-    : loop_(loop), options_(options), connection_(loop.transport(), *this) {
+    : loop_(loop),
+      options_(options),
+      connection_(loop.transport(), *this),
+      pings_(io::Timer::bind<&Http2Client::ping>(this)) {
   connection_.connect(address, std::move(tls), api_server_name);
   loop_.run_until([this] { return ready_ || ended_; });
 }
@@ -95,6 +99,28 @@ Http2Client::Http2Client(ClientLoop& loop, const io::Address& address,
 Http2Client::~Http2Client() {
   terminate();
   CHECK(loop_.run_until([this] { return closed_; }));
+}
+
+void Http2Client::start_pings(Duration interval) {
+  ping_interval_ = interval;
+  ping();
+}
+
+std::vector<Duration> Http2Client::stop_pings() {
+  ping_interval_ = {};
+  pings_.cancel();
+  return std::exchange(ping_times_, {});
+}
+
+void Http2Client::ping() {
+  pinged_at_ = Clock::now();
+  session_->ping(0);
+}
+
+void Http2Client::on_ping_answer(std::uint64_t) {
+  if (ping_interval_ == Duration::zero()) return;
+  ping_times_.push_back(Clock::now() - pinged_at_);
+  loop_.transport().reactor().timers().set(pings_, loop_.now(), ping_interval_);
 }
 
 void Http2Client::terminate() {
@@ -335,6 +361,16 @@ RawClient::RawClient(const io::Address& address, std::shared_ptr<const tls::Clie
   if (!handshake) return;
   process_tls();
   read_until([this] { return established(); });
+}
+
+void RawClient::vanish() {
+  sock_filter nothing[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
+  const sock_fprog program{1, nothing};
+  CHECK_EQ(::setsockopt(descriptor_, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program), 0);
+}
+
+void RawClient::bound_receive_buffer(int bytes) {
+  CHECK_EQ(::setsockopt(descriptor_, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes), 0);
 }
 
 RawClient::~RawClient() {

@@ -124,6 +124,11 @@ class Http2Client final : public net::ConnectionHandler, public http2::SessionHa
   void read(Id id);
   void reset(Id id, http2::ErrorCode code = http2::ErrorCode::cancel);
 
+  // Asks for a sign of life so often, when the last has been answered; and how long each answer
+  // took.
+  void start_pings(Duration interval);
+  std::vector<Duration> stop_pings();
+
   // Streams that are over since the last call.
   std::vector<Id> take_over() { return std::exchange(over_, {}); }
 
@@ -156,6 +161,8 @@ class Http2Client final : public net::ConnectionHandler, public http2::SessionHa
   const http::Fields* on_trailers_wanted(http2::StreamRef) override;
   void on_goaway(Id last, http2::ErrorCode code) override { goaways_.emplace_back(last, code); }
   void on_settings() override { ready_ = true; }
+  void on_ping_answer(std::uint64_t) override;
+  void ping();
   void on_output_ready() override;
 
   void close_all(Ending ending);
@@ -174,6 +181,10 @@ class Http2Client final : public net::ConnectionHandler, public http2::SessionHa
   bool ready_ = false;
   bool ended_ = false;
   bool closed_ = false;
+  io::Timer pings_;
+  Duration ping_interval_{};
+  Clock::time_point pinged_at_{};
+  std::vector<Duration> ping_times_;
 };
 
 // Sends requests number 0 to `count`-1 over `clients` in turn, so many at once in all; `check` sees
@@ -213,6 +224,10 @@ class RawClient {
   bool connected() const { return descriptor_ >= 0; }
   bool established() const;
   std::string alpn() const;
+  // From now on nothing arrives here, and so nothing is acknowledged: to the peer the machine is
+  // gone (SO_ATTACH_FILTER).
+  void vanish();
+  void bound_receive_buffer(int bytes);
   // Sends all; false when the peer does not take it in time, or has ended. With `reads`, what
   // arrives meanwhile is taken in.
   bool send(std::string_view bytes, Duration timeout = std::chrono::seconds(10), bool reads = true);
