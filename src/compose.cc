@@ -95,6 +95,12 @@ std::vector<backend::Endpoint> backends(const CheckedCluster& valid) {
   return backends;
 }
 
+discovery::Options discovery_options(const CheckedCluster& valid) {
+  return {.names = valid.backend_names,
+          .file = valid.backend_file,
+          .server_name = valid.config.backend_server_name};
+}
+
 backend::BackendTls backend_tls(const CheckedCluster& valid) {
   backend::BackendTls tls;
   tls.plain.ca_pem = valid.files.backend_ca_pem;
@@ -234,6 +240,9 @@ server::ClusterOptions cluster_options(const CheckedCluster& valid) {
   cluster.tls = serving_options(valid);
   cluster.pass_through = valid.pass_through;
   cluster.backends = backends(valid);
+  if (!valid.backend_names.empty() || valid.backend_file) {
+    cluster.discovery = discovery_options(valid);
+  }
   cluster.backend_set = backend_set_options(valid);
   cluster.backend_tls = backend_tls(valid);
   cluster.probe = probe_options(valid.config);
@@ -276,6 +285,7 @@ Composed compose(const Validation& valid, std::string version) {
                   .drain_window = config.drain_timeout,
                   .tunnel_window = valid.drain_timeout_tunnels};
   options.take_over = {.ready_timeout = config.take_over_timeout};
+  options.dns_servers = valid.dns_servers;
   options.access_log = config.access_log;
   options.watch_files = config.watch_files;
   return composed;

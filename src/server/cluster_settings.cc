@@ -90,7 +90,7 @@ Result<ClusterRenewal> make_renewal(const ClusterSettings& before,
     if (!serving) return std::unexpected(serving.error());
     renewal.serving = std::move(*serving);
   }
-  const bool woken = before.options.backends.empty() && version->has_backends();
+  const bool woken = !before.options.has_backends() && version->has_backends();
   // What leaves runs on under what it has.
   if (version->has_backends() && (before.backends != now.backends || woken)) {
     auto backends = version->make_contexts();

@@ -58,7 +58,7 @@ struct ClusterVersion {
   std::vector<std::shared_ptr<BackendSeries>> series;  // by slot; null: the slot is free
 
   const ClusterOptions& options() const { return settings->options; }
-  bool has_backends() const { return !options().backends.empty(); }
+  bool has_backends() const { return options().has_backends(); }
   // For the calling thread.
   Result<backend::BackendContexts> make_contexts() const;
   // There are no API servers for now, and that is no failure.

@@ -55,7 +55,10 @@ Control::Control(io::Reactor& reactor, Environment& environment, Shared& shared,
       pages_(shared, *this),
       debug_(reactor),
       probes_({reactor, environment, shared, workers_}, probe_transport(options)),
-      reloading_({reactor, environment, shared, probes_, workers_, options.cpus.size(),
+      discovery_({reactor, environment, shared,
+                  [this](std::size_t cluster) { reloading_.endpoints_changed(cluster); }},
+                 options),
+      reloading_({reactor, environment, shared, probes_, discovery_, workers_, options.cpus.size(),
                   [this](std::string_view state) { notify(state); }},
                  options),
       watchdog_interval_(environment.watchdog_interval()),
@@ -102,6 +105,7 @@ void Control::start() {
     const Duration within = table.entries[number].version->options().probe.quiet_interval;
     probes_.start(number, shared_.alone ? Duration::zero() : within);
   }
+  discovery_.tick();
   open_at_latest_ = reactor_.now() + first_probes_max;
   reactor_.timers().set(timer_, reactor_.now(), tick_interval);
 }
@@ -198,6 +202,7 @@ void Control::stop() {
   timer_.cancel();
   debug_.stop();
   reloading_.stop();
+  discovery_.stop();
   probes_.terminate();
   if (admin_) admin_->stop();
 }
@@ -208,6 +213,7 @@ bool Control::stopped() const { return probes_.terminated() && (!admin_ || admin
 void Control::tick() {
   reactor_.timers().set(timer_, reactor_.now(), tick_interval);
   carry_out(stop_.time_passed(reactor_.now()));
+  discovery_.tick();
   probes_.tick();
   reloading_.tick();
   watch_workers();

@@ -20,7 +20,7 @@ from pathlib import Path
 LAYERS = [
     ("main",),
     ("server", "config"),
-    ("proxy",),
+    ("proxy", "discovery"),
     ("backend",),
     ("net",),
     ("io", "tls", "http2", "http1", "kubernetes", "balance"),
@@ -37,6 +37,7 @@ FOREIGN = {
     "sluice_hooks.h": ({"tls"}, "wolfssl_dep"),
     "nghttp2/": ({"http2"}, "nghttp2_dep"),
     "llhttp.h": ({"http1"}, "llhttp_dep"),
+    "ares.h": ({"discovery"}, "cares_dep"),
     "mimalloc.h": ({"main"}, "mimalloc_dep"),
     "fmt/": (None, "fmt_dep"),  # anywhere in src/
 }

@@ -49,6 +49,7 @@ struct Files {
       const test::Certificate ca = test::make_ca("ca");
       const std::string name(which);
       texts[name + "-ca"] = ca.pem();
+      texts[name + "-backends"] = "10.0.0.7:6443\n";
       const test::Certificate leaf = test::issue_client(ca, "front-proxy-client");
       texts[name + "-cert"] = leaf.pem();
       texts[name + "-key"] = leaf.key_pem();
@@ -95,6 +96,8 @@ class ComposeTest : public testing::Test {
         row.name == "admin-listen") {
       return "10.0.0.9:9443";
     }
+    if (row.name == "dns-server") return "10.0.0.53:53";
+    if (row.name == "backend-file") return "other-backends";
     if (row.name == "drain-timeout-tunnels") return "7s";
     if (row.name == "proxy-protocol-from" || row.name == "exempt-clients" ||
         row.name == "allowed-networks") {

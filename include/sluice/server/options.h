@@ -11,6 +11,7 @@
 
 #include "sluice/backend/backend_set.h"
 #include "sluice/backend/health_probe.h"
+#include "sluice/discovery/sources.h"
 #include "sluice/http2/session.h"
 #include "sluice/io/network.h"
 #include "sluice/io/ring.h"
@@ -97,7 +98,8 @@ struct ClusterOptions {
   // Connections go on untouched, to one of these; then all but names, networks and these is
   // nobody's.
   std::vector<io::Address> pass_through;
-  std::vector<backend::Endpoint> backends;
+  std::vector<backend::Endpoint> backends;  // by their addresses
+  discovery::Options discovery;             // and those that are found by other ways
   backend::BackendSetOptions backend_set;
   backend::BackendTls backend_tls;
   backend::ProbeOptions probe;
@@ -105,6 +107,8 @@ struct ClusterOptions {
   proxy::ProxyOptions proxy;
   std::vector<NamedCertificate> certificates;  // whose ends are told
 
+  // Whether there are API servers, known yet or not; without, it hibernates.
+  bool has_backends() const { return !backends.empty() || discovery.any(); }
   friend bool operator==(const ClusterOptions&, const ClusterOptions&) = default;
 };
 
@@ -130,8 +134,9 @@ struct ServerOptions {
   std::vector<std::string> reserved_names;
   StopOptions stop;
   TakeOverOptions take_over;
-  std::string access_log;   // empty: none
-  bool watch_files = true;  // changed files are taken over by themselves
+  std::vector<io::Address> dns_servers;  // empty: the system's
+  std::string access_log;                // empty: none
+  bool watch_files = true;               // changed files are taken over by themselves
 
   friend bool operator==(const ServerOptions&, const ServerOptions&) = default;
 };

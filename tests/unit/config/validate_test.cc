@@ -136,7 +136,7 @@ TEST_F(ValidateTest, NamesWhatIsMissing) {
 }
 
 TEST_F(ValidateTest, FindsAllMistakesInOneGo) {
-  config_.backends = {"api.example:6443", "10.0.0.1:6443", "10.0.0.1:6443"};
+  config_.backends = {"api..example:6443", "10.0.0.1:6443", "10.0.0.1:6443"};
   config_.tls_cert_file = "none.crt";
   config_.client_ca_file = "none.ca";
   config_.proxy_client_key_file.clear();
@@ -148,11 +148,49 @@ TEST_F(ValidateTest, FindsAllMistakesInOneGo) {
   EXPECT_THAT(result.report(), HasSubstr("configuration is not valid: 8 mistakes\n"));
 }
 
-TEST_F(ValidateTest, RefusesABackendsNameWithASentence) {
-  config_.backends = {"api.example:6443"};
-  EXPECT_THAT(mistakes(),
-              ElementsAre("--backend=\"api.example:6443\": names are not resolved yet; write an "
-                          "address like 10.0.0.1:6443."));
+TEST_F(ValidateTest, TakesNamesOfBackendsBesideAddresses) {
+  config_.backends = {"API.example.:6443", "10.0.0.1:6443", "other.example:6443"};
+  const Validation result = check();
+  EXPECT_THAT(result.mistakes, IsEmpty());
+  const CheckedCluster& cluster = result.clusters.at(0);
+  EXPECT_THAT(cluster.backends, SizeIs(1));
+  EXPECT_THAT(cluster.backend_names, ElementsAre(discovery::Target{"api.example", 6443},
+                                                 discovery::Target{"other.example", 6443}));
+}
+
+TEST_F(ValidateTest, RefusesABackendsNameThatCannotBeWithASentence) {
+  config_.backends = {"api..example:6443", "api.example:0", "a.example:1", "A.example:1"};
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--backend: \"api..example:6443\" is no host name"),
+                                      HasSubstr("--backend: \"api.example:0\" has an impossible"),
+                                      HasSubstr("--backend=\"A.example:1\" is given twice")));
+}
+
+TEST_F(ValidateTest, ABackendFileIsEnoughAndWhatIsWrongWithItIsAWarning) {
+  config_.backends.clear();
+  config_.backend_file = "backends";
+  files_["backends"] = "10.0.0.1:6443\napi.example:6443\n";
+  const Validation good = check();
+  EXPECT_THAT(good.mistakes, IsEmpty());
+  ASSERT_TRUE(good.clusters.at(0).backend_file.has_value());
+  EXPECT_THAT(good.clusters.at(0).backend_file->places, SizeIs(2));
+  for (const char* text : {"", "10.0.0.1", "0.0.0.0:1"}) {
+    files_["backends"] = text;
+    const Validation bad = check();
+    EXPECT_THAT(bad.mistakes, IsEmpty());
+    EXPECT_THAT(bad.warnings, Contains(HasSubstr("--backend-file=backends cannot")));
+    EXPECT_THAT(bad.clusters.at(0).backend_file->places, IsEmpty());
+    EXPECT_NE(bad.clusters.at(0).backend_file->error, "");
+  }
+}
+
+TEST_F(ValidateTest, RefusesServersOfNamesThatCannotBeAsked) {
+  config_.dns_servers = {"10.0.0.53:53", "[fd00::53]:53", "dns.example:53", "10.0.0.53:53",
+                         "0.0.0.0:53"};
+  const Validation result = check();
+  EXPECT_THAT(result.dns_servers, SizeIs(2));
+  EXPECT_THAT(result.mistakes,
+              ElementsAre(HasSubstr("names are not resolved here"), HasSubstr("is given twice"),
+                          HasSubstr("nothing can be reached there")));
 }
 
 TEST_F(ValidateTest, RefusesBackendsThatCannotBe) {
@@ -312,7 +350,7 @@ TEST_F(PassThroughTest, WhatIsWrongWithTheOtherModeIsAWarning) {
   config_.backends = {"nonsense"};
   const Validation result = check();
   EXPECT_TRUE(result.valid()) << result.report();
-  EXPECT_THAT(result.warnings, ElementsAre(HasSubstr("--backend=\"nonsense\": "),
+  EXPECT_THAT(result.warnings, ElementsAre(HasSubstr("--backend: \"nonsense\" has no port"),
                                            HasSubstr("--tls-cert-file=\"tls.crt\" is no PEM")));
   for (const std::string& warning : result.warnings) {
     EXPECT_THAT(warning, HasSubstr("With --mode=l7"));
