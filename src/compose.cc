@@ -98,6 +98,7 @@ std::vector<backend::Endpoint> backends(const CheckedCluster& valid) {
 discovery::Options discovery_options(const CheckedCluster& valid) {
   return {.names = valid.backend_names,
           .file = valid.backend_file,
+          .slices = valid.slices,
           .server_name = valid.config.backend_server_name};
 }
 
@@ -240,7 +241,7 @@ server::ClusterOptions cluster_options(const CheckedCluster& valid) {
   cluster.tls = serving_options(valid);
   cluster.pass_through = valid.pass_through;
   cluster.backends = backends(valid);
-  if (!valid.backend_names.empty() || valid.backend_file) {
+  if (!valid.backend_names.empty() || valid.backend_file || valid.slices) {
     cluster.discovery = discovery_options(valid);
   }
   cluster.backend_set = backend_set_options(valid);

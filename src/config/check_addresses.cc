@@ -163,6 +163,7 @@ void hibernate(Reporter& report, CheckedCluster& cluster) {
   cluster.backends.clear();
   cluster.backend_names.clear();
   cluster.backend_file.reset();
+  cluster.slices.reset();
   cluster.backend_server_names.clear();
   report.note("hibernated", "It hibernates: its clients are answered with 503 and Retry-After.");
 }
@@ -262,7 +263,9 @@ void check_backends(const Environment& environment, const Validation& process, R
                     CheckedCluster& cluster) {
   const std::vector<std::string>& texts = cluster.config.backends;
   const bool hibernated = cluster.config.hibernated;
-  if (texts.empty() && cluster.config.backend_file.empty() && !hibernated) {
+  const bool others =
+      !cluster.config.backend_file.empty() || !cluster.config.discovery_kubeconfig.empty();
+  if (texts.empty() && !others && !hibernated) {
     report.mistake("backend",
                    "--backend is missing: write --backend=HOST:PORT for each API server, or "
                    "--hibernated if there is none for now.");
@@ -276,10 +279,10 @@ void check_backends(const Environment& environment, const Validation& process, R
     check_backend(texts[i], i, process, report, cluster);
   }
   check_backend_file(environment, process, report, cluster);
+  check_discovery(environment, report, cluster);
   check_backend_server_name(cluster.config.backend_server_name, report);
   if (hibernated) return hibernate(report, cluster);
-  const bool others = !cluster.backend_names.empty() || cluster.backend_file;
-  if (cluster.backends.size() == 1 && !others) {
+  if (cluster.backends.size() == 1 && cluster.backend_names.empty() && !others) {
     report.note("backend",
                 "There is one backend only: nothing to balance, and nowhere to go when it is "
                 "lost.");

@@ -140,6 +140,7 @@ std::optional<io::Address> parse_reachable(Reporter& report, const About& about,
 void check_pass_through(const Validation& process, Reporter& report, CheckedCluster& cluster);
 void check_backends(const Environment& environment, const Validation& process, Reporter& report,
                     CheckedCluster& cluster);
+void check_discovery(const Environment& environment, Reporter& report, CheckedCluster& cluster);
 void check_files(const Environment& environment, Reporter& report, CheckedCluster& cluster);
 
 }  // namespace sluice::config

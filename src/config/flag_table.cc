@@ -140,6 +140,17 @@ const std::vector<Group>& flag_table() {
            {"backend-file", "FILE", Scope::cluster, &ClusterConfig::backend_file,
             "More of them, a HOST:PORT on each line, and # before comments. A file that becomes "
             "unreadable, empty or wrong takes no backend away."},
+           {"discovery-kubeconfig", "FILE", Scope::cluster, &ClusterConfig::discovery_kubeconfig,
+            "How to reach a management cluster in which more of them run: server, authority, and "
+            "a token, a file of one, or a client certificate. Its user must be allowed to list "
+            "and watch EndpointSlices in --discovery-namespace. Plugins are not executed."},
+           {"discovery-namespace", "NAME", Scope::cluster, &ClusterConfig::discovery_namespace,
+            "The namespace of --discovery-service there."},
+           {"discovery-service", "NAME", Scope::cluster, &ClusterConfig::discovery_service,
+            "The Service whose EndpointSlices name the API servers. What terminates gets nothing "
+            "new, and ends what it carries."},
+           {"discovery-port-name", "NAME", Scope::cluster, &ClusterConfig::discovery_port_name,
+            "The name of the Service's port. Default: the only one."},
            {"pass-through", "ADDR:PORT", Scope::cluster, &ClusterConfig::pass_through,
             "Where connections go untouched, ClientHello included, each to the one that has "
             "fewest. "

@@ -25,7 +25,8 @@ void check_process(const Environment& environment, Reporter& report, Validation&
 // from what it is switched to; and is to be known before it is switched back.
 void check_what_rests(const LoadedCluster& loaded, const Environment& environment,
                       const Validation& process, const Config& config, Findings& findings) {
-  if (config.backends.empty() && config.backend_file.empty() && config.tls_cert_file.empty()) {
+  if (config.backends.empty() && config.backend_file.empty() &&
+      config.discovery_kubeconfig.empty() && config.tls_cert_file.empty()) {
     return;
   }
   CheckedCluster rests;

@@ -18,6 +18,7 @@ std::string_view to_string(SourceStatus::Kind kind) {
   switch (kind) {
     case SourceStatus::Kind::dns: return "dns";
     case SourceStatus::Kind::file: return "file";
+    case SourceStatus::Kind::endpoint_slices: return "endpointslices";
   }
   return "unknown";
 }
@@ -26,7 +27,15 @@ void Sources::update(const std::vector<backend::Endpoint>& fixed, const Options&
                      WallTime wall) {
   fixed_ = fixed;
   take_file(options.file, wall);
+  const bool same_service =
+      options.slices && options_.slices && options.slices->same_service(*options_.slices);
+  if (!same_service) slices_ = {};
   options_ = options;
+  // Whoever follows them has what it needs.
+  if (options_.slices) {
+    options_.slices->tls = {};
+    options_.slices->token = {};
+  }
   std::map<std::string, Name> before = std::exchange(names_, {});
   const auto keep = [&](const Target& target) {
     const auto known = before.find(target.host);
@@ -78,6 +87,19 @@ bool Sources::answered(const std::string& host, const NameAnswer& answer, Instan
   return merge();
 }
 
+bool Sources::take_slices(const Result<std::vector<io::Address>>& slices, WallTime wall) {
+  slices_.settled = true;
+  if (slices && !slices->empty()) {
+    slices_.addresses = *slices;
+    slices_.last_success = wall;
+    slices_.error.clear();
+    return merge();
+  }
+  ++slices_.failures;
+  slices_.error = slices ? "the Service has no endpoints that serve" : slices.error().context;
+  return false;
+}
+
 std::string Sources::error_of(const std::string& host) const {
   const auto found = names_.find(host);
   return found == names_.end() ? std::string() : found->second.state.error();
@@ -110,6 +132,7 @@ bool Sources::merge() {
       add(std::get<Target>(place), merged);
     }
   }
+  for (const io::Address& address : slices_.addresses) add(address, address.host(), merged);
   left_out_ = merged.size() - std::min(merged.size(), endpoints_max);
   merged.resize(merged.size() - left_out_);
   // Whoever was there before is better than nobody.
@@ -119,6 +142,7 @@ bool Sources::merge() {
 }
 
 bool Sources::settled() const {
+  if (options_.slices && !slices_.settled) return false;
   return std::ranges::all_of(names_, [](const auto& name) { return name.second.state.settled(); });
 }
 
@@ -139,6 +163,14 @@ std::vector<SourceStatus> Sources::status() const {
                    .last_success = file_success_,
                    .failures = file_failures_,
                    .last_error = options_.file->error});
+  }
+  if (options_.slices) {
+    all.push_back({.kind = SourceStatus::Kind::endpoint_slices,
+                   .name = options_.slices->name_space + "/" + options_.slices->service,
+                   .endpoints = slices_.addresses.size(),
+                   .last_success = slices_.last_success,
+                   .failures = slices_.failures,
+                   .last_error = slices_.error});
   }
   return all;
 }

@@ -69,6 +69,7 @@ Control::~Control() = default;
 Result<void> Control::prepare(AdminSocket admin) {
   for (std::size_t number = 0; number < shared_.table->entries.size(); ++number) {
     if (auto probe = probes_.add(number); !probe) return probe;
+    discovery_.update(number, shared_.table->entries[number].cluster);
   }
   return prepare_admin(std::move(admin));
 }
@@ -207,7 +208,9 @@ void Control::stop() {
   if (admin_) admin_->stop();
 }
 
-bool Control::stopped() const { return probes_.terminated() && (!admin_ || admin_->stopped()); }
+bool Control::stopped() const {
+  return probes_.terminated() && discovery_.stopped() && (!admin_ || admin_->stopped());
+}
 
 // Four times a second: the steps of a stop, the watchdog.
 void Control::tick() {

@@ -206,6 +206,7 @@ void Reloading::change(ClusterTable& table, ReloadPlan::Change change) {
   entry.version = entry.cluster->renew(std::move(change.settings));
   note_leaving(number, *entry.version);
   parts_.probes.update(number, std::move(change.probe_contexts));
+  parts_.discovery.update(number, entry.cluster);
   log::info("a cluster has changed", {{"cluster", entry.cluster->name()},
                                       {"generation", entry.version->generation},
                                       {"backends", entry.version->backends.serving()}});
@@ -245,6 +246,7 @@ void Reloading::add(ClusterTable& table, ReloadPlan::Change change) {
   entry.version = entry.cluster->version();
   entry.leaving = false;
   const auto number = static_cast<std::size_t>(&entry - table.entries.data());
+  parts_.discovery.update(number, entry.cluster);
   added_.emplace_back(number, change.probe_contexts.value_or(backend::BackendContexts{}));
   log::info("a cluster has come",
             {{"cluster", entry.cluster->name()}, {"backends", entry.version->backends.serving()}});

@@ -38,6 +38,8 @@ FOREIGN = {
     "nghttp2/": ({"http2"}, "nghttp2_dep"),
     "llhttp.h": ({"http1"}, "llhttp_dep"),
     "ares.h": ({"discovery"}, "cares_dep"),
+    "yaml.h": ({"discovery"}, "yaml_dep"),
+    "nlohmann/": ({"discovery"}, "json_dep"),
     "mimalloc.h": ({"main"}, "mimalloc_dep"),
     "fmt/": (None, "fmt_dep"),  # anywhere in src/
 }

@@ -112,6 +112,10 @@ struct ClusterConfig {
   std::vector<std::string> pass_through;  // in their place: where connections go untouched
   Mode mode = Mode::automatic;
   bool hibernated = false;  // there are no API servers for now; `backends` count again later
+  std::string discovery_kubeconfig;  // of a management cluster, where more of them run
+  std::string discovery_namespace;
+  std::string discovery_service;
+  std::string discovery_port_name;  // empty: the Service's only one
   std::string backend_ca_file;
   std::string backend_server_name;  // empty: the name or the address of each backend
   std::string backend_readiness_path = backend::ProbeOptions{}.readiness_path;

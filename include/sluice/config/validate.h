@@ -53,6 +53,7 @@ struct CheckedCluster : Findings {
   std::vector<std::string> backend_server_names;  // one per backend
   std::vector<discovery::Target> backend_names;   // those that are to be resolved
   std::optional<discovery::PlacesFile> backend_file;
+  std::optional<discovery::SliceOptions> slices;
   // Of its mistakes: certificates whose keys are another's. Who writes both, one after the other,
   // is between the two.
   std::size_t unfit_pairs = 0;

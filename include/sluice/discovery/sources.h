@@ -17,6 +17,8 @@
 #include "sluice/base/time.h"
 #include "sluice/discovery/name_state.h"
 #include "sluice/discovery/target.h"
+#include "sluice/tls/context.h"
+#include "sluice/tls/secret.h"
 
 namespace sluice::discovery {
 
@@ -29,23 +31,43 @@ struct PlacesFile {
   friend bool operator==(const PlacesFile&, const PlacesFile&) = default;
 };
 
+// A Service in a management cluster, whose EndpointSlices are followed (slices.h).
+struct SliceOptions {
+  Place server;             // of the management cluster
+  std::string path;         // before those of its API
+  std::string server_name;  // what its certificate must carry
+  std::string name_space;
+  std::string service;
+  std::string port_name;  // empty: the only one
+  tls::ClientOptions tls;
+  tls::Secret token;  // empty: a client certificate says who we are
+
+  // Whether it is the same Service, whoever asks for it.
+  bool same_service(const SliceOptions& other) const {
+    return server == other.server && path == other.path && name_space == other.name_space &&
+           service == other.service && port_name == other.port_name;
+  }
+  friend bool operator==(const SliceOptions&, const SliceOptions&) = default;
+};
+
 // Beside a cluster's fixed addresses.
 struct Options {
   std::vector<Target> names;
   std::optional<PlacesFile> file;
+  std::optional<SliceOptions> slices;
   // What certificates must carry; empty: the name, or the address where there is none.
   std::string server_name;
 
   // Whether there is anything to be discovered.
-  bool any() const { return !names.empty() || file.has_value(); }
+  bool any() const { return !names.empty() || file || slices; }
   friend bool operator==(const Options&, const Options&) = default;
 };
 
 // For pages and metrics.
 struct SourceStatus {
-  enum class Kind : std::uint8_t { dns, file };
+  enum class Kind : std::uint8_t { dns, file, endpoint_slices };
   Kind kind = Kind::dns;
-  std::string name;           // "api.example", or the file's path
+  std::string name;           // "api.example", the file's path, or "namespace/service"
   std::size_t endpoints = 0;  // that it has named
   WallTime last_success{};    // {}: never
   std::uint64_t failures = 0;
@@ -70,6 +92,9 @@ class Sources {
   // Whether the list is another one than before.
   bool answered(const std::string& name, const NameAnswer& answer, Instant now, WallTime wall);
 
+  // The same of what EndpointSlices say: all addresses, or why they are not known.
+  bool take_slices(const Result<std::vector<io::Address>>& slices, WallTime wall);
+
   const std::vector<backend::Endpoint>& endpoints() const { return endpoints_; }
   // Whether everything has been asked for once, with whatever result.
   bool settled() const;
@@ -79,6 +104,7 @@ class Sources {
   std::vector<SourceStatus> status() const;
   // Why a name's last question was in vain; empty: it was not, or it is no source.
   std::string error_of(const std::string& name) const;
+  const std::string& slices_error() const { return slices_.error; }  // the same
 
  private:
   struct Name {
@@ -98,6 +124,13 @@ class Sources {
   std::vector<Place> file_;  // the last that were good
   WallTime file_success_{};
   std::uint64_t file_failures_ = 0;
+  struct {
+    std::vector<io::Address> addresses;
+    bool settled = false;
+    WallTime last_success{};
+    std::uint64_t failures = 0;
+    std::string error;
+  } slices_;
   std::vector<backend::Endpoint> endpoints_;
   std::size_t left_out_ = 0;
 };

@@ -183,6 +183,56 @@ TEST_F(ValidateTest, ABackendFileIsEnoughAndWhatIsWrongWithItIsAWarning) {
   }
 }
 
+std::string kubeconfig_of(const std::string& user) {
+  return "current-context: x\n"
+         "contexts: [{name: x, context: {cluster: c, user: u}}]\n"
+         "clusters: [{name: c, cluster: {server: 'https://management.example', "
+         "certificate-authority: ca.crt}}]\n"
+         "users: [{name: u, user: {" +
+         user + "}}]\n";
+}
+
+TEST_F(ValidateTest, AKubeconfigIsEnoughAndItsFilesAreReadBesideIt) {
+  config_.backends.clear();
+  config_.discovery_kubeconfig = "management/config";
+  config_.discovery_namespace = "control-plane";
+  config_.discovery_service = "api";
+  files_["management/config"] = kubeconfig_of("tokenFile: token");
+  files_["management/ca.crt"] = files_.at(config_.backend_ca_file);
+  files_["management/token"] = "secret\n";
+  const Validation good = check();
+  EXPECT_THAT(good.mistakes, IsEmpty());
+  ASSERT_TRUE(good.clusters.at(0).slices.has_value());
+  const discovery::SliceOptions& slices = *good.clusters[0].slices;
+  EXPECT_EQ(slices.server, discovery::Place(discovery::Target{"management.example", 443}));
+  EXPECT_EQ(slices.server_name, "management.example");
+  EXPECT_EQ(slices.token.text(), "secret");
+  EXPECT_EQ(slices.tls.ca_pem, files_["management/ca.crt"]);
+  files_["management/token"] = "sec\nret";
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("its token is no token")));
+  files_.erase("management/token");
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("\"management/token\" cannot be read")));
+  files_["management/config"] = kubeconfig_of("exec: {command: aws}");
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("would have to be executed")));
+  files_["management/ca.crt"] = "nonsense";
+  files_["management/config"] = kubeconfig_of("token: secret");
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--discovery-kubeconfig=\"management/config\"")));
+}
+
+TEST_F(ValidateTest, WhatLeadsToNoServiceIsRefused) {
+  config_.discovery_namespace = "control-plane";
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--discovery-namespace has no effect without")));
+  config_.discovery_kubeconfig = "config";
+  config_.discovery_namespace = "Control/plane";
+  config_.discovery_port_name = "-";
+  files_["config"] = kubeconfig_of("token: secret");
+  files_["ca.crt"] = files_.at(config_.backend_ca_file);
+  EXPECT_THAT(mistakes(),
+              ElementsAre(HasSubstr("--discovery-namespace=\"Control/plane\" is no name"),
+                          HasSubstr("--discovery-service=\"\" is no name"),
+                          HasSubstr("--discovery-port-name=\"-\" is no name")));
+}
+
 TEST_F(ValidateTest, RefusesServersOfNamesThatCannotBeAsked) {
   config_.dns_servers = {"10.0.0.53:53", "[fd00::53]:53", "dns.example:53", "10.0.0.53:53",
                          "0.0.0.0:53"};

@@ -40,7 +40,7 @@ class DiscoveryTest : public ClustersTest {
     options_.dns_servers = {*io::Address::parse("10.0.0.53:53")};
     options_.clusters[one].backends.clear();
     options_.clusters[one].discovery = {
-        .names = {{"api.example", 6443}}, .file = {}, .server_name = "backend"};
+        .names = {{"api.example", 6443}}, .file = {}, .slices = {}, .server_name = "backend"};
   }
 
   void start_reloadable() {
