@@ -96,6 +96,13 @@ std::vector<backend::Endpoint> backends(const CheckedCluster& valid) {
   return backends;
 }
 
+discovery::Options discovery_options(const CheckedCluster& valid) {
+  return {.names = valid.backend_names,
+          .file = valid.backend_file,
+          .slices = valid.slices,
+          .server_name = valid.config.backend_server_name};
+}
+
 backend::BackendTls backend_tls(const CheckedCluster& valid) {
   backend::BackendTls tls;
   tls.plain.ca_pem = valid.files.backend_ca_pem;
@@ -244,6 +251,9 @@ server::ClusterOptions cluster_options(const CheckedCluster& valid) {
   cluster.tls = serving_options(valid);
   cluster.pass_through = valid.pass_through;
   cluster.backends = backends(valid);
+  if (!valid.backend_names.empty() || valid.backend_file || valid.slices) {
+    cluster.discovery = discovery_options(valid);
+  }
   cluster.backend_set = backend_set_options(valid);
   cluster.backend_tls = backend_tls(valid);
   cluster.probe = probe_options(valid.config);
@@ -288,6 +298,7 @@ Composed compose(const Validation& valid, std::string version) {
                   .tunnel_window = valid.drain_timeout_tunnels};
   options.worker_stall_timeout = config.worker_stall_timeout;
   options.take_over = {.ready_timeout = config.take_over_timeout};
+  options.dns_servers = valid.dns_servers;
   options.access_log = config.access_log;
   options.watch_files = config.watch_files;
   return composed;

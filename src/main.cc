@@ -15,11 +15,13 @@
 #endif
 
 #include "compose.h"
+#include "name_check.h"
 #include "reader.h"
 #include "sluice/config/check_client_certificate.h"
 #include "sluice/config/flags.h"
 #include "sluice/config/load.h"
 #include "sluice/config/validate.h"
+#include "sluice/discovery/resolver.h"
 #include "sluice/http1/parser.h"
 #include "sluice/http2/session.h"
 #include "sluice/io/descriptors.h"
@@ -47,12 +49,12 @@ std::string allocator() {
 std::string version_text() {
   const sluice::tls::LibraryInfo tls = sluice::tls::library_info();
   return fmt::format(
-      "sluice {}\nwolfSSL {}, cryptography {}\nnghttp2 {}\nllhttp {}\nliburing {}\nfmt "
+      "sluice {}\nwolfSSL {}, cryptography {}\nnghttp2 {}\nllhttp {}\nliburing {}\nc-ares {}\nfmt "
       "{}.{}.{}\n{}\n",
       SLUICE_VERSION, tls.version, tls.cryptography_accelerated ? "accelerated" : "NOT accelerated",
       sluice::http2::library_version(), sluice::http1::library_version(),
-      sluice::io::library_version(), FMT_VERSION / 10000, FMT_VERSION / 100 % 100,
-      FMT_VERSION % 100, allocator());
+      sluice::io::library_version(), sluice::discovery::resolver_version(), FMT_VERSION / 10000,
+      FMT_VERSION / 100 % 100, FMT_VERSION % 100, allocator());
 }
 
 using sluice::config::CommandLine;
@@ -111,6 +113,7 @@ int check_or_serve(const CommandLine& line, sluice::server::ProcessStart start) 
   const auto reader = std::make_shared<sluice::Reader>(line);
   Validation valid = reader->start(start.inherited.predecessor != nullptr);
   if (line.action == CommandLine::Action::check) {
+    sluice::warn_of_unresolved_names(valid);
     std::fputs(valid.report().c_str(), stdout);
     return valid.valid() ? 0 : exit_configuration;
   }

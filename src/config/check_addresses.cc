@@ -21,7 +21,8 @@ bool looks_like_name(std::string_view text) {
 void wrong_address(Reporter& report, const About& about, const std::string& text,
                    const Error& error) {
   if (!looks_like_name(text)) return report.mistake(about, "--{}: {}.", about.flag, error.context);
-  report.mistake(about, "--{}={}: names are not resolved yet; write an address like 10.0.0.1:6443.",
+  report.mistake(about,
+                 "--{}={}: names are not resolved here; write an address like 10.0.0.1:6443.",
                  about.flag, quote(text));
 }
 
@@ -81,9 +82,21 @@ void check_admin(const std::string& text, Reporter& report, Validation& process)
                  text);
 }
 
+void check_backend_name(const std::string& text, const About& about, Reporter& report,
+                        CheckedCluster& cluster) {
+  const auto place = discovery::parse_place(text);
+  if (!place) return report.mistake(about, "--backend: {}.", place.error().context);
+  const auto& target = std::get<discovery::Target>(*place);
+  if (std::ranges::find(cluster.backend_names, target) != cluster.backend_names.end()) {
+    report.mistake(about, "--backend={} is given twice: keep one of them.", quote(text));
+  }
+  cluster.backend_names.push_back(target);
+}
+
 void check_backend(const std::string& text, std::size_t element, const Validation& process,
                    Reporter& report, CheckedCluster& cluster) {
   const About about("backend", element);
+  if (looks_like_name(text)) return check_backend_name(text, about, report, cluster);
   const auto address = parse_reachable(report, about, text, process);
   if (!address) return;
   if (std::ranges::find(cluster.backends, *address) != cluster.backends.end()) {
@@ -106,9 +119,51 @@ void check_backend_server_name(const std::string& name, Reporter& report) {
                  quote(name));
 }
 
+Result<std::vector<discovery::Place>> read_places(const Environment& environment,
+                                                  const Validation& process,
+                                                  const std::string& path) {
+  const auto text = environment.read_file(path);
+  if (!text) return std::unexpected(text.error());
+  auto places = discovery::parse_places(*text);
+  if (!places) return places;
+  for (const discovery::Place& place : *places) {
+    const auto* address = std::get_if<io::Address>(&place);
+    if (address == nullptr) continue;
+    for (const io::Address& ours : process.listen) {
+      if (!reaches(*address, ours)) continue;
+      return fail(ErrorKind::invalid_argument,
+                  address->to_string() + " is our own --listen address");
+    }
+  }
+  return places;
+}
+
+// Whoever writes it writes often, and perhaps not at once: what is wrong with it is no mistake that
+// would keep the rest of the cluster's changes from being taken over.
+void check_backend_file(const Environment& environment, const Validation& process, Reporter& report,
+                        CheckedCluster& cluster) {
+  const std::string& path = cluster.config.backend_file;
+  if (path.empty()) return;
+  discovery::PlacesFile& file = cluster.backend_file.emplace();
+  file.path = path;
+  auto places = read_places(environment, process, path);
+  if (places) {
+    file.places = std::move(*places);
+    return;
+  }
+  file.error = places.error().context;
+  report.warning("backend-file",
+                 "--backend-file={} cannot be used ({}): what it said before counts, if it was "
+                 "read before.",
+                 printable(path), file.error);
+}
+
 // What is written is right when it counts again.
 void hibernate(Reporter& report, CheckedCluster& cluster) {
   cluster.backends.clear();
+  cluster.backend_names.clear();
+  cluster.backend_file.reset();
+  cluster.slices.reset();
   cluster.backend_server_names.clear();
   report.note("hibernated", "It hibernates: its clients are answered with 503 and Retry-After.");
 }
@@ -132,6 +187,23 @@ void check_listeners(Reporter& report, Validation& process) {
     check_listener(config.listen[i], i, report, process);
   }
   check_admin(config.admin_listen, report, process);
+}
+
+void check_dns_servers(Reporter& report, Validation& process) {
+  const std::vector<std::string>& texts = process.config.dns_servers;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    const About about("dns-server", i);
+    const auto address = io::Address::parse(texts[i]);
+    if (!address) {
+      wrong_address(report, about, texts[i], address.error());
+    } else if (!discovery::can_be_reached(*address)) {
+      report.mistake(about, "--dns-server={}: nothing can be reached there.", quote(texts[i]));
+    } else if (std::ranges::find(process.dns_servers, *address) != process.dns_servers.end()) {
+      report.mistake(about, "--dns-server={} is given twice: keep one of them.", quote(texts[i]));
+    } else {
+      process.dns_servers.push_back(*address);
+    }
+  }
 }
 
 std::optional<io::Address> parse_reachable(Reporter& report, const About& about,
@@ -187,12 +259,15 @@ void check_own_listeners(const Validation& process, Reporter& report, std::size_
   }
 }
 
-void check_backends(const Validation& process, Reporter& report, CheckedCluster& cluster) {
+void check_backends(const Environment& environment, const Validation& process, Reporter& report,
+                    CheckedCluster& cluster) {
   const std::vector<std::string>& texts = cluster.config.backends;
   const bool hibernated = cluster.config.hibernated;
-  if (texts.empty() && !hibernated) {
+  const bool others =
+      !cluster.config.backend_file.empty() || !cluster.config.discovery_kubeconfig.empty();
+  if (texts.empty() && !others && !hibernated) {
     report.mistake("backend",
-                   "--backend is missing: write --backend=ADDR:PORT for each API server, or "
+                   "--backend is missing: write --backend=HOST:PORT for each API server, or "
                    "--hibernated if there is none for now.");
   }
   if (texts.size() > balance::backends_max) {
@@ -203,9 +278,11 @@ void check_backends(const Validation& process, Reporter& report, CheckedCluster&
   for (std::size_t i = 0; i < texts.size(); ++i) {
     check_backend(texts[i], i, process, report, cluster);
   }
+  check_backend_file(environment, process, report, cluster);
+  check_discovery(environment, report, cluster);
   check_backend_server_name(cluster.config.backend_server_name, report);
   if (hibernated) return hibernate(report, cluster);
-  if (cluster.backends.size() == 1) {
+  if (cluster.backends.size() == 1 && cluster.backend_names.empty() && !others) {
     report.note("backend",
                 "There is one backend only: nothing to balance, and nowhere to go when it is "
                 "lost.");

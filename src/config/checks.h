@@ -121,6 +121,7 @@ bool compete(const io::Address& a, const io::Address& b);
 // Of the process.
 void check_listeners(Reporter& report, Validation& process);
 void check_networks(Reporter& report, Validation& process);
+void check_dns_servers(Reporter& report, Validation& process);
 void check_resources(const Environment& environment, Reporter& report, Validation& process);
 void check_drain(Reporter& report, Validation& process);
 void check_access_log(const Environment& environment, Reporter& report,
@@ -137,7 +138,9 @@ std::optional<io::Address> parse_reachable(Reporter& report, const About& about,
                                            const std::string& text, const Validation& process);
 // Says in which mode the cluster is.
 void check_pass_through(const Validation& process, Reporter& report, CheckedCluster& cluster);
-void check_backends(const Validation& process, Reporter& report, CheckedCluster& cluster);
+void check_backends(const Environment& environment, const Validation& process, Reporter& report,
+                    CheckedCluster& cluster);
+void check_discovery(const Environment& environment, Reporter& report, CheckedCluster& cluster);
 void check_files(const Environment& environment, Reporter& report, CheckedCluster& cluster);
 
 }  // namespace sluice::config

@@ -140,8 +140,24 @@ const std::vector<Group>& flag_table() {
        }},
       {"Backends",
        {
-           {"backend", "ADDR:PORT", Scope::cluster, &ClusterConfig::backends,
-            "An API server. Repeatable, up to 64; at least one. Addresses only, for now."},
+           {"backend", "HOST:PORT", Scope::cluster, &ClusterConfig::backends,
+            "An API server: an address, or a name that stands for all of its addresses, IPv4 and "
+            "IPv6, as DNS has them at any time. What was known last stays while DNS fails. "
+            "Repeatable, up to 64; at least one, here or in --backend-file."},
+           {"backend-file", "FILE", Scope::cluster, &ClusterConfig::backend_file,
+            "More of them, a HOST:PORT on each line, and # before comments. A file that becomes "
+            "unreadable, empty or wrong takes no backend away."},
+           {"discovery-kubeconfig", "FILE", Scope::cluster, &ClusterConfig::discovery_kubeconfig,
+            "How to reach a management cluster in which more of them run: server, authority, and "
+            "a token, a file of one, or a client certificate. Its user must be allowed to list "
+            "and watch EndpointSlices in --discovery-namespace. Plugins are not executed."},
+           {"discovery-namespace", "NAME", Scope::cluster, &ClusterConfig::discovery_namespace,
+            "The namespace of --discovery-service there."},
+           {"discovery-service", "NAME", Scope::cluster, &ClusterConfig::discovery_service,
+            "The Service whose EndpointSlices name the API servers. What terminates gets nothing "
+            "new, and ends what it carries."},
+           {"discovery-port-name", "NAME", Scope::cluster, &ClusterConfig::discovery_port_name,
+            "The name of the Service's port. Default: the only one."},
            {"pass-through", "ADDR:PORT", Scope::cluster, &ClusterConfig::pass_through,
             "Where connections go untouched, ClientHello included, each to the one that has "
             "fewest. "
@@ -160,9 +176,12 @@ const std::vector<Group>& flag_table() {
             "Required: a backend is never used unverified."},
            {"backend-server-name", "NAME", Scope::cluster, &ClusterConfig::backend_server_name,
             "Name (or IP address) that the API servers' certificates must carry, for example "
-            "kubernetes.default.svc. Default: the address of each backend."},
+            "kubernetes.default.svc. Default: the name or the address of each backend."},
            {"backend-readiness-path", "PATH", Scope::both, &ClusterConfig::backend_readiness_path,
             "What is asked to learn whether a backend is ready."},
+           {"dns-server", "ADDR:PORT", Scope::process, &ProcessConfig::dns_servers,
+            "Who is asked for backends' names. Repeatable: the next one is asked where one fails. "
+            "Default: the system's, as /etc/resolv.conf has them."},
            {"backend-connect-timeout", "DURATION", Scope::process,
             &ProcessConfig::backend_connect_timeout,
             "From opening a connection to a backend until it is open.",

@@ -15,6 +15,7 @@ namespace {
 void check_process(const Environment& environment, Reporter& report, Validation& process) {
   check_listeners(report, process);
   check_networks(report, process);
+  check_dns_servers(report, process);
   check_resources(environment, report, process);
   check_drain(report, process);
   check_access_log(environment, report, process.config);
@@ -24,12 +25,15 @@ void check_process(const Environment& environment, Reporter& report, Validation&
 // from what it is switched to; and is to be known before it is switched back.
 void check_what_rests(const LoadedCluster& loaded, const Environment& environment,
                       const Validation& process, const Config& config, Findings& findings) {
-  if (config.backends.empty() && config.tls_cert_file.empty()) return;
+  if (config.backends.empty() && config.backend_file.empty() &&
+      config.discovery_kubeconfig.empty() && config.tls_cert_file.empty()) {
+    return;
+  }
   CheckedCluster rests;
   rests.config = config;
   Findings found;
   Reporter report(loaded.layer.places, loaded.file, found);
-  check_backends(process, report, rests);
+  check_backends(environment, process, report, rests);
   check_files(environment, report, rests);
   for (const std::string& mistake : found.mistakes) {
     findings.warnings.push_back(mistake + " (With --mode=l7; it is --mode=l4.)");
@@ -60,7 +64,7 @@ CheckedCluster check_cluster(const LoadedCluster& loaded, std::size_t number,
   if (cluster.config.mode == Mode::l4) {
     check_what_rests(loaded, environment, process, cluster.config, findings);
   } else {
-    check_backends(process, report, cluster);
+    check_backends(environment, process, report, cluster);
     check_files(environment, report, cluster);
   }
   return cluster;

@@ -153,6 +153,24 @@ void append_broken(std::string& page, const BrokenCluster& broken) {
   page += '}';
 }
 
+// Who names backends, but for fixed addresses.
+void append_sources(std::string& page, const discovery::Sources& sources) {
+  const std::vector<discovery::SourceStatus> all = sources.status();
+  if (all.empty()) return;
+  page += R"(,"discovery":)";
+  append_array(page, all, [&](const discovery::SourceStatus& source) {
+    fmt::format_to(std::back_inserter(page), R"({{"kind":"{}","name":)", to_string(source.kind));
+    observability::append_json_string(page, source.name, name_bytes_max);
+    fmt::format_to(std::back_inserter(page), R"(,"endpoints":{})", source.endpoints);
+    if (source.last_success != WallTime{}) {
+      fmt::format_to(std::back_inserter(page), R"(,"lastSuccess":"{:%FT%TZ}")",
+                     source.last_success);
+    }
+    if (!source.last_error.empty()) append_error(page, {source.last_error});
+    page += '}';
+  });
+}
+
 void append_cluster(std::string& page, const Shared& shared, const Cluster& cluster, bool leaving,
                     Instant now) {
   const ClusterVersion& version = *cluster.version();
@@ -176,6 +194,7 @@ void append_cluster(std::string& page, const Shared& shared, const Cluster& clus
   page += R"(,"backends":)";
   append_array(page, backends_of(cluster),
                [&](std::size_t backend) { append_backend(page, cluster, backend, now); });
+  append_sources(page, cluster.sources());
   if (cluster.passes_on()) {
     page += R"(,"passThrough":)";
     append_array(page, cluster.targets, [&](const auto& target) {

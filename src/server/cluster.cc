@@ -8,13 +8,22 @@
 #include "sluice/base/check.h"
 
 namespace sluice::server {
+namespace {
+
+// For people who look at pages; nothing is decided by it.
+WallTime wall_now() {
+  return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+}
+
+}  // namespace
 
 Cluster::Cluster(std::shared_ptr<const ClusterSettings> settings, std::size_t workers)
     : board(std::make_shared<balance::LoadBoard>(workers, settings->options.backends.size())),
       targets(make_targets(settings->options.pass_through)),
       name_(settings->options.name) {
   ClusterVersion first;
-  first.backends = backend::Cluster(settings->options.backends);
+  sources_.update(settings->options.backends, settings->options.discovery, wall_now());
+  first.backends = backend::Cluster(sources_.endpoints());
   first.settings = std::move(settings);
   take_over(std::move(first));
 }
@@ -40,7 +49,8 @@ std::shared_ptr<const ClusterVersion> Cluster::renew(
   if (settings->backends != next.settings->backends) {
     next.earlier.push_back({next.backend_tls++, next.settings});
   }
-  next.backends = next.backends.changed_to(settings->options.backends);
+  sources_.update(settings->options.backends, settings->options.discovery, wall_now());
+  next.backends = next.backends.changed_to(endpoints());
   next.settings = std::move(settings);
   return take_over(std::move(next));
 }
@@ -50,9 +60,44 @@ std::shared_ptr<const ClusterVersion> Cluster::free_slot(std::size_t slot) {
   ClusterVersion next = *version_;
   next.backends = next.backends.without(slot);
   next.series.at(slot) = nullptr;
-  if (next.backends.serving() < next.options().backends.size()) {
-    next.backends = next.backends.changed_to(next.options().backends);
+  const std::vector<backend::Endpoint> wanted = endpoints();
+  if (next.backends.serving() < wanted.size()) next.backends = next.backends.changed_to(wanted);
+  return take_over(std::move(next));
+}
+
+bool Cluster::has_successor() const {
+  const auto& slots = version_->backends;
+  for (std::size_t slot = 0; slot < slots.backends.size(); ++slot) {
+    if (!slots.serves(slot)) continue;
+    const backend::BackendStatus& status = *slots.backends[slot];
+    const backend::Health health = status.health.load(std::memory_order_relaxed);
+    const bool named =
+        std::ranges::find(sources_.endpoints(), status.endpoint) != sources_.endpoints().end();
+    if (named && (health == backend::Health::ready || health == backend::Health::slow)) return true;
   }
+  return false;
+}
+
+// Those that sources name, and before them, as long as it has to be, those that were there.
+std::vector<backend::Endpoint> Cluster::endpoints() {
+  std::vector<backend::Endpoint> wanted = sources_.endpoints();
+  const bool parts = std::exchange(parts_, false);
+  keeps_former_ = false;
+  if (wanted.empty() || parts || has_successor()) return wanted;
+  const auto& slots = version_->backends;
+  for (std::size_t slot = 0; slot < slots.backends.size(); ++slot) {
+    if (!slots.serves(slot)) continue;
+    const backend::Endpoint& former = slots.backends[slot]->endpoint;
+    if (std::ranges::find(wanted, former) != wanted.end()) continue;
+    wanted.push_back(former);
+    keeps_former_ = true;
+  }
+  return wanted;
+}
+
+std::shared_ptr<const ClusterVersion> Cluster::follow_sources() {
+  ClusterVersion next = *version_;
+  next.backends = next.backends.changed_to(endpoints());
   return take_over(std::move(next));
 }
 

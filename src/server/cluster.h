@@ -71,11 +71,25 @@ class Cluster {
   // and the slots others.
   const std::shared_ptr<const ClusterVersion>& version() const { return version_; }
   const backend::Cluster& backends() const { return version_->backends; }
+  // Where its API servers are, whoever says so; when they name others, follow_sources() is due.
+  discovery::Sources& sources() { return sources_; }
+  const discovery::Sources& sources() const { return sources_; }
   // Whether there is an API server, or a target, that can be used, as far as is known.
   bool usable() const {
     return passes_on() ? any_may_be_reached(targets) : backends().any_usable();
   }
   std::shared_ptr<const ClusterVersion> renew(std::shared_ptr<const ClusterSettings> settings);
+  // With the endpoints that its sources name by now.
+  std::shared_ptr<const ClusterVersion> follow_sources();
+  // Where all others are to come, those that it had stay beside them for a while: nobody would be
+  // there in between. Whether some do; whether one that has come could take over; and that none
+  // stays any more, from the next version on.
+  bool keeps_former() const { return keeps_former_; }
+  bool has_successor() const;
+  void part_with_former() {
+    keeps_former_ = false;
+    parts_ = true;
+  }
   std::shared_ptr<const ClusterVersion> free_slot(std::size_t slot);
   std::shared_ptr<const ClusterVersion> forget_keys();
 
@@ -85,8 +99,12 @@ class Cluster {
 
  private:
   std::shared_ptr<const ClusterVersion> take_over(ClusterVersion version);
+  std::vector<backend::Endpoint> endpoints();
 
   const std::string name_;
+  discovery::Sources sources_;
+  bool keeps_former_ = false;
+  bool parts_ = false;  // at the next version
   std::shared_ptr<const ClusterVersion> version_;
   std::atomic<bool> known_{false};
   std::mutex making_;

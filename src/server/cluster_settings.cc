@@ -43,6 +43,25 @@ Digest digest_of(const backend::BackendTls& tls) {
   return digester.digest();
 }
 
+Digest digest_of(const std::optional<discovery::SliceOptions>& slices) {
+  if (!slices) return {};
+  const auto* target = std::get_if<discovery::Target>(&slices->server);
+  const auto* address = std::get_if<io::Address>(&slices->server);
+  Digester digester;
+  digester.add(target != nullptr ? target->to_string() : address->to_string());
+  digester.add(slices->path).add(slices->server_name).add(slices->name_space);
+  digester.add(slices->service).add(slices->port_name).add(slices->tls.ca_pem);
+  digester.add(slices->tls.certificate_chain_pem).add(slices->tls.private_key_pem.text());
+  return digester.add(slices->token.text()).digest();
+}
+
+// What it is digested of apart from what is not secret.
+void forget(std::optional<discovery::SliceOptions>& slices) {
+  if (!slices) return;
+  slices->tls = {};
+  slices->token = {};
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const ClusterSettings>> ClusterSettings::create(ClusterOptions options) {
@@ -51,25 +70,29 @@ Result<std::shared_ptr<const ClusterSettings>> ClusterSettings::create(ClusterOp
   const Digest serving = digest_of(options.tls);
   const Digest client_ca = tls::sha256(as_bytes(options.tls.client_ca_pem));
   const Digest backends = digest_of(options.backend_tls);
-  return std::make_shared<const ClusterSettings>(
-      ClusterSettings{std::move(options), std::move(*fields), serving, client_ca, backends});
+  const Digest management = digest_of(options.discovery.slices);
+  return std::make_shared<const ClusterSettings>(ClusterSettings{
+      std::move(options), std::move(*fields), serving, client_ca, backends, management});
 }
 
 std::shared_ptr<const ClusterSettings> ClusterSettings::without_keys() const {
   auto without = std::make_shared<ClusterSettings>(*this);
   without->options.tls = {};
   without->options.backend_tls = {};
+  forget(without->options.discovery.slices);
   return without;
 }
 
 bool ClusterSettings::same_as(const ClusterSettings& other) const {
-  if (serving != other.serving || client_ca != other.client_ca || backends != other.backends) {
+  if (serving != other.serving || client_ca != other.client_ca || backends != other.backends ||
+      management != other.management) {
     return false;
   }
   // Either may have been emptied of its keys.
   ClusterOptions mine = options;
   mine.tls = other.options.tls;
   mine.backend_tls = other.options.backend_tls;
+  mine.discovery.slices = other.options.discovery.slices;
   return mine == other.options;
 }
 
@@ -90,7 +113,7 @@ Result<ClusterRenewal> make_renewal(const ClusterSettings& before,
     if (!serving) return std::unexpected(serving.error());
     renewal.serving = std::move(*serving);
   }
-  const bool woken = before.options.backends.empty() && version->has_backends();
+  const bool woken = !before.options.has_backends() && version->has_backends();
   // What leaves runs on under what it has.
   if (version->has_backends() && (before.backends != now.backends || woken)) {
     auto backends = version->make_contexts();

@@ -37,9 +37,10 @@ struct ClusterSettings {
   ClusterOptions options;
   kubernetes::IdentityFields identity_fields;
   // Of what contexts are made of, so that they are made anew only when that has changed.
-  Digest serving{};    // what clients are shown, and asked for
-  Digest client_ca{};  // what their certificates are judged by
-  Digest backends{};   // what backends are shown, and judged by
+  Digest serving{};     // what clients are shown, and asked for
+  Digest client_ca{};   // what their certificates are judged by
+  Digest backends{};    // what backends are shown, and judged by
+  Digest management{};  // where the EndpointSlices are, and who we are there
 };
 
 struct ClusterVersion {
@@ -58,7 +59,7 @@ struct ClusterVersion {
   std::vector<std::shared_ptr<BackendSeries>> series;  // by slot; null: the slot is free
 
   const ClusterOptions& options() const { return settings->options; }
-  bool has_backends() const { return !options().backends.empty(); }
+  bool has_backends() const { return options().has_backends(); }
   // For the calling thread.
   Result<backend::BackendContexts> make_contexts() const;
   // There are no API servers for now, and that is no failure.

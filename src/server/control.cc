@@ -74,7 +74,10 @@ Control::Control(io::Reactor& reactor, Environment& environment, Shared& shared,
       pages_(shared, *this),
       debug_(reactor),
       probes_({reactor, environment, shared, workers_}, probe_transport(options)),
-      reloading_({reactor, environment, shared, probes_, workers_, options.cpus.size(),
+      discovery_({reactor, environment, shared,
+                  [this](std::size_t cluster) { reloading_.endpoints_changed(cluster); }},
+                 options),
+      reloading_({reactor, environment, shared, probes_, discovery_, workers_, options.cpus.size(),
                   [this](std::string_view state) { notify(state); }},
                  options),
       watch_(std::in_place, 0, options.worker_stall_timeout),
@@ -86,6 +89,7 @@ Control::~Control() = default;
 Result<void> Control::prepare(AdminSocket admin) {
   for (std::size_t number = 0; number < shared_.table->entries.size(); ++number) {
     if (auto probe = probes_.add(number); !probe) return probe;
+    discovery_.update(number, shared_.table->entries[number].cluster);
   }
   return prepare_admin(std::move(admin));
 }
@@ -122,6 +126,7 @@ void Control::start() {
     const Duration within = table.entries[number].version->options().probe.quiet_interval;
     probes_.start(number, shared_.alone ? Duration::zero() : within);
   }
+  discovery_.tick();
   open_at_latest_ = reactor_.now() + first_probes_max;
   reactor_.timers().set(timer_, reactor_.now(), tick_interval);
 }
@@ -218,16 +223,20 @@ void Control::stop() {
   timer_.cancel();
   debug_.stop();
   reloading_.stop();
+  discovery_.stop();
   probes_.terminate();
   if (admin_) admin_->stop();
 }
 
-bool Control::stopped() const { return probes_.terminated() && (!admin_ || admin_->stopped()); }
+bool Control::stopped() const {
+  return probes_.terminated() && discovery_.stopped() && (!admin_ || admin_->stopped());
+}
 
 // Four times a second: the steps of a stop, the watchdog.
 void Control::tick() {
   reactor_.timers().set(timer_, reactor_.now(), tick_interval);
   carry_out(stop_.time_passed(reactor_.now()));
+  discovery_.tick();
   probes_.tick();
   reloading_.tick();
   watch_workers();

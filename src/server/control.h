@@ -15,6 +15,7 @@
 #include "admin.h"
 #include "admin_pages.h"
 #include "debug_page.h"
+#include "discovery.h"
 #include "environment.h"
 #include "probes.h"
 #include "reloading.h"
@@ -151,6 +152,7 @@ class Control final : public WorkerEvents, private ProcessState {
   DebugPage debug_;
   std::vector<WorkerPort*> workers_;
   Probes probes_;
+  Discovery discovery_;
   Reloading reloading_;
   bool reload_wanted_ = false;  // as soon as workers serve
   InheritedTokens* inherited_tokens_ = nullptr;

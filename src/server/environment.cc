@@ -26,6 +26,9 @@ class System final : public Environment {
   std::unique_ptr<NotifyBarrier> notify_barrier() override { return server::notify_barrier(); }
   std::optional<Duration> watchdog_interval() override { return server::watchdog_interval(); }
   void aside(std::move_only_function<void()> work) override { helper_.run(std::move(work)); }
+  void resolve(discovery::Question question, discovery::Resolver::Answered answered) override {
+    resolver_.ask(std::move(question), std::move(answered));
+  }
   Result<std::unique_ptr<Successor>> start_successor(const SuccessorPlan& plan) override {
     return server::start_successor(plan);
   }
@@ -41,6 +44,7 @@ class System final : public Environment {
 
  private:
   HelperThread helper_;
+  discovery::Resolver resolver_;
 };
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "sluice/base/time.h"
+#include "sluice/discovery/resolver.h"
 #include "successor.h"
 #include "systemd.h"
 
@@ -29,6 +30,8 @@ class Environment {
   // Runs it on another thread, one after the other: what takes long, or may block. `work` touches
   // nothing that may end before the process does.
   virtual void aside(std::move_only_function<void()> work) = 0;
+  // As those of discovery::Resolver.
+  virtual void resolve(discovery::Question question, discovery::Resolver::Answered answered) = 0;
   // As that of successor.h.
   virtual Result<std::unique_ptr<Successor>> start_successor(const SuccessorPlan& plan) = 0;
   // Ends the process without waiting for any thread, after what was logged has been written.

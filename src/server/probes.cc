@@ -108,8 +108,10 @@ bool Probes::free(std::size_t number) {
   return true;
 }
 
+// One that is not found yet has not been asked, either.
 bool Probes::first_round_done(std::size_t number) const {
-  return probed_.at(number).probe->first_round_done();
+  const Probed& probed = probed_.at(number);
+  return probed.cluster->sources().settled() && probed.probe->first_round_done();
 }
 
 void Probes::backend_changed(BackendId backend, const std::string& why) {
@@ -156,7 +158,7 @@ void Probes::tell_if_known(std::size_t number) {
   Probed& probed = probed_.at(number);
   // Its first backend may change its state while it is made.
   if (probed.probe == nullptr) return;
-  if (probed.probe->first_round_done()) probed.cluster->set_known();
+  if (first_round_done(number)) probed.cluster->set_known();
   if (!probed.cluster->known() && parts_.reactor.now() < probed.known_at_latest) return;
   for (const std::size_t worker : std::exchange(probed.waiting, {})) {
     parts_.workers.at(worker)->post([number](Worker& told) { told.cluster_known(number); });

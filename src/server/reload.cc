@@ -29,8 +29,8 @@ Result<std::optional<ReloadPlan::Change>> change_of(ClusterOptions options,
     before = nullptr;
   }
   ReloadPlan::Change change;
-  const bool has_backends = !now.options.backends.empty();
-  const bool woken = before == nullptr || before->options.backends.empty();
+  const bool has_backends = now.options.has_backends();
+  const bool woken = before == nullptr || !before->options.has_backends();
   if (has_backends && (woken || before->backends != now.backends)) {
     auto contexts = now.options.backend_tls.make_probe_contexts();
     if (!contexts) return std::unexpected(contexts.error());

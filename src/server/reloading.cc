@@ -17,6 +17,8 @@ namespace {
 
 // More than these at once are asked as soon as they are used.
 constexpr std::size_t asked_at_once = 10;
+// For so long former backends stay beside others that all have yet to show that they are there.
+constexpr Duration former_max = std::chrono::seconds(10);
 
 std::string monotonic_microseconds(Instant now) {
   return std::to_string(
@@ -180,6 +182,7 @@ void Reloading::take_over_process(const Configuration& configuration) {
   stop_ = configuration.options.stop;
   take_over_options_ = configuration.options.take_over;
   changes_.turn(configuration.options.watch_files && read_);
+  parts_.discovery.use_servers(configuration.options.dns_servers);
   const WorkerOptions& options = configuration.options.thread.worker;
   if (options == worker_) return;
   worker_ = options;
@@ -203,9 +206,18 @@ void Reloading::change(ClusterTable& table, ReloadPlan::Change change) {
   entry.version = entry.cluster->renew(std::move(change.settings));
   note_leaving(number, *entry.version);
   parts_.probes.update(number, std::move(change.probe_contexts));
+  parts_.discovery.update(number, entry.cluster);
   log::info("a cluster has changed", {{"cluster", entry.cluster->name()},
                                       {"generation", entry.version->generation},
                                       {"backends", entry.version->backends.serving()}});
+}
+
+void Reloading::endpoints_changed(std::size_t number) {
+  const ClusterTable::Entry* entry = parts_.shared.table->find(number);
+  CHECK(entry != nullptr && !entry->leaving);
+  note_leaving(number, *entry->cluster->follow_sources());
+  parts_.probes.update(number, {});
+  republish(number);
 }
 
 void Reloading::note_leaving(std::size_t number, const ClusterVersion& version) {
@@ -234,6 +246,7 @@ void Reloading::add(ClusterTable& table, ReloadPlan::Change change) {
   entry.version = entry.cluster->version();
   entry.leaving = false;
   const auto number = static_cast<std::size_t>(&entry - table.entries.data());
+  parts_.discovery.update(number, entry.cluster);
   added_.emplace_back(number, change.probe_contexts.value_or(backend::BackendContexts{}));
   log::info("a cluster has come",
             {{"cluster", entry.cluster->name()}, {"backends", entry.version->backends.serving()}});
@@ -264,6 +277,7 @@ void Reloading::publish(std::shared_ptr<ClusterTable> table) {
     const Duration quiet = table->entries[number].version->options().probe.quiet_interval;
     parts_.probes.start(number, added.size() <= asked_at_once ? Duration::zero() : quiet);
   }
+  unheard_ = parts_.workers.empty();
   unanswered_ += parts_.workers.size();
   for (WorkerPort* worker : parts_.workers) {
     worker->post([table = std::shared_ptr<const ClusterTable>(table), stop = stop_,
@@ -345,6 +359,8 @@ void Reloading::finish() {
 void Reloading::workers_serve(bool watch_files) {
   changes_.turn(watch_files && read_);
   files_changed();
+  // Names may have been answered while it waited for its predecessor.
+  if (unheard_) publish(std::make_shared<ClusterTable>(*parts_.shared.table));
   finish();
 }
 
@@ -373,7 +389,24 @@ void Reloading::backend_left(std::size_t worker, BackendId backend, std::uint64_
 
 void Reloading::tick() {
   if (!held_ && !reading_ && read_ && changes_.due(parts_.reactor.now())) read(true);
+  part_with_former();
   free_numbers();
+}
+
+void Reloading::part_with_former() {
+  for (std::size_t number = 0; number < parts_.shared.table->entries.size(); ++number) {
+    const ClusterTable::Entry* entry = parts_.shared.table->find(number);
+    if (entry == nullptr || entry->leaving || !entry->cluster->keeps_former()) {
+      former_since_.erase(number);
+      continue;
+    }
+    const Instant now = parts_.reactor.now();
+    const Instant since = former_since_.try_emplace(number, now).first->second;
+    if (!entry->cluster->has_successor() && now - since < former_max) continue;
+    former_since_.erase(number);
+    entry->cluster->part_with_former();
+    endpoints_changed(number);
+  }
 }
 
 // A number is free when the probes of its cluster are gone, too.

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "change_watch.h"
+#include "discovery.h"
 #include "environment.h"
 #include "file_watch.h"
 #include "probes.h"
@@ -44,6 +45,7 @@ class Reloading {
     Environment& environment;
     Shared& shared;
     Probes& probes;
+    Discovery& discovery;
     const std::vector<WorkerPort*>& workers;
     std::size_t worker_count;
     std::function<void(std::string_view state)> notify;  // the service manager
@@ -82,6 +84,9 @@ class Reloading {
   void cluster_left(std::size_t worker, std::size_t cluster);
   void backend_left(std::size_t worker, BackendId backend, std::uint64_t revision);
 
+  // A cluster's sources name other endpoints. Nothing is read, and its settings stay.
+  void endpoints_changed(std::size_t cluster);
+
   // To be called a few times a second.
   void tick();
 
@@ -109,6 +114,7 @@ class Reloading {
   void change(ClusterTable& table, ReloadPlan::Change change);
   void add(ClusterTable& table, ReloadPlan::Change change);
   void remove(ClusterTable& table, const std::string& name);
+  void part_with_former();
   void note_leaving(std::size_t number, const ClusterVersion& version);
   std::size_t number_of(std::string_view name) const;
   static std::size_t free_number(ClusterTable& table);
@@ -131,10 +137,12 @@ class Reloading {
   bool reading_ = false;
   bool again_ = false;      // something may have changed since reading began
   bool announced_ = false;  // to the service manager, which waits for the end
+  bool unheard_ = false;    // a table was published that workers may have been made before
   std::string outcome_ = "serving";
   std::size_t unanswered_ = 0;  // workers that have not taken the last tables yet
   std::deque<Wanted> wanted_;
   bool renewing_ = false;
+  std::map<std::size_t, Instant> former_since_;  // clusters that keep former backends
   // That are in the next table; and what their probes are shown.
   std::vector<std::pair<std::size_t, backend::BackendContexts>> added_;
   std::map<std::size_t, std::set<std::size_t>> leaving_clusters_;  // and who has left them

@@ -92,6 +92,32 @@ void add_certificates(metrics::Registry& registry, const ClusterOptions& cluster
   }
 }
 
+void add_sources(metrics::Registry& registry, const discovery::Sources& sources) {
+  for (const discovery::SourceStatus& source : sources.status()) {
+    const metrics::Labels labels = {{"kind", std::string(to_string(source.kind))},
+                                    {"name", source.name}};
+    const auto endpoints = static_cast<double>(source.endpoints);
+    registry.gauge_function(
+        "sluice_discovery_endpoints",
+        "API servers that the source names, or named when it was good last.",
+        [endpoints] { return endpoints; }, labels);
+    const auto failures = static_cast<double>(source.failures);
+    registry.counter_function(
+        "sluice_discovery_failures_total",
+        "How often the source could not be asked, or named nobody.",
+        [failures] { return failures; }, labels);
+    const auto success = static_cast<double>(source.last_success.time_since_epoch().count());
+    registry.gauge_function(
+        "sluice_discovery_last_success_seconds",
+        "When the source was good last, in seconds since 1970; 0: never.",
+        [success] { return success; }, labels);
+  }
+  const auto left_out = static_cast<double>(sources.left_out());
+  registry.gauge_function("sluice_discovery_left_out",
+                          "API servers that are named and not used, because a cluster may have 64.",
+                          [left_out] { return left_out; });
+}
+
 // One that leaves may have a namesake that has come.
 bool is_shown(const backend::Cluster& backends, std::size_t slot) {
   if (backends.backends[slot] == nullptr) return false;
@@ -134,6 +160,9 @@ std::string Shared::render_metrics() const {
     names.insert(cluster->name());
     if (!cluster->version()->options().certificates.empty()) {
       add_certificates(add_registry(passing, cluster->name()), cluster->version()->options());
+    }
+    if (cluster->version()->options().discovery.any()) {
+      add_sources(add_registry(passing, cluster->name()), cluster->sources());
     }
     append_used(registries, *cluster);
   }

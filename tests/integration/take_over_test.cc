@@ -16,6 +16,7 @@
 #include <filesystem>
 
 #include "cluster_folder.h"
+#include "dns_server.h"
 #include "eager_client.h"
 #include "harness.h"
 #include "service_manager.h"
@@ -244,6 +245,21 @@ TEST_F(TakeOverTest, NoClientNoticesWhileOneProcessAfterTheOtherTakesOver) {
     EXPECT_TRUE(message.ends_with(": WATCHDOG=1")) << message;
   }
   RecordProperty("connections", static_cast<int>(newcomers.served));
+}
+
+TEST_F(TakeOverTest, TheNewProcessResolvesNamesForItselfBeforeItAccepts) {
+  DnsServer dns;
+  start_apisim();
+  const io::Address server = apisim->servers()[0];
+  dns.set("api.test", {.ipv4 = {server.host()}, .ttl = 300, .delay = 300ms});
+  sluice.emplace(std::vector<io::Address>{},
+                 Sluice::Plan{.flags = {"--backend=api.test:" + std::to_string(server.port()),
+                                        "--dns-server=" + dns.address().to_string()}});
+  ASSERT_TRUE(is_served());
+  const std::size_t asked = dns.asked("api.test");
+  take_over(sluice->child().pid());
+  EXPECT_TRUE(is_served());
+  EXPECT_GT(dns.asked("api.test"), asked);
 }
 
 TEST_F(TakeOverTest, WhatRunsOnTheOldProcessRunsOnThroughItsDrain) {

@@ -20,7 +20,7 @@ from pathlib import Path
 LAYERS = [
     ("main",),
     ("server", "config"),
-    ("proxy",),
+    ("proxy", "discovery"),
     ("backend",),
     ("net",),
     ("io", "tls", "http2", "http1", "kubernetes", "balance"),
@@ -38,6 +38,9 @@ FOREIGN = {
     "nghttp2/": ({"http2"}, "nghttp2_dep"),
     "llhttp.h": ({"http1"}, "llhttp_dep"),
     "zlib.h": ({"kubernetes"}, "zlib_dep"),
+    "ares.h": ({"discovery"}, "cares_dep"),
+    "yaml.h": ({"discovery"}, "yaml_dep"),
+    "nlohmann/": ({"discovery"}, "json_dep"),
     "mimalloc.h": ({"main"}, "mimalloc_dep"),
     "fmt/": (None, "fmt_dep"),  # anywhere in src/
 }

@@ -49,6 +49,12 @@ struct Files {
       const test::Certificate ca = test::make_ca("ca");
       const std::string name(which);
       texts[name + "-ca"] = ca.pem();
+      texts[name + "-kubeconfig"] =
+          "current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\n"
+          "clusters: [{name: c, cluster: {server: 'https://management.example', "
+          "certificate-authority: one-ca}}]\nusers: [{name: u, user: {token: " +
+          name + "}}]\n";
+      texts[name + "-backends"] = "10.0.0.7:6443\n";
       const test::Certificate leaf = test::issue_client(ca, "front-proxy-client");
       texts[name + "-cert"] = leaf.pem();
       texts[name + "-key"] = leaf.key_pem();
@@ -62,11 +68,18 @@ class ComposeTest : public testing::Test {
   static void SetUpTestSuite() { ASSERT_TRUE(tls::initialize().has_value()); }
 
   ComposeTest() {
-    flags_ = {{"tls-cert-file", "one-cert"},          {"tls-private-key-file", "one-key"},
-              {"client-ca-file", "one-ca"},           {"backend", "10.0.0.1:6443"},
-              {"backend-ca-file", "one-ca"},          {"backend-server-name", "kubernetes"},
-              {"proxy-client-cert-file", "one-cert"}, {"proxy-client-key-file", "one-key"},
-              {"server-names", "gateway.example"}};
+    flags_ = {{"tls-cert-file", "one-cert"},
+              {"tls-private-key-file", "one-key"},
+              {"client-ca-file", "one-ca"},
+              {"backend", "10.0.0.1:6443"},
+              {"backend-ca-file", "one-ca"},
+              {"backend-server-name", "kubernetes"},
+              {"proxy-client-cert-file", "one-cert"},
+              {"proxy-client-key-file", "one-key"},
+              {"server-names", "gateway.example"},
+              {"discovery-kubeconfig", "one-kubeconfig"},
+              {"discovery-namespace", "control-plane"},
+              {"discovery-service", "api"}};
     environment_.cpus = 2;
     environment_.descriptors_max = 65536;
     environment_.read_file = [](const std::string& path) -> Result<std::string> {
@@ -95,6 +108,9 @@ class ComposeTest : public testing::Test {
         row.name == "admin-listen") {
       return "10.0.0.9:9443";
     }
+    if (row.name == "dns-server") return "10.0.0.53:53";
+    if (row.name == "discovery-kubeconfig") return "other-kubeconfig";
+    if (row.name == "backend-file") return "other-backends";
     if (row.name == "drain-timeout-tunnels") return "7s";
     if (row.name == "proxy-protocol-from" || row.name == "exempt-clients" ||
         row.name == "allowed-networks") {

@@ -53,6 +53,7 @@ struct ProcessConfig {
 
   // Backends.
   Duration backend_connect_timeout = net::TransportOptions{}.connect_timeout;
+  std::vector<std::string> dns_servers;  // parsed by validate(); empty: the system's
 
   // Balancing, deadlines, replay.
   std::uint64_t replay_body_bytes_per_worker =
@@ -110,11 +111,16 @@ struct ClusterConfig {
 
   // Backends.
   std::vector<std::string> backends;
+  std::string backend_file;               // more of them, one a line; empty: none
   std::vector<std::string> pass_through;  // in their place: where connections go untouched
   Mode mode = Mode::automatic;
   bool hibernated = false;  // there are no API servers for now; `backends` count again later
+  std::string discovery_kubeconfig;  // of a management cluster, where more of them run
+  std::string discovery_namespace;
+  std::string discovery_service;
+  std::string discovery_port_name;  // empty: the Service's only one
   std::string backend_ca_file;
-  std::string backend_server_name;  // empty: the address of each backend
+  std::string backend_server_name;  // empty: the name or the address of each backend
   std::string backend_readiness_path = backend::ProbeOptions{}.readiness_path;
   Duration backend_idle_timeout = backend::PoolOptions{}.idle_timeout;
   Duration backend_ping_interval = backend::PoolOptions{}.ping_interval;

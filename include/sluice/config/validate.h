@@ -12,6 +12,7 @@
 #include "sluice/config/config.h"
 #include "sluice/config/environment.h"
 #include "sluice/config/load.h"
+#include "sluice/discovery/sources.h"
 #include "sluice/io/address.h"
 #include "sluice/io/network.h"
 #include "sluice/tls/secret.h"
@@ -50,6 +51,9 @@ struct CheckedCluster : Findings {
   std::vector<io::Address> pass_through;
   std::vector<io::Address> backends;
   std::vector<std::string> backend_server_names;  // one per backend
+  std::vector<discovery::Target> backend_names;   // those that are to be resolved
+  std::optional<discovery::PlacesFile> backend_file;
+  std::optional<discovery::SliceOptions> slices;
   // Of its mistakes: certificates whose keys are another's. Who writes both, one after the other,
   // is between the two.
   std::size_t unfit_pairs = 0;
@@ -65,6 +69,7 @@ struct Validation : Findings {
   std::vector<io::Network> proxy_protocol_from;
   std::vector<io::Network> exempt_clients;
   std::vector<io::Address> admin_listen;  // none or one
+  std::vector<io::Address> dns_servers;
   Duration drain_timeout_tunnels{};
   std::vector<CheckedCluster> clusters;
   // What clusters are called. Names that several claim are nobody's: it starts all the same.

@@ -12,6 +12,7 @@
 #include "sluice/backend/backend_set.h"
 #include "sluice/backend/health_probe.h"
 #include "sluice/balance/shares.h"
+#include "sluice/discovery/sources.h"
 #include "sluice/http2/session.h"
 #include "sluice/io/network.h"
 #include "sluice/io/ring.h"
@@ -101,7 +102,8 @@ struct ClusterOptions {
   // Connections go on untouched, to one of these; then all but names, networks and these is
   // nobody's.
   std::vector<io::Address> pass_through;
-  std::vector<backend::Endpoint> backends;
+  std::vector<backend::Endpoint> backends;  // by their addresses
+  discovery::Options discovery;             // and those that are found by other ways
   backend::BackendSetOptions backend_set;
   backend::BackendTls backend_tls;
   backend::ProbeOptions probe;
@@ -110,6 +112,8 @@ struct ClusterOptions {
   proxy::ProxyOptions proxy;
   std::vector<NamedCertificate> certificates;  // whose ends are told
 
+  // Whether there are API servers, known yet or not; without, it hibernates.
+  bool has_backends() const { return !backends.empty() || discovery.any(); }
   friend bool operator==(const ClusterOptions&, const ClusterOptions&) = default;
 };
 
@@ -138,8 +142,9 @@ struct ServerOptions {
   // A worker that has not turned for so long is of no use to its clients: the process is to be
   // restarted. Zero: it is only told.
   Duration worker_stall_timeout = std::chrono::seconds(10);
-  std::string access_log;   // empty: none
-  bool watch_files = true;  // changed files are taken over by themselves
+  std::vector<io::Address> dns_servers;  // empty: the system's
+  std::string access_log;                // empty: none
+  bool watch_files = true;               // changed files are taken over by themselves
 
   friend bool operator==(const ServerOptions&, const ServerOptions&) = default;
 };

@@ -118,7 +118,7 @@ TEST_F(LoadTest, WhatIsWrongAboutAValueOfAFileIsSaidBehindItsPlace) {
   const Validation result =
       validate(load({"--config=etc/f", "--drain-timeout-tunnels=x"}), environment_);
   EXPECT_THAT(result.mistakes, Contains(HasSubstr("etc/f:2: --listen=\"127.0.0.1:6443\" over")));
-  EXPECT_THAT(result.mistakes, Contains(HasSubstr("etc/f:3: --backend=\"nonsense\": names")));
+  EXPECT_THAT(result.mistakes, Contains(HasSubstr("etc/f:3: --backend: \"nonsense\" has no port")));
   EXPECT_THAT(result.mistakes,
               Contains(HasSubstr("etc/f:4: --tls-cert-file=\"etc/none.crt\" cannot be read")));
   EXPECT_THAT(result.mistakes, Contains(HasSubstr("etc/f:5: --probe-timeout=1m is longer")));

@@ -136,7 +136,7 @@ TEST_F(ValidateTest, NamesWhatIsMissing) {
 }
 
 TEST_F(ValidateTest, FindsAllMistakesInOneGo) {
-  config_.backends = {"api.example:6443", "10.0.0.1:6443", "10.0.0.1:6443"};
+  config_.backends = {"api..example:6443", "10.0.0.1:6443", "10.0.0.1:6443"};
   config_.tls_cert_file = "none.crt";
   config_.client_ca_file = "none.ca";
   config_.proxy_client_key_file.clear();
@@ -148,11 +148,99 @@ TEST_F(ValidateTest, FindsAllMistakesInOneGo) {
   EXPECT_THAT(result.report(), HasSubstr("configuration is not valid: 8 mistakes\n"));
 }
 
-TEST_F(ValidateTest, RefusesABackendsNameWithASentence) {
-  config_.backends = {"api.example:6443"};
+TEST_F(ValidateTest, TakesNamesOfBackendsBesideAddresses) {
+  config_.backends = {"API.example.:6443", "10.0.0.1:6443", "other.example:6443"};
+  const Validation result = check();
+  EXPECT_THAT(result.mistakes, IsEmpty());
+  const CheckedCluster& cluster = result.clusters.at(0);
+  EXPECT_THAT(cluster.backends, SizeIs(1));
+  EXPECT_THAT(cluster.backend_names, ElementsAre(discovery::Target{"api.example", 6443},
+                                                 discovery::Target{"other.example", 6443}));
+}
+
+TEST_F(ValidateTest, RefusesABackendsNameThatCannotBeWithASentence) {
+  config_.backends = {"api..example:6443", "api.example:0", "a.example:1", "A.example:1"};
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--backend: \"api..example:6443\" is no host name"),
+                                      HasSubstr("--backend: \"api.example:0\" has an impossible"),
+                                      HasSubstr("--backend=\"A.example:1\" is given twice")));
+}
+
+TEST_F(ValidateTest, ABackendFileIsEnoughAndWhatIsWrongWithItIsAWarning) {
+  config_.backends.clear();
+  config_.backend_file = "backends";
+  files_["backends"] = "10.0.0.1:6443\napi.example:6443\n";
+  const Validation good = check();
+  EXPECT_THAT(good.mistakes, IsEmpty());
+  ASSERT_TRUE(good.clusters.at(0).backend_file.has_value());
+  EXPECT_THAT(good.clusters.at(0).backend_file->places, SizeIs(2));
+  for (const char* text : {"", "10.0.0.1", "0.0.0.0:1"}) {
+    files_["backends"] = text;
+    const Validation bad = check();
+    EXPECT_THAT(bad.mistakes, IsEmpty());
+    EXPECT_THAT(bad.warnings, Contains(HasSubstr("--backend-file=backends cannot")));
+    EXPECT_THAT(bad.clusters.at(0).backend_file->places, IsEmpty());
+    EXPECT_NE(bad.clusters.at(0).backend_file->error, "");
+  }
+}
+
+std::string kubeconfig_of(const std::string& user) {
+  return "current-context: x\n"
+         "contexts: [{name: x, context: {cluster: c, user: u}}]\n"
+         "clusters: [{name: c, cluster: {server: 'https://management.example', "
+         "certificate-authority: ca.crt}}]\n"
+         "users: [{name: u, user: {" +
+         user + "}}]\n";
+}
+
+TEST_F(ValidateTest, AKubeconfigIsEnoughAndItsFilesAreReadBesideIt) {
+  config_.backends.clear();
+  config_.discovery_kubeconfig = "management/config";
+  config_.discovery_namespace = "control-plane";
+  config_.discovery_service = "api";
+  files_["management/config"] = kubeconfig_of("tokenFile: token");
+  files_["management/ca.crt"] = files_.at(config_.backend_ca_file);
+  files_["management/token"] = "secret\n";
+  const Validation good = check();
+  EXPECT_THAT(good.mistakes, IsEmpty());
+  ASSERT_TRUE(good.clusters.at(0).slices.has_value());
+  const discovery::SliceOptions& slices = *good.clusters[0].slices;
+  EXPECT_EQ(slices.server, discovery::Place(discovery::Target{"management.example", 443}));
+  EXPECT_EQ(slices.server_name, "management.example");
+  EXPECT_EQ(slices.token.text(), "secret");
+  EXPECT_EQ(slices.tls.ca_pem, files_["management/ca.crt"]);
+  files_["management/token"] = "sec\nret";
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("its token is no token")));
+  files_.erase("management/token");
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("\"management/token\" cannot be read")));
+  files_["management/config"] = kubeconfig_of("exec: {command: aws}");
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("would have to be executed")));
+  files_["management/ca.crt"] = "nonsense";
+  files_["management/config"] = kubeconfig_of("token: secret");
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--discovery-kubeconfig=\"management/config\"")));
+}
+
+TEST_F(ValidateTest, WhatLeadsToNoServiceIsRefused) {
+  config_.discovery_namespace = "control-plane";
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--discovery-namespace has no effect without")));
+  config_.discovery_kubeconfig = "config";
+  config_.discovery_namespace = "Control/plane";
+  config_.discovery_port_name = "-";
+  files_["config"] = kubeconfig_of("token: secret");
+  files_["ca.crt"] = files_.at(config_.backend_ca_file);
   EXPECT_THAT(mistakes(),
-              ElementsAre("--backend=\"api.example:6443\": names are not resolved yet; write an "
-                          "address like 10.0.0.1:6443."));
+              ElementsAre(HasSubstr("--discovery-namespace=\"Control/plane\" is no name"),
+                          HasSubstr("--discovery-service=\"\" is no name"),
+                          HasSubstr("--discovery-port-name=\"-\" is no name")));
+}
+
+TEST_F(ValidateTest, RefusesServersOfNamesThatCannotBeAsked) {
+  config_.dns_servers = {"10.0.0.53:53", "[fd00::53]:53", "dns.example:53", "10.0.0.53:53",
+                         "0.0.0.0:53"};
+  const Validation result = check();
+  EXPECT_THAT(result.dns_servers, SizeIs(2));
+  EXPECT_THAT(result.mistakes,
+              ElementsAre(HasSubstr("names are not resolved here"), HasSubstr("is given twice"),
+                          HasSubstr("nothing can be reached there")));
 }
 
 TEST_F(ValidateTest, RefusesBackendsThatCannotBe) {
@@ -312,7 +400,7 @@ TEST_F(PassThroughTest, WhatIsWrongWithTheOtherModeIsAWarning) {
   config_.backends = {"nonsense"};
   const Validation result = check();
   EXPECT_TRUE(result.valid()) << result.report();
-  EXPECT_THAT(result.warnings, ElementsAre(HasSubstr("--backend=\"nonsense\": "),
+  EXPECT_THAT(result.warnings, ElementsAre(HasSubstr("--backend: \"nonsense\" has no port"),
                                            HasSubstr("--tls-cert-file=\"tls.crt\" is no PEM")));
   for (const std::string& warning : result.warnings) {
     EXPECT_THAT(warning, HasSubstr("With --mode=l7"));

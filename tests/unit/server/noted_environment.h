@@ -55,6 +55,10 @@ class NotedEnvironment final : public Environment {
   void run_what_waits() {
     for (auto& work : std::exchange(aside_, {})) work();
   }
+  // Kept in `questions`, for whoever plays the servers.
+  void resolve(discovery::Question question, discovery::Resolver::Answered answered) override {
+    questions.push_back({std::move(question), std::move(answered)});
+  }
   void abandon(int exit_code) override { abandoned.push_back(exit_code); }
   void abort(std::string_view why) override { aborted.emplace_back(why); }
 
@@ -64,6 +68,11 @@ class NotedEnvironment final : public Environment {
   std::optional<bool> barrier_passed;
   std::vector<SuccessorPlan> plans;
   std::vector<std::unique_ptr<Successor>> successors;  // that are started, in this order
+  struct Asked {
+    discovery::Question question;
+    discovery::Resolver::Answered answered;
+  };
+  std::vector<Asked> questions;
   std::vector<int> abandoned;
   std::vector<std::string> aborted;
   bool run_aside = true;  // at once

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// List and watch.
+#include "sluice/discovery/slice_watch.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "api_stream.h"
+#include "sluice/base/check.h"
+#include "sluice/discovery/slices.h"
+
+namespace sluice::discovery {
+namespace {
+
+// A connection and its first byte; a list.
+constexpr Duration list_timeout = std::chrono::seconds(15);
+// A server ends a watch itself after so long, and a part more.
+constexpr std::uint64_t watch_seconds = 240;
+constexpr std::uint64_t watch_seconds_more = 60;
+constexpr Duration watch_slack = std::chrono::seconds(30);
+// Nothing heard for so long: a sign of life is asked for, and has to come.
+constexpr Duration ping_after = std::chrono::seconds(20);
+constexpr Duration silent_max = std::chrono::seconds(35);
+constexpr Duration retry_first = std::chrono::seconds(1);
+constexpr Duration retry_max = std::chrono::seconds(30);
+// A watch that lived as long was none that fails at once.
+constexpr Duration watch_good_after = std::chrono::seconds(10);
+
+// Its context has them.
+SliceOptions without_keys(SliceOptions options) {
+  options.tls = {};
+  return options;
+}
+
+io::Address with_port(const io::Address& address, std::uint16_t port) {
+  return io::Address::from_ip(address.ip(), port);
+}
+
+}  // namespace
+
+class SliceWatch::Connection final : private ApiStreamHandler {
+ public:
+  Connection(net::Transport& transport, const SliceOptions& options,
+             std::shared_ptr<const tls::ClientContext> tls, std::uint64_t seed, OnResult on_result)
+      : transport_(transport),
+        options_(without_keys(options)),
+        tls_(std::move(tls)),
+        random_(seed),
+        on_result_(std::move(on_result)),
+        slices_(options.service, options.port_name),
+        stream_(transport, *this) {}
+
+  void tick() {
+    const Instant time = now();
+    if (state_ == State::waiting) {
+      if (time >= next_ && !stopping_) list();
+    } else if (time >= deadline_) {
+      fail_with("no answer in time");
+    } else if (state_ == State::watching && time - stream_.heard_last() >= silent_max) {
+      fail_with("the server has fallen silent");
+    } else if (state_ == State::watching && time - stream_.heard_last() >= ping_after &&
+               silence_asked_ != stream_.heard_last()) {
+      silence_asked_ = stream_.heard_last();
+      stream_.ping();
+    }
+  }
+
+  std::optional<std::string> due_name() {
+    const auto* target = std::get_if<Target>(&options_.server);
+    if (target == nullptr || stopping_ || !name_.due(now())) return std::nullopt;
+    name_.asked();
+    return target->host;
+  }
+  void answered(const NameAnswer& answer) {
+    name_.take(answer, now());
+    if (!name_.addresses().empty() || stopping_) return;
+    on_result_(fail(ErrorKind::unavailable, "its server's name: " + name_.error(), Side::backend));
+  }
+
+  void terminate() {
+    stopping_ = true;
+    state_ = State::waiting;
+    stream_.terminate();
+  }
+  bool terminated() const { return stream_.terminated(); }
+
+ private:
+  enum class State : std::uint8_t { waiting, listing, watching };
+
+  Instant now() const { return transport_.reactor().now(); }
+
+  // Another one each time, where there are several.
+  std::optional<io::Address> server() {
+    if (const auto* address = std::get_if<io::Address>(&options_.server)) return *address;
+    const auto& known = name_.addresses();
+    if (known.empty()) return std::nullopt;
+    return with_port(known[turn_ % known.size()], std::get<Target>(options_.server).port);
+  }
+
+  void list() {
+    const auto address = server();
+    // It is being resolved.
+    if (!address) return;
+    text_.clear();
+    begin(State::listing, *address, "");
+    deadline_ = now() + list_timeout;
+  }
+
+  void watch() {
+    const std::uint64_t seconds = watch_seconds + random_.below(watch_seconds_more);
+    const auto address = server();
+    if (!address) return wait(retry_first);
+    text_.clear();
+    watch_began_ = now();
+    begin(State::watching, *address,
+          fmt::format("&watch=true&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}",
+                      seconds, slices_.resource_version()));
+    deadline_ = now() + std::chrono::seconds(seconds) + watch_slack;
+  }
+
+  void begin(State state, const io::Address& address, std::string_view more) {
+    state_ = state;
+    status_ = 0;
+    http::RequestHead head;
+    head.method = "GET";
+    head.scheme = "https";
+    head.authority =
+        options_.server_name.contains(':') ? address.to_string() : options_.server_name;
+    head.path = fmt::format(
+        "{}/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices?labelSelector=kubernetes.io%2F"
+        "service-name%3D{}{}",
+        options_.path, options_.name_space, options_.service, more);
+    head.fields.add("accept", "application/json");
+    head.fields.add("user-agent", "sluice-discovery");
+    if (!options_.token.empty()) {
+      head.fields.add("authorization", "Bearer " + options_.token.text(), true);
+    }
+    stream_.get({address, options_.server_name, tls_}, std::move(head));
+  }
+
+  void wait(Duration longer) {
+    state_ = State::waiting;
+    next_ = now() + longer + random_.between(Duration::zero(), longer / 4 + Duration(1));
+  }
+
+  void fail_with(const std::string& why) {
+    stream_.give_up();
+    failed(why);
+  }
+
+  void failed(const std::string& why) {
+    ++turn_;
+    retry_ = std::clamp(retry_ * 2, retry_first, retry_max);
+    wait(retry_);
+    on_result_(fail(ErrorKind::unavailable, why, Side::backend));
+  }
+
+  // ApiStreamHandler
+  void on_status(int status) override { status_ = status; }
+
+  bool on_body(std::string_view bytes) override {
+    if (status_ != 200) return true;
+    text_ += bytes;
+    if (state_ == State::listing) {
+      if (text_.size() <= Slices::list_bytes_max) return true;
+      failed("the list is too long");
+      return false;
+    }
+    return take_events();
+  }
+
+  bool take_events() {
+    const auto before = slices_.addresses();
+    std::size_t at = 0;
+    for (std::size_t end = text_.find('\n'); end != std::string::npos; end = text_.find('\n', at)) {
+      const auto event = slices_.take_event(std::string_view(text_).substr(at, end - at));
+      at = end + 1;
+      if (!event) {
+        failed(event.error().context);
+        return false;
+      }
+      if (*event == Slices::Event::expired) {
+        wait(Duration::zero());
+        return false;
+      }
+    }
+    text_.erase(0, at);
+    if (text_.size() > Slices::event_bytes_max) {
+      failed("an event is too long");
+      return false;
+    }
+    if (slices_.addresses() != before) on_result_(slices_.addresses());
+    return true;
+  }
+
+  void on_over(Result<void> how) override {
+    if (stopping_) return;
+    if (!how) return failed(how.error().context);
+    if (status_ != 200) return failed(answers(status_));
+    if (state_ == State::watching) {
+      // The server's own end. One that always ends at once is not asked without a pause.
+      return now() - watch_began_ >= watch_good_after ? wait(Duration::zero()) : wait(retry_first);
+    }
+    if (const auto taken = slices_.take_list(text_); !taken) return failed(taken.error().context);
+    retry_ = {};
+    on_result_(slices_.addresses());
+    if (!stopping_) watch();
+  }
+
+  static std::string answers(int status) {
+    if (status == 401) return "it answers 401: the credential is not taken";
+    if (status == 403) return "it answers 403: list and watch of endpointslices are not allowed";
+    return fmt::format("it answers {}", status);
+  }
+
+  net::Transport& transport_;
+  const SliceOptions options_;
+  const std::shared_ptr<const tls::ClientContext> tls_;
+  Random random_;
+  const OnResult on_result_;
+  Slices slices_;
+  NameState name_;
+  ApiStream stream_;
+  State state_ = State::waiting;
+  bool stopping_ = false;
+  int status_ = 0;
+  std::string text_;  // of the answer, as far as it is not taken
+  std::size_t turn_ = 0;
+  Duration retry_{};
+  Instant next_{};
+  Instant deadline_{};
+  Instant watch_began_{};
+  std::optional<Instant>
+      silence_asked_;  // the one for which a sign of life was asked, by its begin
+};
+
+SliceWatch::SliceWatch(net::Transport& transport, const SliceOptions& options,
+                       std::shared_ptr<const tls::ClientContext> tls, std::uint64_t seed,
+                       OnResult on_result)
+    : connection_(std::make_unique<Connection>(transport, options, std::move(tls), seed,
+                                               std::move(on_result))) {}
+
+SliceWatch::~SliceWatch() { CHECK(terminated()); }
+
+void SliceWatch::tick() { connection_->tick(); }
+std::optional<std::string> SliceWatch::due_name() { return connection_->due_name(); }
+void SliceWatch::answered(const NameAnswer& answer) { connection_->answered(answer); }
+void SliceWatch::terminate() { connection_->terminate(); }
+bool SliceWatch::terminated() const { return connection_->terminated(); }
+
+}  // namespace sluice::discovery

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Questions and answers.
+#include "discovery.h"
+
+#include <algorithm>
+#include <mutex>
+#include <utility>
+
+#include "sluice/observability/log.h"
+
+namespace sluice::server {
+namespace {
+
+WallTime wall_now() {
+  return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+}
+
+bool is_any(const io::Address& address) {
+  return std::ranges::all_of(address.ip(), [](std::uint8_t byte) { return byte == 0; });
+}
+
+bool is_loopback(const io::Address& address) {
+  return address.host().starts_with("127.") || address.host() == "::1";
+}
+
+// Requests would run in a circle. As far as can be told without asking which addresses are ours.
+bool reaches(const io::Address& target, const io::Address& listener) {
+  if (target == listener) return true;
+  return target.port() == listener.port() && is_any(listener) && is_loopback(target);
+}
+
+}  // namespace
+
+struct Discovery::Door : std::enable_shared_from_this<Door> {
+  std::mutex mutex;
+  Discovery* inside = nullptr;  // written by the control thread
+
+  // Any thread. Runs on the control thread, or never.
+  void post(std::move_only_function<void(Discovery&)> message) {
+    const std::lock_guard lock(mutex);
+    if (inside == nullptr) return;
+    inside->parts_.reactor.mailbox().post(
+        [door = shared_from_this(), message = std::move(message)]() mutable {
+          if (door->inside != nullptr) message(*door->inside);
+        });
+  }
+};
+
+Discovery::Discovery(Parts parts, const ServerOptions& options)
+    : parts_(std::move(parts)),
+      listen_(options.thread.listen),
+      servers_(options.dns_servers),
+      door_(std::make_shared<Door>()),
+      transport_(parts_.reactor, {}) {
+  door_->inside = this;
+}
+
+Discovery::~Discovery() { stop(); }
+
+void Discovery::stop() {
+  const std::lock_guard lock(door_->mutex);
+  door_->inside = nullptr;
+  while (!watched_.empty()) end_watch(watched_.begin()->first);
+}
+
+bool Discovery::stopped() const {
+  return transport_.connections() == 0 &&
+         std::ranges::all_of(ending_, [](const auto& watch) { return watch->terminated(); });
+}
+
+// --- EndpointSlices
+
+void Discovery::update(std::size_t number, const std::shared_ptr<Cluster>& cluster) {
+  const ClusterSettings& settings = *cluster->version()->settings;
+  const auto known = watched_.find(number);
+  if (known != watched_.end()) {
+    if (settings.options.discovery.slices && known->second.cluster == cluster &&
+        known->second.management == settings.management) {
+      return;
+    }
+    end_watch(number);
+  }
+  if (settings.options.discovery.slices) watch(number, cluster);
+}
+
+void Discovery::watch(std::size_t number, const std::shared_ptr<Cluster>& cluster) {
+  refuse_ours(*cluster);
+  const ClusterSettings& settings = *cluster->version()->settings;
+  const discovery::SliceOptions& options = *settings.options.discovery.slices;
+  auto tls = tls::ClientContext::create(options.tls);
+  if (!tls) {
+    log::error("EndpointSlices cannot be followed",
+               {{"cluster", cluster->name()}, {"why", tls.error().context}});
+    return;
+  }
+  Watched& watched = watched_[number];
+  watched.cluster = cluster;
+  watched.management = settings.management;
+  watched.serial = ++last_serial_;
+  watched.watch = std::make_unique<discovery::SliceWatch>(
+      transport_, options, std::move(*tls), parts_.environment.random(),
+      [this, number](const Result<std::vector<io::Address>>& slices) {
+        slices_told(number, slices);
+      });
+}
+
+void Discovery::end_watch(std::size_t number) {
+  const auto known = watched_.find(number);
+  if (known == watched_.end()) return;
+  known->second.watch->terminate();
+  ending_.push_back(std::move(known->second.watch));
+  watched_.erase(known);
+}
+
+void Discovery::tick_watches() {
+  std::erase_if(ending_, [](const auto& watch) { return watch->terminated(); });
+  std::vector<std::size_t> gone;
+  for (auto& [number, watched] : watched_) {
+    const ClusterTable::Entry* entry = parts_.shared.table->find(number);
+    if (entry == nullptr || entry->leaving || entry->cluster != watched.cluster) {
+      gone.push_back(number);
+      continue;
+    }
+    if (const auto name = watched.watch->due_name()) ask_for_watch(number, watched.serial, *name);
+    watched.watch->tick();
+  }
+  for (const std::size_t number : gone) end_watch(number);
+}
+
+void Discovery::ask_for_watch(std::size_t number, std::uint64_t serial, const std::string& name) {
+  parts_.environment.resolve(
+      {.name = name, .servers = servers_},
+      [door = door_, number, serial](discovery::NameAnswer answer) {
+        door->post([number, serial, answer = std::move(answer)](Discovery& inside) {
+          const auto known = inside.watched_.find(number);
+          if (known == inside.watched_.end() || known->second.serial != serial) return;
+          known->second.watch->answered(answer);
+        });
+      });
+}
+
+void Discovery::slices_told(std::size_t number, const Result<std::vector<io::Address>>& slices) {
+  const auto known = watched_.find(number);
+  const ClusterTable::Entry* entry = parts_.shared.table->find(number);
+  if (known == watched_.end() || entry == nullptr || entry->leaving ||
+      entry->cluster != known->second.cluster) {
+    return;
+  }
+  discovery::Sources& sources = entry->cluster->sources();
+  const std::string before = sources.slices_error();
+  const bool changed = sources.take_slices(slices, wall_now());
+  if (sources.slices_error() != before) {
+    if (sources.slices_error().empty()) {
+      log::info("EndpointSlices are followed again", {{"cluster", entry->cluster->name()}});
+    } else {
+      log::warning("EndpointSlices are not known: what was known stays",
+                   {{"cluster", entry->cluster->name()}, {"why", sources.slices_error()}});
+    }
+  }
+  if (changed) take_over(number, *entry->cluster);
+}
+
+// --- names
+
+bool Discovery::is_ours(const io::Address& address) const {
+  const auto reached = [&](const io::Address& listener) { return reaches(address, listener); };
+  if (std::ranges::any_of(listen_, reached)) return true;
+  return std::ranges::any_of(parts_.shared.clusters(), [&](const Cluster* cluster) {
+    return std::ranges::any_of(cluster->version()->options().listen, reached);
+  });
+}
+
+void Discovery::refuse_ours(Cluster& cluster) {
+  cluster.sources().refuse([this](const io::Address& address) { return is_ours(address); });
+}
+
+void Discovery::tick() {
+  tick_watches();
+  const Instant now = parts_.reactor.now();
+  const auto& entries = parts_.shared.table->entries;
+  for (std::size_t number = 0; number < entries.size(); ++number) {
+    const ClusterTable::Entry& entry = entries[number];
+    if (entry.cluster == nullptr || entry.leaving) continue;
+    for (const std::string& name : entry.cluster->sources().due(now)) {
+      ask(number, entry.cluster, name);
+    }
+  }
+}
+
+void Discovery::ask(std::size_t number, const std::shared_ptr<Cluster>& cluster,
+                    const std::string& name) {
+  refuse_ours(*cluster);
+  parts_.environment.resolve(
+      {.name = name, .servers = servers_},
+      [door = door_, number, cluster, name](discovery::NameAnswer answer) {
+        door->post([number, cluster, name, answer = std::move(answer)](Discovery& discovery) {
+          discovery.answered(number, *cluster, name, answer);
+        });
+      });
+}
+
+void Discovery::answered(std::size_t number, const Cluster& asked, const std::string& name,
+                         const discovery::NameAnswer& answer) {
+  const ClusterTable::Entry* entry = parts_.shared.table->find(number);
+  // It may have gone meanwhile, and its number be another's.
+  if (entry == nullptr || entry->leaving || entry->cluster.get() != &asked) return;
+  discovery::Sources& sources = entry->cluster->sources();
+  const std::string before = sources.error_of(name);
+  const bool changed = sources.answered(name, answer, parts_.reactor.now(), wall_now());
+  say(*entry->cluster, name, before);
+  if (changed) take_over(number, *entry->cluster);
+}
+
+void Discovery::take_over(std::size_t number, const Cluster& cluster) {
+  if (const std::size_t left_out = cluster.sources().left_out(); left_out > 0) {
+    log::error("a cluster has more API servers than it may: some are left out",
+               {{"cluster", cluster.name()},
+                {"left_out", left_out},
+                {"most", discovery::Sources::endpoints_max}});
+  }
+  parts_.changed(number);
+}
+
+void Discovery::say(const Cluster& cluster, const std::string& name,
+                    const std::string& before) const {
+  const std::string error = cluster.sources().error_of(name);
+  if (error == before) return;
+  if (error.empty()) {
+    log::info("a name of backends is resolved again",
+              {{"name", name}, {"cluster", cluster.name()}});
+    return;
+  }
+  log::warning("a name of backends is not resolved: what was known stays",
+               {{"name", name}, {"cluster", cluster.name()}, {"why", error}});
+}
+
+}  // namespace sluice::server

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Asks for what clusters' sources want to know (discovery/sources.h), hands them the answers, and
+// says which cluster's backends are others now. What becomes of that is reloading.h's.
+//
+// Thread: the control thread's reactor's.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "environment.h"
+#include "shared.h"
+#include "sluice/discovery/slice_watch.h"
+#include "sluice/io/reactor.h"
+#include "sluice/net/transport.h"
+#include "sluice/server/options.h"
+
+namespace sluice::server {
+
+class Discovery {
+ public:
+  // All outlive the object.
+  struct Parts {
+    io::Reactor& reactor;
+    Environment& environment;
+    Shared& shared;
+    std::function<void(std::size_t cluster)> changed;
+  };
+  Discovery(Parts parts, const ServerOptions& options);
+  ~Discovery();
+
+  // Whom to ask from now on; empty: the system's.
+  void use_servers(std::vector<io::Address> servers) { servers_ = std::move(servers); }
+  // A cluster is new under its number, or its settings are.
+  void update(std::size_t number, const std::shared_ptr<Cluster>& cluster);
+  // To be called a few times a second.
+  void tick();
+  // Answers that come later are nobody's.
+  void stop();
+  bool stopped() const;
+
+ private:
+  // What lets other threads speak to this object as long as it is there.
+  struct Door;
+  // Of a cluster whose EndpointSlices are followed.
+  struct Watched {
+    std::shared_ptr<Cluster> cluster;
+    Digest management{};  // what it is made of
+    std::uint64_t serial = 0;
+    std::unique_ptr<discovery::SliceWatch> watch;
+  };
+  void watch(std::size_t number, const std::shared_ptr<Cluster>& cluster);
+  void end_watch(std::size_t number);
+  void tick_watches();
+  void ask_for_watch(std::size_t number, std::uint64_t serial, const std::string& name);
+  void slices_told(std::size_t number, const Result<std::vector<io::Address>>& slices);
+  void take_over(std::size_t number, const Cluster& cluster);
+  void ask(std::size_t number, const std::shared_ptr<Cluster>& cluster, const std::string& name);
+  void answered(std::size_t number, const Cluster& asked, const std::string& name,
+                const discovery::NameAnswer& answer);
+  void say(const Cluster& cluster, const std::string& name, const std::string& before) const;
+  void refuse_ours(Cluster& cluster);
+  bool is_ours(const io::Address& address) const;
+
+  const Parts parts_;
+  const std::vector<io::Address> listen_;
+  std::vector<io::Address> servers_;
+  std::shared_ptr<Door> door_;
+  net::Transport transport_;
+  std::map<std::size_t, Watched> watched_;  // by the number of the cluster
+  std::uint64_t last_serial_ = 0;
+  std::vector<std::unique_ptr<discovery::SliceWatch>> ending_;
+};
+
+}  // namespace sluice::server
