@@ -99,6 +99,7 @@ class ClustersTest : public testing::Test {
       if (readiness_[cluster] != 0) request.answer(readiness_[cluster], "ok");
       return;
     }
+    if (request.head.path == "/metrics") return request.answer(403);  // how old is it?
     if (request.head.path == review_path) {
       if (user.empty()) return request.answer(401);
       return request.answer(

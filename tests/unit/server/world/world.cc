@@ -219,6 +219,7 @@ void World::outage(std::size_t number) {
     schedule_.after(up_to(5s) + 1ms, [this, number, &backend] {
       backend.listen();
       out_[number] = false;
+      returned_[number] = true;
     });
   };
   if (chance(0.7)) return die();
@@ -300,6 +301,7 @@ void World::answer(std::size_t backend, test::ScriptedBackend::Request& request,
   head.status = 200;
   head.fields.add("x-ask", std::to_string(ask.id));
   if (ask.kind == Ask::Kind::watch) {
+    if (returned_[backend] && chance(0.7)) return expire(request, ask);
     request.begin(head);
     return watch_on(request, ask);
   }
@@ -321,6 +323,20 @@ void World::go_on(test::ScriptedBackend::Request& request, Ask& ask) {
   if (plan_.backends_fail && chance(0.01)) return request.connection->drop();
   schedule_.after(up_to(50ms), [this, &request, &ask] {
     if (!request.closed && !request.connection->ended()) go_on(request, ask);
+  });
+}
+
+// It names no request: what its client sees of it is no piece of an answer.
+void World::expire(test::ScriptedBackend::Request& request, Ask& ask) {
+  ++ask.expired;
+  http::ResponseHead head;
+  head.status = 200;
+  head.fields.add("content-type", "application/json");
+  request.begin(head);
+  schedule_.after(up_to(chance(0.8) ? 20ms : 1s), [&request] {
+    if (request.closed || request.connection->ended()) return;
+    request.send(R"({"type":"ERROR","object":{"kind":"Status","reason":"Expired","code":410}})");
+    request.finish();
   });
 }
 
@@ -380,6 +396,17 @@ void World::run() {
 
 std::size_t World::count(Ask::Outcome outcome) const {
   return static_cast<std::size_t>(std::ranges::count(asks_, outcome, &Ask::outcome));
+}
+
+std::size_t World::expired() const {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(asks_, [](const Ask& ask) { return ask.expired > 0; }));
+}
+
+std::size_t World::seen_expired() const {
+  return static_cast<std::size_t>(std::ranges::count_if(asks_, [](const Ask& ask) {
+    return ask.expired > 0 && ask.status == 200 && !ask.from_backend;
+  }));
 }
 
 std::string World::summary() const {

@@ -41,6 +41,9 @@ class World {
   static constexpr std::size_t outcomes = 6;
   std::size_t count(Ask::Outcome outcome) const;
   std::size_t tunnels() const;  // that ended in order
+  // Watches that a server without history told so, and those whose client saw that.
+  std::size_t expired() const;
+  std::size_t seen_expired() const;
 
  private:
   static constexpr std::size_t backends = 3;
@@ -72,6 +75,7 @@ class World {
   void check_identity(const test::ScriptedBackend::Request& request, const Ask& ask);
   void answer(std::size_t backend, test::ScriptedBackend::Request& request, Ask& ask);
   void go_on(test::ScriptedBackend::Request& request, Ask& ask);
+  void expire(test::ScriptedBackend::Request& request, Ask& ask);
   void watch_on(test::ScriptedBackend::Request& request, Ask& ask);
   void outage(std::size_t backend);
   void stop();
@@ -107,6 +111,7 @@ class World {
   Schedule schedule_;
   std::vector<std::unique_ptr<test::ScriptedBackend>> backends_;
   std::array<bool, backends> out_{};
+  std::array<bool, backends> returned_{};  // without history
   bool stopping_ = false;
   std::array<bool, clients> http1_{};  // who speaks it
   std::vector<Ask> asks_;

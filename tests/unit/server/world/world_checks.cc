@@ -32,7 +32,7 @@ void World::check(const Ask& ask) {
     if (ask.from_backend && !may_be_short && ask.received != ask.answer_bytes) {
       wrong(ask, "an answer that is not whole");
     }
-    if (!ask.from_backend && ask.status < 400) wrong(ask, "nobody's answer");
+    if (!ask.from_backend && ask.status < 400 && ask.expired == 0) wrong(ask, "nobody's answer");
   }
   if (ask.kind == Ask::Kind::write && ask.executed > 0) {
     if (ask.outcome == Outcome::refused) wrong(ask, "refused, and done");
