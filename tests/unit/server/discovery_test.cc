@@ -136,7 +136,7 @@ TEST_F(DiscoveryTest, OtherAddressesAreAVersionOfTheSameSettingsAndNothingIsRead
   EXPECT_THAT(seen_[two], ElementsAre("alice"));
   // The slot of who has left is free in the end.
   simulation_.advance(10s);
-  EXPECT_THAT(clusters_page(server_->shared()), Not(HasSubstr("10.0.0.1:6443")));
+  EXPECT_THAT(clusters_page(server_->shared(), simulation_.now()), Not(HasSubstr("10.0.0.1:6443")));
 }
 
 TEST_F(DiscoveryTest, TheSameAddressesAndFailuresChangeNothing) {
@@ -149,7 +149,7 @@ TEST_F(DiscoveryTest, TheSameAddressesAndFailuresChangeNothing) {
     EXPECT_EQ(version().revision, revision);
   }
   EXPECT_THAT(serving(), ElementsAre("10.0.0.1:6443", "10.0.0.2:6443"));
-  const std::string page = clusters_page(server_->shared());
+  const std::string page = clusters_page(server_->shared(), simulation_.now());
   EXPECT_THAT(page, HasSubstr(R"("discovery":[{"kind":"dns","name":"api.example","endpoints":2)"));
   EXPECT_THAT(page, HasSubstr(R"("lastError":"it has no addresses")"));
   EXPECT_THAT(metrics(), HasSubstr("sluice_discovery_failures_total{cluster=\"one\",kind=\"dns\","
@@ -203,7 +203,7 @@ TEST_F(DiscoveryTest, AnAnswerForAClusterThatHasGoneIsNobodys) {
   options_.clusters.erase(options_.clusters.begin());
   reload();
   answer(found({0}));
-  EXPECT_THAT(clusters_page(server_->shared()), Not(HasSubstr("10.0.0.1:6443")));
+  EXPECT_THAT(clusters_page(server_->shared(), simulation_.now()), Not(HasSubstr("10.0.0.1:6443")));
 }
 
 TEST_F(DiscoveryTest, AnAnswerThatComesAtTheEndIsNobodys) {

@@ -101,7 +101,7 @@ class SliceDiscoveryTest : public ClustersTest {
     }
     return hosts;
   }
-  std::string page() { return clusters_page(server_->shared()); }
+  std::string page() { return clusters_page(server_->shared(), simulation_.now()); }
 
   std::unique_ptr<test::ScriptedBackend> management_;
   std::vector<test::ScriptedBackend::Request*> asked_;
