@@ -19,7 +19,9 @@ class Reader {
   explicit Reader(std::string_view text) {
     if (yaml_parser_initialize(&parser_) == 0) return;
     ready_ = true;
-    yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text.data()),
+    // The library wants a pointer where there is nothing, too.
+    const char* input = text.empty() ? "" : text.data();
+    yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(input),
                                  text.size());
   }
   ~Reader() {

@@ -125,6 +125,11 @@ TEST(KubeconfigTest, WhatIsMissingIsNamedAndNoSecretIsToldOf) {
   EXPECT_THAT(both, Not(HasSubstr("secret")));
 }
 
+TEST(KubeconfigTest, AnEmptyFileIsRefusedLikeAnother) {
+  EXPECT_FALSE(parse_kubeconfig({}).has_value());
+  EXPECT_FALSE(parse_kubeconfig("\n").has_value());
+}
+
 TEST(KubeconfigTest, NoFileCanMakeUsHoldOrDoMuch) {
   std::string deep;
   for (int i = 0; i < 1000; ++i) deep += "[";

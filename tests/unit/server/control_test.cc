@@ -334,6 +334,7 @@ TEST_F(ControlTest, WhereNobodyRestartsAProcessWithAStuckWorkerItEndsItself) {
 
 // A newcomer whom the kernel has given to a worker that is stuck.
 TEST_F(ControlTest, WhoWaitsForAWorkerThatIsStuckIsGivenToAnother) {
+  options_.client_connections_max = 10;
   serve();
   const io::Address address = *io::Address::parse("10.0.1.1:443");
   const int listener = io::listen_on(address, {}).value();

@@ -27,6 +27,7 @@ class OneThreadTest : public testing::Test {
                                                                   WholeServer::backend_address(i)));
       backends_[i]->on_request = [this, i](test::ScriptedBackend::Request& request) {
         if (request.head.path == "/readyz") return request.answer(readiness_[i], "{}");
+        if (request.head.path == "/version") return request.answer(200, "{}");
         ++asked_[i];
         if (request.head.path.contains("watch=1")) return request.begin(200);
         request.answer(200, "{}");

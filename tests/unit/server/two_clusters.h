@@ -100,6 +100,7 @@ class ClustersTest : public testing::Test {
       return;
     }
     if (request.head.path == "/metrics") return request.answer(403);  // how old is it?
+    if (request.head.path == "/version") return request.answer(200, "{}");
     if (request.head.path == review_path) {
       if (user.empty()) return request.answer(401);
       return request.answer(
