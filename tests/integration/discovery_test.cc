@@ -135,7 +135,9 @@ TEST_F(DiscoveryTest, ANameThatIsNotResolvedYetIsSaidAnd503AndServedAsSoonAsItIs
   EXPECT_EQ(refused.status, 503);
   EXPECT_NE(refused.field("retry-after"), "");
   EXPECT_EQ(sluice->page("/readyz").status, 503);
-  EXPECT_TRUE(sluice->child().log().contains("there is no such name")) << sluice->child().log();
+  EXPECT_TRUE(
+      eventually([&] { return sluice->child().log().contains("there is no such name"); }, 10s))
+      << sluice->child().log();
   EXPECT_EQ(sluice->metric("sluice_discovery_last_success_seconds"), 0);
   dns_.set("api.test", {.ipv4 = {host(0)}, .ttl = 60});
   EXPECT_TRUE(eventually([&] { return get(*client) == 200; }, 20s)) << page();
