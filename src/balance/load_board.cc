@@ -211,7 +211,7 @@ void WorkerLoad::refresh(Instant now) {
 void WorkerLoad::refresh_shares(Instant now) {
   const BackendMask lowered = board_.lowered_.load(std::memory_order_relaxed);
   for (BackendMask rest = lowered | lowered_; rest != 0; rest &= rest - 1) {
-    const auto backend = static_cast<std::size_t>(std::countr_zero(rest));
+    const auto backend = lowest_of(rest);
     Load& load = view_[backend];
     const float weight = board_.weights_[backend].load(std::memory_order_relaxed);
     if (weight == load.weight) continue;
@@ -242,11 +242,11 @@ void WorkerLoad::join(BackendMask newcomers, BackendMask others) {
   for (std::size_t kind = 0; kind < assignment_kinds; ++kind) {
     double sum = 0;
     for (BackendMask rest = others; rest != 0; rest &= rest - 1) {
-      sum += view_[static_cast<std::size_t>(std::countr_zero(rest))].recent[kind];
+      sum += view_[lowest_of(rest)].recent[kind];
     }
     const double mean = sum / std::popcount(others);
     for (BackendMask rest = newcomers; rest != 0; rest &= rest - 1) {
-      Load& load = view_[static_cast<std::size_t>(std::countr_zero(rest))];
+      Load& load = view_[lowest_of(rest)];
       load.recent[kind] = std::max(load.recent[kind], mean * static_cast<double>(load.weight));
     }
   }

@@ -35,8 +35,6 @@ constexpr Duration overload_forgotten_within = std::chrono::seconds(10);
 
 constexpr double noticeable = 0.99;
 
-std::size_t lowest(BackendMask mask) { return static_cast<std::size_t>(std::countr_zero(mask)); }
-
 // At least half of the values are this or less.
 double lower_median(std::vector<double>& values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>((values.size() - 1) / 2);
@@ -71,9 +69,14 @@ std::string_view to_string(Lowered lowered) {
   return "unknown";
 }
 
+PeerReview::Peer& PeerReview::peer(std::size_t backend) {
+  CHECK_LT(backend, backends_max);
+  if (backend >= peers_.size()) peers_.resize(backend + 1);
+  return peers_[backend];
+}
+
 void PeerReview::add(std::size_t backend, const Answers& more) {
-  CHECK_LT(backend, peers_.size());
-  Peer& peer = peers_[backend];
+  Peer& peer = this->peer(backend);
   for (std::size_t kind = 0; kind < answer_kinds; ++kind) {
     peer.kinds[kind].answers += more.kinds[kind].answers;
     peer.kinds[kind].failures += more.kinds[kind].failures;
@@ -87,12 +90,13 @@ void PeerReview::add(std::size_t backend, const Answers& more) {
 }
 
 void PeerReview::review(Duration passed, BackendMask among) {
+  if (among != 0) peer(static_cast<std::size_t>(std::bit_width(among)) - 1);
   for (std::size_t kind = 0; kind < answer_kinds; ++kind) {
     judge(static_cast<AnswerKind>(kind), passed, among);
   }
   const double kept = std::exp(-to_seconds(passed) / to_seconds(memory));
   for (BackendMask rest = among; rest != 0; rest &= rest - 1) {
-    Peer& peer = peers_[lowest(rest)];
+    Peer& peer = peers_[lowest_of(rest)];
     peer.overloaded = toward_full(peer.overloaded, passed, overload_forgotten_within);
     for (Peer::Kind& kind : peer.kinds) {
       keep(kind.answers, kind.failures, kept, answers_max);
@@ -109,7 +113,7 @@ void PeerReview::judge(AnswerKind kind, Duration passed, BackendMask among) {
   std::vector<double> late;
   std::vector<double> failing;
   for (BackendMask rest = among; rest != 0; rest &= rest - 1) {
-    Peer::Kind& seen = peers_[lowest(rest)].kinds[static_cast<std::size_t>(kind)];
+    Peer::Kind& seen = peers_[lowest_of(rest)].kinds[static_cast<std::size_t>(kind)];
     seen.late = toward_full(seen.late, passed, relaxed_within);
     seen.failing = toward_full(seen.failing, passed, relaxed_within);
     if (seen.answers < answers_min) continue;
@@ -136,13 +140,13 @@ void PeerReview::judge_overloads(BackendMask among) {
   since_overloads_ = Duration::zero();
   std::vector<double> parts;
   for (BackendMask rest = among; rest != 0; rest &= rest - 1) {
-    const Peer& peer = peers_[lowest(rest)];
+    const Peer& peer = peers_[lowest_of(rest)];
     parts.push_back(peer.answers > 0 ? peer.overloads / peer.answers : 0);
   }
   if (!parts.empty()) {
     const double usual = lower_median(parts);
     for (BackendMask rest = among; rest != 0; rest &= rest - 1) {
-      Peer& peer = peers_[lowest(rest)];
+      Peer& peer = peers_[lowest_of(rest)];
       if (peer.overloads < overloads_min || peer.answers == 0) continue;
       const double chance = by_chance(usual, peer.answers);
       if (peer.overloads / peer.answers <= usual + overloaded_part + chance) continue;
@@ -156,7 +160,7 @@ void PeerReview::judge_overloads(BackendMask among) {
 void PeerReview::settle(BackendMask among) {
   std::vector<std::size_t> lowered;
   for (BackendMask rest = among; rest != 0; rest &= rest - 1) {
-    Peer& peer = peers_[lowest(rest)];
+    Peer& peer = peers_[lowest_of(rest)];
     double late = 1;
     double failing = 1;
     for (const Peer::Kind& kind : peer.kinds) {
@@ -173,7 +177,7 @@ void PeerReview::settle(BackendMask among) {
     peer.why = worst == late      ? Lowered::slow
                : worst == failing ? Lowered::failing
                                   : Lowered::overloaded;
-    lowered.push_back(lowest(rest));
+    lowered.push_back(lowest_of(rest));
   }
   const auto most = static_cast<std::size_t>(std::popcount(among) / 2);
   if (lowered.size() <= most) return;

@@ -13,13 +13,12 @@ namespace sluice::balance {
 namespace {
 
 std::size_t count(BackendMask mask) { return static_cast<std::size_t>(std::popcount(mask)); }
-std::size_t lowest(BackendMask mask) { return static_cast<std::size_t>(std::countr_zero(mask)); }
 
 // The n-th member of the set, counted from 0.
 std::size_t member(BackendMask mask, std::size_t n) {
   DCHECK(n < count(mask));
   for (; n > 0; --n) mask &= mask - 1;
-  return lowest(mask);
+  return lowest_of(mask);
 }
 
 std::size_t draw(BackendMask among, Random& random) {
@@ -57,7 +56,7 @@ std::optional<std::size_t> Picker::pick(std::span<const Load> loads, BackendMask
   const bool by_load = options_.policy == Policy::power_of_two || options_.policy == Policy::least;
   if ((among & lowered) != 0 && by_load) among = taking_part(loads, among, lowered, random);
   if (count(among) == 1) {
-    last_ = lowest(among);
+    last_ = lowest_of(among);
     return last_;
   }
   switch (options_.policy) {
@@ -74,7 +73,7 @@ BackendMask Picker::taking_part(std::span<const Load> loads, BackendMask among, 
                                 Random& random) {
   BackendMask left = among;
   for (BackendMask rest = among & lowered; rest != 0; rest &= rest - 1) {
-    const std::size_t backend = lowest(rest);
+    const std::size_t backend = lowest_of(rest);
     if (random.unit() >= static_cast<double>(loads[backend].weight)) left &= ~mask_of(backend);
   }
   return left != 0 ? left : among;
@@ -140,10 +139,10 @@ std::size_t Picker::pick_power_of_two(std::span<const Load> loads, BackendMask a
 // Each of n equally good ones is taken with 1/n: the k-th replaces the choice with 1/k.
 std::size_t Picker::pick_least(std::span<const Load> loads, BackendMask among, RequestClass request,
                                Random& random) const {
-  std::size_t best = lowest(among);
+  std::size_t best = lowest_of(among);
   std::uint32_t equals = 1;
   for (BackendMask rest = among & (among - 1); rest != 0; rest &= rest - 1) {
-    const std::size_t next = lowest(rest);
+    const std::size_t next = lowest_of(rest);
     const int order = compare(loads[next], loads[best], request);
     if (order < 0) {
       best = next;
@@ -162,7 +161,7 @@ std::size_t Picker::pick_round_robin(BackendMask among, Random& random) {
     return *last_;
   }
   const BackendMask after = among & ~mask_of_first(*last_ + 1);
-  last_ = lowest(after != 0 ? after : among);
+  last_ = lowest_of(after != 0 ? after : among);
   return *last_;
 }
 

@@ -10,8 +10,6 @@
 namespace sluice::balance {
 namespace {
 
-std::size_t lowest(BackendMask mask) { return static_cast<std::size_t>(std::countr_zero(mask)); }
-
 Answers difference(const Answers& now, const Answers& before) {
   Answers more;
   more.completed = now.completed - before.completed;
@@ -27,7 +25,8 @@ Answers difference(const Answers& now, const Answers& before) {
 }  // namespace
 
 void Shares::update(const SharesOptions& options, Instant now, std::span<const Backend> backends) {
-  CHECK_LE(backends.size(), known_.size());
+  CHECK_LE(backends.size(), backends_max);
+  if (known_.size() < backends.size()) known_.resize(backends.size());
   const Duration passed = updated_at_ == Instant{} ? Duration::zero() : now - updated_at_;
   updated_at_ = now;
   BackendMask in_use = 0;
@@ -40,24 +39,23 @@ void Shares::update(const SharesOptions& options, Instant now, std::span<const B
   review_.review(passed, in_use);
 
   double largest = 0;
-  std::array<double, backends_max> weights{};
   for (BackendMask rest = in_use; rest != 0; rest &= rest - 1) {
-    const std::size_t slot = lowest(rest);
-    weights[slot] = known_[slot].start.share() * review_.share(slot);
-    largest = std::max(largest, weights[slot]);
+    const std::size_t slot = lowest_of(rest);
+    known_[slot].weight = known_[slot].start.share() * review_.share(slot);
+    largest = std::max(largest, known_[slot].weight);
   }
   for (std::size_t slot = 0; slot < known_.size(); ++slot) {
-    if (known_[slot].use == Use::none || in_use == 0) {
-      shares_[slot] = {};
-    } else if (known_[slot].use == Use::out) {
+    Known& known = known_[slot];
+    const bool starts = !known.start.over();
+    if (known.use == Use::none || in_use == 0) {
+      known.share = {};
+    } else if (known.use == Use::out) {
       // What it has from the moment on in which it is used again.
-      const bool starts = !known_[slot].start.over();
-      shares_[slot] = starts ? Share{SlowStart::first_share, Lowered::starting} : Share{};
+      known.share = starts ? Share{SlowStart::first_share, Lowered::starting} : Share{};
     } else {
-      const auto weight = static_cast<float>(weights[slot] / largest);
-      const bool starts = !known_[slot].start.over();
+      const auto weight = static_cast<float>(known.weight / largest);
       const Lowered why = starts ? Lowered::starting : review_.why(slot);
-      shares_[slot] = weight < 1 ? Share{weight, why} : Share{};
+      known.share = weight < 1 ? Share{weight, why} : Share{};
     }
   }
 }
@@ -66,7 +64,9 @@ void Shares::meet(Known& known, std::size_t slot, const Backend& backend,
                   const SharesOptions& options) {
   const bool another = known.who != backend.who;
   if (another) {
-    known = {.who = backend.who, .use = Use::none, .answers = backend.answers, .start = {}};
+    known = {};
+    known.who = backend.who;
+    known.answers = backend.answers;
     if (backend.use == Use::in_use) known.start.skip();
   }
   if (another || backend.use != Use::in_use) review_.forget(slot);
@@ -88,14 +88,14 @@ void Shares::start_on(const SharesOptions& options, Duration passed, BackendMask
   double completed = 0;
   std::size_t others = 0;
   for (BackendMask rest = in_use; rest != 0; rest &= rest - 1) {
-    const Known& known = known_[lowest(rest)];
+    const Known& known = known_[lowest_of(rest)];
     if (!known.start.over()) continue;
     completed += known.completed;
     ++others;
   }
   const double mean = others == 0 ? 0 : completed / static_cast<double>(others);
   for (BackendMask rest = in_use; rest != 0; rest &= rest - 1) {
-    Known& known = known_[lowest(rest)];
+    Known& known = known_[lowest_of(rest)];
     known.start.advance(options.slow_start, passed, known.completed, mean);
   }
 }

@@ -34,10 +34,6 @@ SliceOptions without_keys(SliceOptions options) {
   return options;
 }
 
-io::Address with_port(const io::Address& address, std::uint16_t port) {
-  return io::Address::from_ip(address.ip(), port);
-}
-
 }  // namespace
 
 class SliceWatch::Connection final : private ApiStreamHandler {
@@ -96,7 +92,7 @@ class SliceWatch::Connection final : private ApiStreamHandler {
     if (const auto* address = std::get_if<io::Address>(&options_.server)) return *address;
     const auto& known = name_.addresses();
     if (known.empty()) return std::nullopt;
-    return with_port(known[turn_ % known.size()], std::get<Target>(options_.server).port);
+    return known[turn_ % known.size()].with_port(std::get<Target>(options_.server).port);
   }
 
   void list() {

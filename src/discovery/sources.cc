@@ -6,13 +6,7 @@
 #include <utility>
 
 namespace sluice::discovery {
-namespace {
-
-io::Address with_port(const io::Address& address, std::uint16_t port) {
-  return io::Address::from_ip(address.ip(), port);
-}
-
-}  // namespace
+namespace {}  // namespace
 
 std::string_view to_string(SourceStatus::Kind kind) {
   switch (kind) {
@@ -117,7 +111,7 @@ void Sources::add(const Target& target, std::vector<backend::Endpoint>& endpoint
   const auto known = names_.find(target.host);
   if (known == names_.end()) return;
   for (const io::Address& address : known->second.state.addresses()) {
-    add(with_port(address, target.port), target.host, endpoints);
+    add(address.with_port(target.port), target.host, endpoints);
   }
 }
 

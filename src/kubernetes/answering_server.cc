@@ -53,4 +53,9 @@ bool may_be_answered_by_another(const RequestInfo& info) {
   return !is_own(rest.substr(0, rest.find('/')));
 }
 
+bool passed_flow_control(const http::ResponseHead& head) {
+  return head.fields.contains("x-kubernetes-pf-flowschema-uid") ||
+         head.fields.contains("x-kubernetes-pf-prioritylevel-uid");
+}
+
 }  // namespace sluice::kubernetes

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "numbers.h"
+#include "sluice/kubernetes/answering_server.h"
 
 namespace sluice::kubernetes {
 namespace {
@@ -17,12 +18,6 @@ constexpr std::string_view service_unavailable_text =
 
 static_assert(service_unavailable_text.size() + 2 <= drain_answer_bytes_max);
 
-// Flow control marks every answer that it lets through or gives itself.
-bool has_flow_control_field(const http::Fields& fields) {
-  return fields.contains("x-kubernetes-pf-flowschema-uid") ||
-         fields.contains("x-kubernetes-pf-prioritylevel-uid");
-}
-
 }  // namespace
 
 bool may_be_drain_answer(const http::ResponseHead& head, RequestClass request_class) {
@@ -31,7 +26,7 @@ bool may_be_drain_answer(const http::ResponseHead& head, RequestClass request_cl
     return false;
   }
   if (head.fields.find("retry-after") != (head.status == 429 ? "5" : "1")) return false;
-  if (has_flow_control_field(head.fields)) return false;
+  if (passed_flow_control(head)) return false;
   if (head.fields.contains("content-encoding")) return false;
   const std::string_view type = head.fields.find("content-type").value_or("");
   if (!type.starts_with(head.status == 429 ? "text/plain" : "application/json")) return false;

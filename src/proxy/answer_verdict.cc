@@ -12,7 +12,7 @@ using kubernetes::ServerLag;
 
 // A 401 that the API server's own authentication has given.
 bool is_unauthenticated(const http::ResponseHead& head, const RequestPlan& plan) {
-  return head.status == 401 && !passed_flow_control(head) &&
+  return head.status == 401 && !kubernetes::passed_flow_control(head) &&
          !kubernetes::may_be_answered_by_another(plan.info);
 }
 
@@ -42,11 +42,6 @@ Finding finding_of(ServerLag lag, const RequestPlan& plan) {
 
 }  // namespace
 
-bool passed_flow_control(const http::ResponseHead& head) {
-  return head.fields.contains("x-kubernetes-pf-flowschema-uid") ||
-         head.fields.contains("x-kubernetes-pf-prioritylevel-uid");
-}
-
 Verdict judge_head(const http::ResponseHead& head, const RequestPlan& plan, bool versions_differ) {
   if (vouches(plan.pool) && is_unauthenticated(head, plan)) return Verdict::identity_refused;
   if (kubernetes::may_be_drain_answer(head, plan.request_class)) return Verdict::hold_back;
@@ -69,7 +64,7 @@ TokenVerdict judge_token(const http::ResponseHead& head, std::string_view method
   if (!plan.bearer) return TokenVerdict::nothing;
   const bool success =
       head.status == 101 || (head.status >= 200 && head.status < 300 && method != "OPTIONS");
-  if (success || passed_flow_control(head)) return TokenVerdict::proven;
+  if (success || kubernetes::passed_flow_control(head)) return TokenVerdict::proven;
   return is_unauthenticated(head, plan) ? TokenVerdict::refused : TokenVerdict::nothing;
 }
 

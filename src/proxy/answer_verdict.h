@@ -37,11 +37,6 @@ inline constexpr std::size_t judged_bytes_max = kubernetes::lag_answer_bytes_max
 static_assert(judged_bytes_max >= kubernetes::drain_answer_bytes_max);
 Finding judge_whole(const http::ResponseHead& head, std::string_view body, const RequestPlan& plan);
 
-// Every request that passed API Priority and Fairness carries its UIDs in the answer
-// (k8s.io/apiserver pkg/server/filters/priority-and-fairness.go): an answer without them comes from
-// a filter before it.
-bool passed_flow_control(const http::ResponseHead& head);
-
 // What it says about the request's token. Only an answer from behind authentication proves one: a
 // filter before it may refuse anybody's request (400 to a bad `timeout`, 403 to a CORS preflight,
 // 504), and says nothing.

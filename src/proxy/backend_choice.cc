@@ -37,7 +37,7 @@ balance::BackendMask BackendChoice::draining(balance::BackendMask usable) {
   balance::BackendMask draining = load_.draining() & usable;
   if (draining == 0 && draining_before_ == 0) return 0;
   for (balance::BackendMask rest = draining; rest != 0; rest &= rest - 1) {
-    const auto backend = static_cast<std::size_t>(std::countr_zero(rest));
+    const auto backend = balance::lowest_of(rest);
     const Instant::rep ready =
         backends_.cluster().backends[backend]->ready_as_of.load(std::memory_order_relaxed);
     if (ready >= load_.board().drained_at(backend).time_since_epoch().count()) {

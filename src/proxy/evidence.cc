@@ -2,7 +2,6 @@
 // Which answers are evidence.
 #include "evidence.h"
 
-#include "answer_verdict.h"
 #include "sluice/kubernetes/answering_server.h"
 
 namespace sluice::proxy {
@@ -32,7 +31,7 @@ Evidence evidence_of(const http::ResponseHead& head, const RequestPlan& plan, bo
   const int status = head.status;
   if (status == 429) {
     const bool overload = plan.request_class != kubernetes::RequestClass::list &&
-                          passed_flow_control(head) &&
+                          kubernetes::passed_flow_control(head) &&
                           !kubernetes::may_be_answered_by_another(plan.info);
     return overload ? Evidence::overload : Evidence::nothing;
   }
@@ -41,7 +40,7 @@ Evidence evidence_of(const http::ResponseHead& head, const RequestPlan& plan, bo
   if (kubernetes::may_be_answered_by_another(plan.info)) return Evidence::nothing;
   if (!failed) return Evidence::answer;
   const bool unable = status == 500 || status == 503 || status == 504;
-  return unable || !passed_flow_control(head) ? Evidence::failure : Evidence::nothing;
+  return unable || !kubernetes::passed_flow_control(head) ? Evidence::failure : Evidence::nothing;
 }
 
 }  // namespace sluice::proxy

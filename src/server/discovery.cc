@@ -3,17 +3,12 @@
 #include "discovery.h"
 
 #include <algorithm>
-#include <mutex>
 #include <utility>
 
 #include "sluice/observability/log.h"
 
 namespace sluice::server {
 namespace {
-
-WallTime wall_now() {
-  return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
-}
 
 bool is_any(const io::Address& address) {
   return std::ranges::all_of(address.ip(), [](std::uint8_t byte) { return byte == 0; });
@@ -31,35 +26,17 @@ bool reaches(const io::Address& target, const io::Address& listener) {
 
 }  // namespace
 
-struct Discovery::Door : std::enable_shared_from_this<Door> {
-  std::mutex mutex;
-  Discovery* inside = nullptr;  // written by the control thread
-
-  // Any thread. Runs on the control thread, or never.
-  void post(std::move_only_function<void(Discovery&)> message) {
-    const std::lock_guard lock(mutex);
-    if (inside == nullptr) return;
-    inside->parts_.reactor.mailbox().post(
-        [door = shared_from_this(), message = std::move(message)]() mutable {
-          if (door->inside != nullptr) message(*door->inside);
-        });
-  }
-};
-
 Discovery::Discovery(Parts parts, const ServerOptions& options)
     : parts_(std::move(parts)),
       listen_(options.thread.listen),
       servers_(options.dns_servers),
-      door_(std::make_shared<Door>()),
-      transport_(parts_.reactor, {}) {
-  door_->inside = this;
-}
+      door_(std::make_shared<Door<Discovery>>(parts_.reactor, *this)),
+      transport_(parts_.reactor, {}) {}
 
 Discovery::~Discovery() { stop(); }
 
 void Discovery::stop() {
-  const std::lock_guard lock(door_->mutex);
-  door_->inside = nullptr;
+  door_->close();
   while (!watched_.empty()) end_watch(watched_.begin()->first);
 }
 
@@ -148,7 +125,7 @@ void Discovery::slices_told(std::size_t number, const Result<std::vector<io::Add
   }
   discovery::Sources& sources = entry->cluster->sources();
   const std::string before = sources.slices_error();
-  const bool changed = sources.take_slices(slices, wall_now());
+  const bool changed = sources.take_slices(slices, parts_.reactor.ring().wall_now());
   if (sources.slices_error() != before) {
     if (sources.slices_error().empty()) {
       log::info("EndpointSlices are followed again", {{"cluster", entry->cluster->name()}});
@@ -206,7 +183,8 @@ void Discovery::answered(std::size_t number, const Cluster& asked, const std::st
   if (entry == nullptr || entry->leaving || entry->cluster.get() != &asked) return;
   discovery::Sources& sources = entry->cluster->sources();
   const std::string before = sources.error_of(name);
-  const bool changed = sources.answered(name, answer, parts_.reactor.now(), wall_now());
+  const bool changed =
+      sources.answered(name, answer, parts_.reactor.now(), parts_.reactor.ring().wall_now());
   say(*entry->cluster, name, before);
   if (changed) take_over(number, *entry->cluster);
 }

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "door.h"
 #include "environment.h"
 #include "shared.h"
 #include "sluice/discovery/slice_watch.h"
@@ -43,8 +44,6 @@ class Discovery {
   bool stopped() const;
 
  private:
-  // What lets other threads speak to this object as long as it is there.
-  struct Door;
   // Of a cluster whose EndpointSlices are followed.
   struct Watched {
     std::shared_ptr<Cluster> cluster;
@@ -68,7 +67,7 @@ class Discovery {
   const Parts parts_;
   const std::vector<io::Address> listen_;
   std::vector<io::Address> servers_;
-  std::shared_ptr<Door> door_;
+  std::shared_ptr<Door<Discovery>> door_;
   net::Transport transport_;
   std::map<std::size_t, Watched> watched_;  // by the number of the cluster
   std::uint64_t last_serial_ = 0;

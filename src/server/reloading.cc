@@ -27,36 +27,16 @@ std::string monotonic_microseconds(Instant now) {
 
 }  // namespace
 
-struct Reloading::Door : std::enable_shared_from_this<Door> {
-  std::mutex mutex;
-  Reloading* inside = nullptr;  // written by the control thread
-
-  // Any thread. Runs on the control thread, or never.
-  void post(std::move_only_function<void(Reloading&)> message) {
-    const std::lock_guard lock(mutex);
-    if (inside == nullptr) return;
-    inside->parts_.reactor.mailbox().post(
-        [door = shared_from_this(), message = std::move(message)]() mutable {
-          if (door->inside != nullptr) message(*door->inside);
-        });
-  }
-};
-
 Reloading::Reloading(Parts parts, const ServerOptions& options)
     : parts_(std::move(parts)),
       stop_(options.stop),
       take_over_options_(options.take_over),
       worker_(options.thread.worker),
-      door_(std::make_shared<Door>()) {
-  door_->inside = this;
-}
+      door_(std::make_shared<Door<Reloading>>(parts_.reactor, *this)) {}
 
 Reloading::~Reloading() { stop(); }
 
-void Reloading::stop() {
-  const std::lock_guard lock(door_->mutex);
-  door_->inside = nullptr;
-}
+void Reloading::stop() { door_->close(); }
 
 void Reloading::read_no_more() {
   read_ = nullptr;

@@ -26,6 +26,7 @@
 
 #include "change_watch.h"
 #include "discovery.h"
+#include "door.h"
 #include "environment.h"
 #include "file_watch.h"
 #include "probes.h"
@@ -91,8 +92,6 @@ class Reloading {
   void tick();
 
  private:
-  // What lets other threads speak to this object as long as it is there.
-  struct Door;
   struct Wanted {
     std::size_t worker;
     std::size_t cluster;
@@ -132,7 +131,7 @@ class Reloading {
   StopOptions stop_;
   TakeOverOptions take_over_options_;
   WorkerOptions worker_;
-  std::shared_ptr<Door> door_;
+  std::shared_ptr<Door<Reloading>> door_;
   bool held_ = false;
   bool reading_ = false;
   bool again_ = false;      // something may have changed since reading began

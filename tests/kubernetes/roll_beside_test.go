@@ -119,29 +119,33 @@ func (b *beside) watchWithoutBookmarks(ctx context.Context, client *kubernetes.C
 	}
 }
 
+// countLines runs a command to its end, and returns what it said to standard error.
+func countLines(command *exec.Cmd, lines *atomic.Int64) (said string, err error) {
+	var errors bytes.Buffer
+	command.Stderr = &errors
+	pipe, err := command.StdoutPipe()
+	if err == nil {
+		err = command.Start()
+	}
+	if err != nil {
+		return "", err
+	}
+	for scanner := bufio.NewScanner(pipe); scanner.Scan(); {
+		lines.Add(1)
+	}
+	err = command.Wait()
+	return errors.String(), err
+}
+
 // kubectlGetWatch runs it again whenever it ends. It ends with its watch, as it does directly, and for no other reason.
 func (b *beside) kubectlGetWatch(ctx context.Context, k *kubectl) {
 	for ; ctx.Err() == nil; b.kubectlRuns.Add(1) {
-		command := k.command(ctx, "get", "configmaps", "--watch", "--no-headers")
-		var said bytes.Buffer
-		command.Stderr = &said
-		pipe, err := command.StdoutPipe()
-		if err == nil {
-			err = command.Start()
-		}
-		if err != nil {
-			b.fail("kubectl: %v", err)
-			return
-		}
-		for lines := bufio.NewScanner(pipe); lines.Scan(); {
-			b.kubectlLines.Add(1)
-		}
-		err = command.Wait()
+		said, err := countLines(k.command(ctx, "get", "configmaps", "--watch", "--no-headers"), &b.kubectlLines)
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil && !strings.Contains(said.String(), "watch closed before") {
-			b.fail("kubectl get --watch: %v: %s", err, said.String())
+		if err != nil && !strings.Contains(said, "watch closed before") {
+			b.fail("kubectl get --watch: %v: %s", err, said)
 			time.Sleep(time.Second)
 		}
 	}
@@ -170,21 +174,8 @@ func pythonWatch(t *testing.T) []string {
 func (b *beside) pythonWatches(ctx context.Context, words []string) {
 	command := exec.CommandContext(ctx, words[0], words[1:]...)
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	var said bytes.Buffer
-	command.Stderr = &said
-	pipe, err := command.StdoutPipe()
-	if err == nil {
-		err = command.Start()
-	}
-	if err != nil {
-		b.fail("python: %v", err)
-		return
-	}
-	for lines := bufio.NewScanner(pipe); lines.Scan(); {
-		b.pythonLines.Add(1)
-	}
-	if err = command.Wait(); ctx.Err() == nil {
-		b.fail("the Python client's watch has ended: %v: %s", err, said.String())
+	if said, err := countLines(command, &b.pythonLines); ctx.Err() == nil {
+		b.fail("the Python client's watch has ended: %v: %s", err, said)
 	}
 }
 

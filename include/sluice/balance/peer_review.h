@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include "sluice/balance/answers.h"
 #include "sluice/balance/picker.h"
@@ -24,14 +25,18 @@ class PeerReview {
   static constexpr double least_share = 1.0 / 8;
 
   // A backend in this slot that nothing is known of.
-  void forget(std::size_t backend) { peers_[backend] = {}; }
+  void forget(std::size_t backend) { peer(backend) = {}; }
   // What has come of its requests, in the time that review() is told of next.
   void add(std::size_t backend, const Answers& more);
   // So much time has passed. `among`: those that are in use; others are not compared.
   void review(Duration passed, BackendMask among);
 
-  double share(std::size_t backend) const { return peers_[backend].share; }
-  Lowered why(std::size_t backend) const { return peers_[backend].why; }
+  double share(std::size_t backend) const {
+    return backend < peers_.size() ? peers_[backend].share : 1;
+  }
+  Lowered why(std::size_t backend) const {
+    return backend < peers_.size() ? peers_[backend].why : Lowered::no;
+  }
 
  private:
   struct Peer {
@@ -58,7 +63,9 @@ class PeerReview {
   void judge_overloads(BackendMask among);
   void settle(BackendMask among);
 
-  std::array<Peer, backends_max> peers_{};
+  Peer& peer(std::size_t backend);
+
+  std::vector<Peer> peers_;  // as many as were met; a cluster has few, and there are many clusters
   Duration since_overloads_{};
 };
 

@@ -15,6 +15,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -30,6 +31,10 @@ constexpr std::size_t backends_max = 64;
 // A set of backends by index.
 using BackendMask = std::uint64_t;
 constexpr BackendMask mask_of(std::size_t backend) { return BackendMask{1} << backend; }
+// The first of a set that is not empty.
+constexpr std::size_t lowest_of(BackendMask mask) {
+  return static_cast<std::size_t>(std::countr_zero(mask));
+}
 // The first `count` backends.
 constexpr BackendMask mask_of_first(std::size_t count) {
   return count >= backends_max ? ~BackendMask{0} : mask_of(count) - 1;

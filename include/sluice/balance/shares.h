@@ -3,8 +3,8 @@
 // (SlowStart) and those that do worse than their peers (PeerReview). Pure; one thread.
 #pragma once
 
-#include <array>
 #include <span>
+#include <vector>
 
 #include "sluice/balance/answers.h"
 #include "sluice/balance/peer_review.h"
@@ -44,7 +44,9 @@ class Shares {
   void update(const SharesOptions& options, Instant now, std::span<const Backend> backends);
 
   // Of the largest that one in use has.
-  Share share(std::size_t backend) const { return shares_[backend]; }
+  Share share(std::size_t backend) const {
+    return backend < known_.size() ? known_[backend].share : Share{};
+  }
 
  private:
   struct Known {
@@ -53,14 +55,15 @@ class Shares {
     Answers answers;
     SlowStart start;
     double completed = 0;  // lately
+    double weight = 0;
+    Share share;
   };
   void meet(Known& known, std::size_t slot, const Backend& backend, const SharesOptions& options);
   void start_on(const SharesOptions& options, Duration passed, BackendMask in_use);
 
   Instant updated_at_{};
-  std::array<Known, backends_max> known_{};
+  std::vector<Known> known_;  // by slot
   PeerReview review_;
-  std::array<Share, backends_max> shares_{};
 };
 
 }  // namespace sluice::balance

@@ -24,6 +24,7 @@ class Address {
   static Address from_sockaddr(const sockaddr* address, socklen_t size);
   // 4 or 16 bytes, as they are on the wire; mapped addresses likewise.
   static Address from_ip(Bytes ip, std::uint16_t port);
+  Address with_port(std::uint16_t port) const { return from_ip(ip(), port); }
 
   const sockaddr* data() const { return reinterpret_cast<const sockaddr*>(&storage_); }
   socklen_t size() const;

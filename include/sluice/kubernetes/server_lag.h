@@ -3,17 +3,14 @@
 // was written through another one, and while they are upgraded their versions differ. Which
 // requests that concerns, and the answers that tell of it:
 //
-//   504, Status with the cause ResourceVersionTooLarge    its cache has not seen a revision yet
-//   that
-//                                                         the client has (k8s.io/apiserver
-//                                                         pkg/storage/errors.go)
-//   404, text "404 page not found"                        it has no such group
-//                                                         (pkg/util/notfoundhandler)
-//   404, Status "the server could not find the requested  or, in a group that it has, no such
-//   version
-//        resource"                                        or resource (pkg/server/handler.go)
-//   429, Status "storage is (re)initializing"             its cache of a resource is not filled yet
-//                                                         (pkg/storage/cacher/ready.go)
+// - 504, a Status with the cause ResourceVersionTooLarge: its cache has not seen a revision yet
+// that
+//   the client has (k8s.io/apiserver pkg/storage/errors.go);
+// - 404, the text "404 page not found": it has no such group (pkg/util/notfoundhandler);
+// - 404, the Status "the server could not find the requested resource": in a group that it has, no
+//   such version or resource (pkg/server/handler.go);
+// - 429, the Status "storage is (re)initializing": its cache of a resource is not filled yet
+//   (pkg/storage/cacher/ready.go).
 //
 // None of these was executed. What stands behind proxy subresources and aggregated APIs can forge
 // them (answering_server.h): the caller asks for their sake, too.

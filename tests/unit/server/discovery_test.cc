@@ -43,18 +43,6 @@ class DiscoveryTest : public ClustersTest {
         .names = {{"api.example", 6443}}, .file = {}, .slices = {}, .server_name = "backend"};
   }
 
-  void start_reloadable() {
-    start();
-    server_->control().read_by([this](const ReadRequest&) {
-      Configuration configuration;
-      configuration.options = options_;
-      return configuration;
-    });
-  }
-  void reload() {
-    server_->control().reload();
-    simulation_.settle();
-  }
   std::vector<NotedEnvironment::Asked>& questions() { return server_->environment().questions; }
   void answer(const NameAnswer& answer) {
     ASSERT_FALSE(questions().empty());

@@ -33,10 +33,6 @@ class ReloadTest : public ClustersTest {
   }
 
   // Reads `options_`, as files that have changed, with what else is in `configuration_`.
-  void reload() {
-    server_->control().reload();
-    simulation_.settle();
-  }
   void start_reloadable() {
     start();
     server_->control().read_by([this](const ReadRequest& request) {

@@ -67,18 +67,6 @@ class SliceDiscoveryTest : public ClustersTest {
     simulation_.settle();
   }
 
-  void start_reloadable() {
-    start();
-    server_->control().read_by([this](const ReadRequest&) {
-      Configuration configuration;
-      configuration.options = options_;
-      return configuration;
-    });
-  }
-  void reload() {
-    server_->control().reload();
-    simulation_.settle();
-  }
   // The request that was made last.
   test::ScriptedBackend::Request& last() { return *asked_.back(); }
   void answer(const std::string& body) {

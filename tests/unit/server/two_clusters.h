@@ -166,6 +166,19 @@ class ClustersTest : public testing::Test {
     return client.received;
   }
 
+  // What is read is what options_ are then.
+  void start_reloadable() {
+    start();
+    server_->control().read_by([this](const ReadRequest&) {
+      Configuration configuration;
+      configuration.options = options_;
+      return configuration;
+    });
+  }
+  void reload() {
+    server_->control().reload();
+    simulation_.settle();
+  }
   std::string told(std::size_t worker = 0) { return server_->worker(worker).describe(64 * 1024); }
   std::string metrics() {
     for (std::size_t i = 0; i < 2; ++i) server_->worker(i).publish();
