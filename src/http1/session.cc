@@ -210,12 +210,7 @@ void Session::State::begin_request() {
 void Session::State::refuse() {
   closing = true;
   upload = Upload::over;
-  if (open()) {
-    const bool begun = answer != Answer::waited_for;
-    handler.on_malformed(id, {}, reader.refusal());
-    if (begun && answer != Answer::cut) cut();
-    return;
-  }
+  if (open()) return handler.on_malformed(id, {}, reader.refusal());  // what has begun goes on
   id = ++last_id;
   answer = Answer::waited_for;
   http::RequestHead& head = reader.head();

@@ -188,10 +188,10 @@ void Session::State::tell_malformed(Stream& stream) {
     head = std::move(builder.request());
   }
   stream.announced = true;
-  const Part sent = stream.sending;
   if (!failure) handler.on_malformed(stream.ref(), std::move(head), rule);
-  const bool answered_now = sent == Part::head && stream.sending != Part::head;
-  if (!answered_now) reset(stream, Reset::provoked, ErrorCode::protocol_error);
+  // An answer that has begun goes on, as an API server's does: who sees the head of an error may
+  // end its upload early (curl 7.88).
+  if (stream.sending == Part::head) reset(stream, Reset::provoked, ErrorCode::protocol_error);
 }
 
 void Session::State::stream_error(Stream& stream, ErrorCode code) {

@@ -145,6 +145,7 @@ void Exchange::on_client_body(Bytes bytes) {
     if (!upload_.ignore(bytes.size(), now()) && upload_may_end()) stop_upload();
     return;
   }
+  if (upload_.is_broken()) return;  // and its window stays as it is
   upload_.append(bytes, now());
   dispatch_.stream().resume_body();
 }
@@ -158,7 +159,7 @@ void Exchange::on_client_end() {
 void Exchange::on_client_malformed(std::string_view why) {
   if (begun()) {
     record_.reason = to_string(ReplyReason::malformed);
-    return;
+    return upload_.break_off();
   }
   reply(ReplyReason::malformed, make_local_reply(400, why, 0));
 }

@@ -9,7 +9,7 @@ namespace sluice::proxy {
 void Upload::begin(const ProxyOptions& options, Instant now) {
   CHECK_EQ(body_.pending(), std::size_t{0});
   body_.begin(options.stream_window_bytes, options.stream_window_bytes_max, now);
-  complete_ = tunnel_ = false;
+  complete_ = broken_ = tunnel_ = false;
   in_order_ = true;
   last_byte_ = now;
   unwanted_bytes_ = 0;
@@ -44,7 +44,7 @@ Upload::Step Upload::pull(MutableBytes room, Instant now) {
   const BodyFlow::Pulled pulled = body_.pull(room);
   const bool grows = pulled.credit > 0 && !complete_ && !tunnel_;
   const std::uint32_t window = grows ? body_.grow_window(now) : 0;
-  const bool over = complete_ && body_.pending() == 0;
+  const bool over = complete_ && !broken_ && body_.pending() == 0;
   const http::BodyStatus end = in_order_ ? http::BodyStatus::finished : http::BodyStatus::cut;
   return {.sent = {pulled.bytes, over ? end : http::BodyStatus::more},
           .credit = pulled.credit,

@@ -25,6 +25,9 @@ class Upload {
   void append(Bytes bytes, Instant now);
   void complete(Instant now);
   bool is_complete() const { return complete_; }
+  // It breaks a rule of HTTP (its length, say): its backend never sees the end of it.
+  void break_off() { broken_ = true; }
+  bool is_broken() const { return broken_; }
   // Of a tunnel: its end was said.
   bool is_in_order() const { return in_order_; }
   // All of it has left; what comes now is a tunnel's, and its sender is granted no more than
@@ -56,6 +59,7 @@ class Upload {
  private:
   BodyFlow body_;
   bool complete_ = false;
+  bool broken_ = false;
   bool tunnel_ = false;
   bool in_order_ = true;
   Instant last_byte_{};

@@ -227,6 +227,7 @@ func TestAnswersEqualTheDirectOnes(t *testing.T) {
 	t.Run("watch with bookmarks", func(t *testing.T) { f.watches(ctx, t) })
 	t.Run("watch-list of 30 MB", func(t *testing.T) { f.watchList(ctx, t) })
 	t.Run("early 413 during an upload", func(t *testing.T) { f.earlyRefusal(ctx, t, collection) })
+	t.Run("an upload that breaks off at the head of an error", func(t *testing.T) { f.brokenUpload(ctx, t, collection) })
 }
 
 // pages follows the continue tokens of each side by itself.
@@ -489,25 +490,9 @@ func (f *fixture) earlyRefusal(ctx context.Context, t *testing.T, collection str
 	request := harness.RawRequest{Method: "POST", Path: collection, Body: body, Fields: []harness.Field{
 		{Name: "content-type", Value: "application/json"}, bearer(harness.TesterToken),
 	}}
-	send := func(dial func(context.Context) (*harness.RawClient, error)) *harness.RawResponse {
-		client := must[*harness.RawClient](t)(dial(ctx))
-		defer client.Close()
-		response, err := client.Do(ctx, request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		// The connection has survived it.
-		after, err := client.Do(ctx, harness.RawRequest{Method: "GET", Path: collection + "/object-00", Fields: []harness.Field{bearer(harness.TesterToken)}})
-		if err != nil || after.Status != 200 {
-			t.Fatalf("the next request on the connection: %+v, %v", after, err)
-		}
-		return response
-	}
-	direct := send(func(ctx context.Context) (*harness.RawClient, error) {
-		return harness.DialRaw(ctx, f.cluster.Servers[0].Address, "", f.cluster.DirectTLS(nil))
-	})
+	direct := f.survives(ctx, t, f.rawDirect, request, collection)
 	for range 10 {
-		proxied := send(f.raw)
+		proxied := f.survives(ctx, t, f.raw, request, collection)
 		if proxied.Status != direct.Status || !bytes.Equal(proxied.Body, direct.Body) {
 			t.Fatalf("%d %s, direct %d %s", proxied.Status, proxied.Body, direct.Status, direct.Body)
 		}
@@ -526,6 +511,43 @@ func (f *fixture) earlyRefusal(ctx context.Context, t *testing.T, collection str
 	if usual.status != 413 || !bytes.Equal(usual.body, direct.Body) {
 		t.Errorf("usual client: %d %s", usual.status, usual.body)
 	}
+}
+
+// brokenUpload ends before its length, as soon as its answer has begun.
+func (f *fixture) brokenUpload(ctx context.Context, t *testing.T, collection string) {
+	request := harness.RawRequest{Method: "PATCH", Path: collection + "/object-00", Body: []byte("{}"), Breaks: true, Fields: []harness.Field{
+		{Name: "content-type", Value: "text/plain"}, bearer(harness.TesterToken),
+	}}
+	direct := f.survives(ctx, t, f.rawDirect, request, collection)
+	if direct.Status != 415 || len(direct.Body) == 0 {
+		t.Errorf("direct: %d, %d bytes: this tests nothing", direct.Status, len(direct.Body))
+	}
+	for range 10 {
+		proxied := f.survives(ctx, t, f.raw, request, collection)
+		if proxied.Status != direct.Status || !bytes.Equal(proxied.Body, direct.Body) {
+			t.Fatalf("%d %s, direct %d %s", proxied.Status, proxied.Body, direct.Status, direct.Body)
+		}
+	}
+}
+
+// survives sends a request of which the connection must know nothing afterwards.
+func (f *fixture) survives(ctx context.Context, t *testing.T, dial func(context.Context) (*harness.RawClient, error), request harness.RawRequest, collection string) *harness.RawResponse {
+	t.Helper()
+	client := must[*harness.RawClient](t)(dial(ctx))
+	defer client.Close()
+	response, err := client.Do(ctx, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := client.Do(ctx, harness.RawRequest{Method: "GET", Path: collection + "/object-00", Fields: []harness.Field{bearer(harness.TesterToken)}})
+	if err != nil || after.Status != 200 {
+		t.Fatalf("the next request on the connection: %+v, %v", after, err)
+	}
+	return response
+}
+
+func (f *fixture) rawDirect(ctx context.Context) (*harness.RawClient, error) {
+	return harness.DialRaw(ctx, f.cluster.Servers[0].Address, "", f.cluster.DirectTLS(nil))
 }
 
 // ungzip fails where a compressed answer is not whole.

@@ -112,9 +112,9 @@ class SessionHandler {
   virtual void on_head_too_large(StreamRef, http::RequestHead&& /*line*/) {}
   // The request breaks a rule of HTTP; `why` says which, in a sentence. Either its head (`head` has
   // what was read of it; the first event of the stream), or, with an empty `head`, its body or its
-  // trailers. If submit_response is called now, RST_STREAM(protocol_error) follows the answer as
-  // soon as the peer has ended its direction or reset_stream(no_error) is called; else the stream
-  // is reset. Role server only.
+  // trailers; what comes of the body now is not the request's. If submit_response was called, or is
+  // called now, RST_STREAM(protocol_error) follows the answer as soon as the peer has ended its
+  // direction or reset_stream(no_error) is called; else the stream is reset. Role server only.
   virtual void on_malformed(StreamRef, http::RequestHead&& /*head*/, std::string_view /*why*/) {}
   virtual void on_data(StreamRef, Bytes) = 0;
   virtual void on_trailers(StreamRef, http::Fields&&) {}

@@ -38,6 +38,9 @@ type RawRequest struct {
 	Trailers     []Field
 	// Pause is slept before each DATA frame, so that an upload takes a while.
 	Pause time.Duration
+	// Breaks: nothing of the body is sent, and its direction ends when the answer has begun (as curl
+	// 7.88 does when that is an error).
+	Breaks bool
 }
 
 // RawResponse is a whole answer.
@@ -313,6 +316,12 @@ func (s *RawStream) sendBody(ctx context.Context, request RawRequest) error {
 			delete(c.streams, s.id)
 		}
 	}()
+	if request.Breaks {
+		for !s.haveHead && s.failure == nil && ctx.Err() == nil {
+			c.changed.Wait()
+		}
+		return c.framer.WriteData(s.id, true, nil)
+	}
 	for body := request.Body; len(body) > 0; {
 		if request.Pause > 0 {
 			c.mutex.Unlock()

@@ -47,7 +47,7 @@ class Owner : public SessionHandler {
     refusal = why;
     heads.push_back(std::move(head));
     current = id;
-    answer(status_of(why), std::string(sentence(why)));
+    if (answers) answer(status_of(why), std::string(sentence(why)));
   }
   void on_data(RequestId id, Bytes bytes) override {
     if (!events.empty() && events.back().starts_with("data ")) {
@@ -705,15 +705,20 @@ TEST(SessionTest, AnEarlyAnswerToALongUploadIsTheLast) {
   }
 }
 
-TEST(SessionTest, ABodyThatBreaksARuleBehindABegunAnswerCutsIt) {
+TEST(SessionTest, ABodyThatBreaksARuleEndsTheConnectionBehindTheAnswerThatHasBegun) {
   Owner owner;
   owner.talk(chunked("4\r\nhalf\r\n"));
   owner.begin(200);
   owner.send("part");
   EXPECT_TRUE(owner.collect().ends_with("\r\n4\r\npart\r\n"));
-  EXPECT_EQ(owner.talk("x\r\n"), "");
+  owner.answers = false;
+  EXPECT_EQ(owner.talk("x\r\nGET /marker HTTP/1.1\r\nHost: a\r\n\r\n"), "");
   EXPECT_EQ(owner.refusal, Refusal::chunk_size);
-  EXPECT_EQ(owner.events.back(), "closed 1 cut");
+  EXPECT_FALSE(owner.session.finished());
+  owner.send("rest");
+  owner.finish();
+  EXPECT_EQ(owner.collect(), "4\r\nrest\r\n0\r\n\r\n");
+  EXPECT_EQ(owner.events.back(), "closed 1");
   EXPECT_TRUE(owner.session.finished());
 }
 

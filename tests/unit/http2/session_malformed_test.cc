@@ -182,18 +182,28 @@ TEST(SessionMalformedFieldsTest, AnUploadMayEndBeforeTheResetThatFollowsTheAnswe
   }
 }
 
-TEST(SessionMalformedFieldsTest, AnAnswerThatHasBegunIsResetWhenTheBodyIsWrong) {
-  Recorder server(server_options());
-  open_server(server);
-  ASSERT_TRUE(server.feed(
-      FrameWriter().headers(1, hpack_post() + hpack_literal("content-length", "5"), false)));
-  server.bodies[1].finished = false;
-  server.respond(1, "begun");
-  server.collect_all();
-  ASSERT_TRUE(server.feed(FrameWriter().data(1, "four", true)));
-  EXPECT_EQ(server.count("malformed 1 "), 1U);
-  server.collect_all();
-  EXPECT_EQ(server.events.back(), "closed 1 1");
+TEST(SessionMalformedFieldsTest, AnAnswerThatHasBegunGoesOnWhenTheBodyIsWrong) {
+  for (const std::string_view body : {"", "four", "longer"}) {
+    Recorder server(server_options());
+    open_server(server);
+    ASSERT_TRUE(server.feed(
+        FrameWriter().headers(1, hpack_post() + hpack_literal("content-length", "5"), false)));
+    server.bodies[1].finished = false;
+    server.respond(1, "begun");
+    server.collect_all();
+    ASSERT_TRUE(server.feed(FrameWriter().data(1, std::string(body), true)));
+    EXPECT_EQ(server.count("malformed 1 "), 1U);
+    EXPECT_EQ(server.collect_frames().size(), 0U);
+    server.bodies[1].left = "rest";
+    server.bodies[1].finished = true;
+    server.session.resume_body(1);
+    const std::vector<Frame> frames = server.collect_frames();
+    ASSERT_EQ(frames.size(), 2U) << body;
+    EXPECT_EQ(frames[0].payload, "rest");
+    EXPECT_TRUE(frames[0].has(frame::end_stream));
+    EXPECT_EQ(frames[1].type, frame::rst_stream);
+    EXPECT_EQ(server.events.back(), "closed 1 0");
+  }
 }
 
 TEST(SessionMalformedFieldsTest, BlanksAroundAValueAreKept) {

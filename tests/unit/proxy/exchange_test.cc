@@ -1219,6 +1219,41 @@ TEST_F(EarlyAnswerTest, ABackendsEarlyAnswerLeavesTheSameTimeAndReturnsWhatItDid
   EXPECT_FALSE(client.reset);
 }
 
+// curl 7.88 ends its upload when it sees the head of an error.
+TEST_F(EarlyAnswerTest, AnAnswerThatHasBegunGoesOnWhenItsUploadBreaksARuleWhoseEndNobodySees) {
+  start(1);
+  be_alice();
+  for (const bool ends : {true, false}) {
+    Client::Answer& client = upload("be");
+    const std::size_t open = proxy_->exchanges();
+    Request& asked = request();
+    asked.begin(415);
+    asked.send("un");
+    simulation_.settle();
+    EXPECT_EQ(client.body, "un");
+    proxy_->client_malformed(client.exchange, "the body is not as long as was said");
+    EXPECT_TRUE(proxy_->client_body(client.exchange, as_bytes(std::string_view("hidden"))));
+    if (ends) client_.upload(client, "", true);
+    simulation_.settle();
+    EXPECT_EQ(asked.body, "be");
+    EXPECT_FALSE(asked.complete);
+    asked.send("supported");
+    asked.finish();
+    simulation_.settle();
+    EXPECT_EQ(client.body, "unsupported");
+    EXPECT_TRUE(client.ended);
+    EXPECT_FALSE(client.reset);
+    EXPECT_TRUE(asked.reset);
+    simulation_.advance(1s);
+    if (!ends) {
+      EXPECT_EQ(client.reset, Reset::upload_stopped);
+      client_.upload(client, "", true);
+      simulation_.settle();
+    }
+    EXPECT_EQ(proxy_->exchanges(), open - 1);
+  }
+}
+
 // --- empty answers -----------------------------------------------------------------------------
 
 TEST_F(ExchangeTest, AnEndOfStreamOnTheHeadStaysThere) {

@@ -44,6 +44,19 @@ TEST_F(UploadUnitTest, IsFinishedWithItsLastByteAndNotBeforeItIsComplete) {
   EXPECT_EQ(last.sent.status, http::BodyStatus::finished);
 }
 
+TEST_F(UploadUnitTest, OneThatBrokeARuleIsNeverFinished) {
+  append(10);
+  upload.break_off();
+  upload.complete(start);
+  EXPECT_EQ(pull(1000).sent.status, http::BodyStatus::more);
+  EXPECT_EQ(pull(1000).sent.status, http::BodyStatus::more);
+  EXPECT_TRUE(upload.is_complete());  // its client says no more
+  upload.body().end();
+  upload.begin(options, start);
+  upload.complete(start);
+  EXPECT_EQ(pull(1000).sent.status, http::BodyStatus::finished);
+}
+
 TEST_F(UploadUnitTest, MayHaveABodyUntilItIsKnownToHaveNone) {
   EXPECT_TRUE(upload.may_have_body());
   upload.complete(start);
