@@ -6,13 +6,13 @@
 #include <array>
 #include <charconv>
 #include <cstring>
-#include <optional>
 #include <string_view>
 
 #include "field_values.h"
 #include "sluice/base/ascii.h"
 #include "sluice/base/check.h"
 #include "sluice/http/connection_fields.h"
+#include "sluice/http/told_length.h"
 #include "sluice/http1/writer.h"
 
 namespace sluice::http1 {
@@ -26,13 +26,6 @@ constexpr std::size_t chunk_bytes_max = 0xffff;
 constexpr std::size_t room_min = 64;
 
 bool has_no_body(int status) { return status < 200 || status == 204 || status == 304; }
-
-std::optional<std::uint64_t> parse_length(std::string_view text) {
-  std::uint64_t length = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), length);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return length;
-}
 
 void append_status_line(std::string& out, int status) {
   CHECK(status >= 100 && status <= 999);
@@ -62,22 +55,19 @@ bool AnswerWriter::begin(const http::ResponseHead& head, bool has_body, const Re
   broken_ = false;
   rest_bytes_ = 0;
   const bool bodiless = request.head_only || has_no_body(head.status);
-  const auto length_field = head.fields.find("content-length");
-  if (length_field) {
-    const auto length = parse_length(*length_field);
-    if (!length) return false;
-    rest_bytes_ = *length;
-  }
+  const auto length = http::told_length(head.fields);
+  if (length == http::no_length) return false;
+  rest_bytes_ = length.value_or(0);
   if (bodiless) {
     framing_ = Framing::none;
-  } else if (length_field || !has_body) {
+  } else if (length || !has_body) {
     framing_ = Framing::length;
   } else {
     framing_ = request.http_1_0 ? Framing::until_close : Framing::chunked;
   }
   append_status_line(out, head.status);
   // RFC 9110 section 8.6: 204 has none.
-  const bool tells_length = length_field && head.status != 204;
+  const bool tells_length = length && head.status != 204;
   for (std::size_t i = 0; i < head.fields.size(); ++i) {
     append_field(out, head.fields[i]);
   }

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "numbers.h"
+#include "sluice/http/told_length.h"
 #include "sluice/kubernetes/answering_server.h"
 
 namespace sluice::kubernetes {
@@ -30,11 +30,7 @@ bool may_be_drain_answer(const http::ResponseHead& head, RequestClass request_cl
   if (head.fields.contains("content-encoding")) return false;
   const std::string_view type = head.fields.find("content-type").value_or("");
   if (!type.starts_with(head.status == 429 ? "text/plain" : "application/json")) return false;
-  if (const auto length = head.fields.find("content-length")) {
-    const std::optional<std::int64_t> bytes = parse_int64(*length);
-    return bytes && *bytes <= static_cast<std::int64_t>(drain_answer_bytes_max);
-  }
-  return true;
+  return http::told_length(head.fields).value_or(0) <= drain_answer_bytes_max;
 }
 
 bool is_drain_answer(const http::ResponseHead& head, std::string_view body,

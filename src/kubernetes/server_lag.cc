@@ -7,7 +7,7 @@
 #include <span>
 #include <string>
 
-#include "numbers.h"
+#include "sluice/http/told_length.h"
 
 namespace sluice::kubernetes {
 namespace {
@@ -95,11 +95,7 @@ ServerLag may_tell_lag(const http::ResponseHead& head) {
   const std::string_view type = head.fields.find("content-type").value_or("");
   const bool as_text = lag == ServerLag::unknown_path && type.starts_with("text/plain");
   if (!as_text && !is_status_object(type)) return ServerLag::none;
-  if (const auto length = head.fields.find("content-length")) {
-    const std::optional<std::int64_t> bytes = parse_int64(*length);
-    if (!bytes || *bytes > static_cast<std::int64_t>(lag_answer_bytes_max)) return ServerLag::none;
-  }
-  return lag;
+  return http::told_length(head.fields).value_or(0) > lag_answer_bytes_max ? ServerLag::none : lag;
 }
 
 ServerLag lag_told_by(const http::ResponseHead& head, std::string_view body) {

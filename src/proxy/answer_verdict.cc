@@ -2,6 +2,7 @@
 // What an answer says.
 #include "answer_verdict.h"
 
+#include "sluice/http/told_length.h"
 #include "sluice/kubernetes/answering_server.h"
 
 namespace sluice::proxy {
@@ -55,6 +56,15 @@ Finding judge_whole(const http::ResponseHead& head, std::string_view body,
                     const RequestPlan& plan) {
   if (kubernetes::is_drain_answer(head, body, plan.request_class)) return Finding::draining;
   return finding_of(kubernetes::lag_told_by(head, body), plan);
+}
+
+bool may_be_brief(const http::ResponseHead& head, const RequestPlan& plan) {
+  if (plan.request_class != RequestClass::short_read &&
+      plan.request_class != RequestClass::short_write) {
+    return false;
+  }
+  if (const auto length = http::told_length(head.fields)) return *length <= brief_bytes_max;
+  return !kubernetes::may_be_answered_by_another(plan.info);
 }
 
 // An anonymous OPTIONS may be answered by the filter for CORS (k8s.io/apiserver

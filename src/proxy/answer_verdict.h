@@ -37,6 +37,13 @@ inline constexpr std::size_t judged_bytes_max = kubernetes::lag_answer_bytes_max
 static_assert(judged_bytes_max >= kubernetes::drain_answer_bytes_max);
 Finding judge_whole(const http::ResponseHead& head, std::string_view body, const RequestPlan& plan);
 
+// An answer that is held back until it is whole, or longer than this: its client sees nothing of
+// one that is lost with its server, and a read goes to another.
+inline constexpr std::size_t brief_bytes_max = 32 * 1024;
+// Of requests that the API server itself answers, and never bit by bit; of others what says that it
+// is short.
+bool may_be_brief(const http::ResponseHead& head, const RequestPlan& plan);
+
 // What it says about the request's token. Only an answer from behind authentication proves one: a
 // filter before it may refuse anybody's request (400 to a bad `timeout`, 403 to a CORS preflight,
 // 504), and says nothing.

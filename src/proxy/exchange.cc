@@ -306,7 +306,7 @@ void Exchange::client_gone() {
 
 // Neither its client nor we keep the answer from going on.
 bool Exchange::owed_by_backend() const {
-  if (state_ == State::waiting) return upload_.is_complete();
+  if (state_ == State::waiting || state_ == State::judging) return upload_.is_complete();
   const bool list = request_class() == RequestClass::list;
   return state_ == State::forwarding && !list && answer_.body().pending() == 0;
 }

@@ -19,9 +19,6 @@ using kubernetes::RequestClass;
 using observability::EndedBy;
 using What = Deadline::What;
 
-// What a backend may send whether its client reads or not.
-constexpr std::uint64_t brief_bytes_max = 32 * 1024;
-
 }  // namespace
 
 void Exchange::on_response(http::ResponseHead&& head, bool end_of_stream) {
@@ -39,7 +36,9 @@ void Exchange::on_response(http::ResponseHead&& head, bool end_of_stream) {
   }
   learn_credential(head);
   answer_.take_head(std::move(head), end_of_stream);
-  if (verdict == Verdict::hold_back) return set_state(State::judging);
+  if (verdict == Verdict::hold_back || (!end_of_stream && may_be_brief(answer_.head(), plan_))) {
+    return set_state(State::judging);
+  }
   if (may_lack_history()) return hold_watch();
   forward_head();
 }
@@ -127,7 +126,7 @@ void Exchange::on_response_body(Bytes bytes) {
   answer_.body().append(bytes);
   if (state_ == State::holding) return look_at_first_event();
   if (state_ == State::judging) {
-    if (answer_.body().pending() <= judged_bytes_max) return;
+    if (answer_.body().pending() <= brief_bytes_max) return;
     forward_head();
   }
   client_->resume_body(client_stream_);
@@ -192,7 +191,8 @@ void Exchange::answer_complete() {
 void Exchange::judge() {
   CHECK(dispatch_.attempts().any());
   CHECK_EQ(answer_.body().passed(), std::uint64_t{0});
-  switch (judge_whole(answer_.head(), answer_.body().peek(), plan_)) {
+  const bool telling = answer_.head().status >= 400 && answer_.body().pending() <= judged_bytes_max;
+  switch (telling ? judge_whole(answer_.head(), answer_.body().peek(), plan_) : Finding::nothing) {
     case Finding::nothing: break;
     case Finding::draining:
       if (leave_draining()) return;
@@ -255,7 +255,11 @@ void Exchange::backend_failed(const StreamEnd& end) {
   dispatch_.attempts().failed(failure.reason);
   if (end.cause == StreamEnd::Cause::connection_lost) dispatch_.lost(plan_);
   if (end.cause == StreamEnd::Cause::refused) dispatch_.attempts().refused();
-  if (replay(end.retry, failure.replay, end.context) != Outcome::impossible) return;
+  // Its head came, and its client knows nothing of that.
+  const bool unseen = state_ == State::judging && end.cause == StreamEnd::Cause::connection_lost;
+  if (replay(unseen ? Retry::idempotent : end.retry, failure.replay, end.context) !=
+      Outcome::impossible)
+    return;
   if (end.cause == StreamEnd::Cause::too_large) {
     log::warning("an answer was not passed on", {{"why", end.context}, {"path", plan_.info.path}});
   }

@@ -8,7 +8,8 @@
 //                     └──────────────101──▶ tunnel ──────────┘
 //
 //   waiting     a backend was picked; no answer yet. May be replayed on another backend.
-//   judging     an answer that may be a backend's "I am shutting down" is held back
+//   judging     an answer is held back until it is whole: it may be a backend's "I am shutting
+//               down", or is so short that another one may take its place if it is cut
 //   holding     the head of a watch that goes on is held back until its first event: the backend
 //               may have no history for it
 //   forwarding  the head went to the client; bytes follow

@@ -1146,16 +1146,76 @@ TEST_F(WatchEndTest, InADrainAWatchInItsFirstBurstGoesLastAndIsCutWhenTheWindowI
 TEST_F(WatchEndTest, AnyOtherAnswerThatIsLostIsCutOff) {
   start(2);
   be_alice();
-  const Client::Answer& client = ask(pod);
-  Request& streaming = request();
-  streaming.begin(200);
-  streaming.send("half of a po");
+  for (const bool is_long : {false, true}) {
+    const Client::Answer& client = ask(is_long ? pod : "/api/v1/pods");
+    Request& streaming = request();
+    streaming.begin(200);
+    const std::string part(is_long ? 32 * 1024 + 1 : 10, 'h');
+    streaming.send(part);
+    simulation_.settle();
+    EXPECT_EQ(client.body, part);
+    drop(streaming);
+    simulation_.advance(10s);
+    EXPECT_EQ(client.reset, Reset::truncated);
+    EXPECT_FALSE(client.ended);
+    client_.leave();
+  }
+}
+
+// --- short answers -----------------------------------------------------------------------------
+
+class ShortAnswerTest : public ExchangeTest {
+ protected:
+  void SetUp() override {
+    start(2);
+    be_alice();
+  }
+  // Lost behind its head and some of its body.
+  Client::Answer& lose_half(const http::ResponseHead& head, std::string_view path,
+                            std::string_view method = "GET") {
+    Client::Answer& answer = ask(path, method);
+    Request& half = request();
+    half.begin(head);
+    half.send("half");
+    simulation_.settle();
+    drop(half);
+    return answer;
+  }
+  static http::ResponseHead head_of(int status, std::string_view length = {}) {
+    http::ResponseHead head;
+    head.status = status;
+    if (!length.empty()) head.fields.add("content-length", std::string(length));
+    return head;
+  }
+  static constexpr std::string_view aggregated = "/apis/metrics.example.io/v1/nodes/one";
+};
+
+TEST_F(ShortAnswerTest, AReadThatIsCutBehindItsHeadIsAskedOfAnother) {
+  for (const auto& [length, path] : {std::pair{"", pod}, std::pair{"32768", aggregated}}) {
+    const Client::Answer& client = lose_half(head_of(200, length), path);
+    answer(request(), 200, "whole");
+    EXPECT_EQ(client.body, "whole") << path;
+    EXPECT_TRUE(client.ended);
+    EXPECT_FALSE(client.reset);
+  }
+}
+
+TEST_F(ShortAnswerTest, AWriteThatIsCutBehindItsHeadHasAnUnknownOutcome) {
+  const Client::Answer& client = lose_half(head_of(201), pod, "PUT");
   simulation_.settle();
-  EXPECT_EQ(client.body, "half of a po");
-  drop(streaming);
-  simulation_.advance(10s);
-  EXPECT_EQ(client.reset, Reset::truncated);
-  EXPECT_FALSE(client.ended);
+  EXPECT_EQ(client.head.status, 502);
+  EXPECT_TRUE(client.ended);
+  EXPECT_TRUE(running().empty());
+}
+
+// Of what others answer it is not known whether it comes bit by bit.
+TEST_F(ShortAnswerTest, WhatMayBeAStreamIsPassedOnAtOnce) {
+  for (const auto& [length, path] : {std::pair{"", aggregated}, std::pair{"32769", pod}}) {
+    const Client::Answer& client = lose_half(head_of(200, length), path);
+    EXPECT_EQ(client.body, "half") << path;
+    EXPECT_EQ(client.reset, Reset::truncated);
+    client_.leave();
+  }
 }
 
 // --- early answers -----------------------------------------------------------------------------
@@ -1228,9 +1288,10 @@ TEST_F(EarlyAnswerTest, AnAnswerThatHasBegunGoesOnWhenItsUploadBreaksARuleWhoseE
     const std::size_t open = proxy_->exchanges();
     Request& asked = request();
     asked.begin(415);
-    asked.send("un");
+    const std::string part(40'000, 'u');  // no short answer
+    asked.send(part);
     simulation_.settle();
-    EXPECT_EQ(client.body, "un");
+    EXPECT_EQ(client.body, part);
     proxy_->client_malformed(client.exchange, "the body is not as long as was said");
     EXPECT_TRUE(proxy_->client_body(client.exchange, as_bytes(std::string_view("hidden"))));
     if (ends) client_.upload(client, "", true);
@@ -1240,7 +1301,7 @@ TEST_F(EarlyAnswerTest, AnAnswerThatHasBegunGoesOnWhenItsUploadBreaksARuleWhoseE
     asked.send("supported");
     asked.finish();
     simulation_.settle();
-    EXPECT_EQ(client.body, "unsupported");
+    EXPECT_EQ(client.body, part + "supported");
     EXPECT_TRUE(client.ended);
     EXPECT_FALSE(client.reset);
     EXPECT_TRUE(asked.reset);
@@ -2316,7 +2377,7 @@ TEST_F(ExchangeMistakeTest, OnTheWayToHoldingA410) {
 }
 
 TEST_F(ExchangeMistakeTest, OnTheWayToForwarding) {
-  const Client::Answer& lost = begin(State::forwarding);
+  const Client::Answer& lost = begin(State::forwarding, "/api/v1/pods");
   second().begin(200);
   second().send("half");
   simulation_.settle();
