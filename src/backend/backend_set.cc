@@ -275,6 +275,13 @@ bool BackendSet::leave(std::size_t backend) {
   return true;
 }
 
+// Neither probes are answered nor can anybody connect: a pool that has not tried yet, or hardly,
+// since all share one pace, need not learn it for itself.
+bool BackendSet::is_down(const BackendStatus& status, const ConnectionPool& pool) {
+  return !status.answers.load(std::memory_order_relaxed) && status.pace->failures() > 1 &&
+         pool.ready_connections() == 0;
+}
+
 std::uint64_t BackendSet::usable(PoolKind kind, std::uint64_t leaving) const {
   std::uint64_t good = 0;
   std::uint64_t alive = 0;
@@ -286,11 +293,12 @@ std::uint64_t BackendSet::usable(PoolKind kind, std::uint64_t leaving) const {
     if (pool == nullptr || !cluster_.serves(i)) continue;
     const BackendStatus& status = *cluster_.backends[i];
     if (vouches(kind) && !status.trusts_identity.load(std::memory_order_relaxed)) continue;
+    const Health health = status.health.load(std::memory_order_relaxed);
+    if (health == Health::not_ready && is_down(status, *pool)) continue;
     if (!pool->hopeless()) any |= bit;
     if (pool->unreachable()) continue;
     reachable |= bit;
     if ((leaving & bit) != 0) continue;
-    const Health health = status.health.load(std::memory_order_relaxed);
     if (health == Health::not_ready) continue;
     if (health == Health::unknown && status.newcomer) continue;
     alive |= bit;

@@ -250,7 +250,6 @@ class HealthProbe::Target {
 
   void look_at_version() {
     if (stopping_ || options_.version_interval == Duration::zero()) return;
-    if (health() == Health::not_ready) return version_.forget();
     if (health() != Health::ready) return;
     const Duration every = quiet_ ? options_.quiet_identity_interval : options_.version_interval;
     const auto claim = [this](http::Fields& fields) {
@@ -282,6 +281,7 @@ class HealthProbe::Target {
   // What was here when we came counts as old; what went and came back, or joins others that serve,
   // as new, until it says otherwise itself.
   void comes_to_life(Health before) {
+    version_.forget();
     if (before == Health::not_ready || status_.newcomer) {
       status_.started.store(transport_.reactor().now(), std::memory_order_relaxed);
     }

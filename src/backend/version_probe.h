@@ -32,7 +32,8 @@ class VersionProbe {
   // `every`: how often.
   void look(const std::function<void(http::Fields&)>& claim, Duration every, Duration timeout,
             Instant now);
-  // It is out of use: what it is when it returns is not known.
+  // It is back, perhaps as another. Not before: what it was counts for the answers that it owes
+  // when it goes.
   void forget();
 
  private:

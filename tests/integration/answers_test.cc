@@ -62,6 +62,36 @@ TEST_F(AnswersTest, CompressedOnesPassAsTheyAreToThoseWhoAskForThem) {
   EXPECT_EQ(client->answer(watch).field("content-encoding"), "");
 }
 
+// It is the API server's answer to this client, not a word about the server.
+TEST_F(AnswersTest, WhatPriorityAndFairnessRefusesIsPassedOnAsItIsAndAskedForOnce) {
+  start({}, {"--max-in-flight=1", "--latency=300ms"});
+  const auto by_certificate = connect(&credentials.alice);
+  const auto by_token = connect();
+  const std::string path = "/api/v1/namespaces/default/configmaps/refused-by-fairness";
+  constexpr std::size_t each = 10;
+  std::vector<std::pair<Http2Client*, Http2Client::Id>> asked;
+  for (std::size_t i = 0; i < each; ++i) {
+    asked.emplace_back(by_certificate.get(), by_certificate->ask({.path = path}));
+    asked.emplace_back(by_token.get(), by_token->ask({.path = path, .fields = bearer()}));
+  }
+  std::size_t refused = 0;
+  for (const auto& [client, id] : asked) {
+    const Answer& answer = client->wait(id, 10s);
+    EXPECT_TRUE(answer.whole()) << answer.describe();
+    if (answer.status != 429) continue;
+    ++refused;
+    EXPECT_EQ(answer.field("retry-after"), "1");
+    EXPECT_TRUE(answer.field("content-type").starts_with("text/plain"));
+    EXPECT_NE(answer.field("x-kubernetes-pf-flowschema-uid"), "");
+    EXPECT_NE(answer.field("x-kubernetes-pf-prioritylevel-uid"), "");
+    EXPECT_EQ(answer.body, "Too many requests, please try again later.\n");
+  }
+  EXPECT_GT(refused, each / 2);
+  EXPECT_EQ(apisim->seen("refused-by-fairness").size(), asked.size());
+  EXPECT_EQ(sluice->metric("sluice_replays_total"), 0.0);
+  EXPECT_EQ(sluice->metric("sluice_backend_ready"), 3.0);
+}
+
 // The frames of our answer to a request that ends, and to one that does not.
 TEST_F(AnswersTest, AMalformedRequestIsToldWhatIsWrongThenResetAndLogged) {
   start_apisim();

@@ -274,6 +274,31 @@ TEST_F(EndingsTest, RefusedStreamsAreReplayedWhateverTheMethod) {
   EXPECT_GT(apisim->count(0, {"faults"}), 0U);
 }
 
+TEST_F(EndingsTest, WhereEveryServerRefusesStreamsARequestIsTriedAFewTimesAndToldSo) {
+  start();
+  const auto client = connect(&credentials.alice);
+  EXPECT_EQ(client->fetch({.path = std::string(object_path)}).status, 200);
+  apisim->post("/servers/all/set?fail-refused=1");
+  const Ask read{.path = std::string(object_path)};
+  const Ask write{.method = "POST",
+                  .path = "/api/v1/namespaces/default/configmaps",
+                  .fields = {{"content-type", "application/json"}},
+                  .body = R"({"metadata":{"name":"refused"}})"};
+  constexpr std::size_t requests = 6;
+  for (std::size_t i = 0; i < requests; ++i) {
+    const Answer answer = client->fetch(i % 2 == 0 ? read : write, 10s);
+    EXPECT_EQ(answer.status, 503) << answer.describe();
+    EXPECT_NE(answer.field("retry-after"), "");
+    EXPECT_LE(answer.ended_at - answer.asked, 1s);
+  }
+  // A refusal is no try, as a GOAWAY is none, ten times; then three tries.
+  EXPECT_GE(apisim->total({"faults"}), 3 * requests);
+  EXPECT_LE(apisim->total({"faults"}), 13 * requests);
+  apisim->post("/servers/all/set?fail-refused=0");
+  EXPECT_EQ(client->fetch(read).status, 200);
+  EXPECT_EQ(client->fetch(write).status, 201);  // not 409: nothing was executed
+}
+
 struct Drain {
   const char* name;
   const char* query;

@@ -35,26 +35,51 @@ type longRoll struct {
 	proxy   *harness.Proxy
 	fleet   *fleet
 	load    *rollLoad
+	others  *beside
 	pause   time.Duration
+	restart func(*harness.APIServer) error
+	synced  time.Time
 	begun   []time.Time // When each server was started.
 	old     map[int]bool
 	slowest time.Duration
 }
 
+// rollSize is how much there is beside a roll; the environment may say otherwise.
+type rollSize struct {
+	clients, writes, reads int
+	pause                  time.Duration
+}
+
 func TestARollIsNoticedByNobody(t *testing.T) {
-	clients := countFromEnvironment(t, "SLUICE_ROLL_CLIENTS", 40)
-	r := &longRoll{pause: durationFromEnvironment(t, "SLUICE_ROLL_PAUSE", 2*time.Minute), old: map[int]bool{}}
-	options := harness.ClusterOptions{ShutdownDelay: shutdownDelay}
+	kills := countFromEnvironment(t, "SLUICE_ROLL_KILLS", harness.ServerCount)
+	size := rollSize{clients: 40, writes: 500, reads: 2000, pause: 2 * time.Minute}
+	ctx, r := startLongRoll(t, size, harness.ServerCount+kills, harness.ClusterOptions{})
+	for number := range r.cluster.Servers {
+		r.replace(ctx, t, number, "rolled", terminate)
+	}
+	r.load.lossBegan.Store(true)
+	for number := range kills {
+		r.replace(ctx, t, number, "killed", kill)
+	}
+	r.finish(ctx, t, fmt.Sprintf("%d servers rolled and %d killed", len(r.cluster.Servers), kills))
+}
+
+// startLongRoll starts what a roll of so many steps is beside, and waits until it is calm.
+func startLongRoll(t *testing.T, size rollSize, steps int, options harness.ClusterOptions) (context.Context, *longRoll) {
+	t.Helper()
+	clients := countFromEnvironment(t, "SLUICE_ROLL_CLIENTS", size.clients)
+	r := &longRoll{pause: durationFromEnvironment(t, "SLUICE_ROLL_PAUSE", size.pause), old: map[int]bool{}}
+	options.ShutdownDelay = shutdownDelay
 	if r.pause < time.Minute {
 		options.RequestTimeout = 15 * time.Second
 	}
 	r.cluster = ownCluster(t, options)
+	r.restart = r.cluster.Restart
 	for number := range r.cluster.Servers {
 		r.begun, r.old[number] = append(r.begun, time.Now()), true
 	}
 	r.proxy = startProxy(t, r.cluster, harness.ProxyOptions{})
-	kills := countFromEnvironment(t, "SLUICE_ROLL_KILLS", harness.ServerCount)
-	ctx := within(t, time.Duration(harness.ServerCount+kills)*(r.pause+rollEndsWithin)+5*time.Minute)
+	ctx := within(t, time.Duration(steps)*(r.pause+rollEndsWithin)+5*time.Minute)
 	for _, namespace := range []string{watchedObjects, harness.LedgerNamespace} {
 		makeNamespace(ctx, t, r.cluster, namespace)
 	}
@@ -67,32 +92,30 @@ func TestARollIsNoticedByNobody(t *testing.T) {
 	}
 	began := time.Now()
 	r.fleet = startFleetOf(ctx, t, clients, config)
-	synced := time.Now()
+	r.synced = time.Now()
 	admin := clientset(t, r.cluster.Direct(0, harness.AdminToken))
-	r.load = startRollLoad(ctx, t, config, admin, countFromEnvironment(t, "SLUICE_ROLL_WRITES", 500), countFromEnvironment(t, "SLUICE_ROLL_READS", 2000))
+	r.load = startRollLoad(ctx, t, config, admin, countFromEnvironment(t, "SLUICE_ROLL_WRITES", size.writes),
+		countFromEnvironment(t, "SLUICE_ROLL_READS", size.reads))
 	r.keepBusy(ctx, t, config(1))
-	others := startBeside(ctx, t, r.cluster, r.proxy)
+	r.others = startBeside(ctx, t, r.cluster, r.proxy)
 	time.Sleep(settleLong)
-	figure(t, "%d informers synced in %.1f s", r.fleet.size(), synced.Sub(began).Seconds())
+	figure(t, "%d informers synced in %.1f s", r.fleet.size(), r.synced.Sub(began).Seconds())
 	r.checkShares(t, "at the beginning")
+	return ctx, r
+}
 
-	for number := range r.cluster.Servers {
-		r.replace(ctx, t, number, "rolled", terminate)
-	}
-	r.load.lossBegan.Store(true)
-	for number := range kills {
-		r.replace(ctx, t, number, "killed", kill)
-	}
-
+// finish ends everything and looks at what it has seen of it.
+func (r *longRoll) finish(ctx context.Context, t *testing.T, what string) {
+	t.Helper()
 	r.load.finish(ctx, t, clientset(t, r.cluster.Direct(0, harness.AdminToken)))
-	others.finish(t)
+	r.others.finish(t)
 	lists, resumed := 0, 0
 	for _, server := range r.cluster.Servers {
-		l, n := startsSince(t, server, synced)
+		l, n := startsSince(t, server, r.synced)
 		lists, resumed = lists+l, resumed+n
 	}
-	figure(t, "%d servers rolled and %d killed, %v after each: %d watches resumed, %d lists, all informers current within %.1f s of each end",
-		len(r.cluster.Servers), kills, r.pause, resumed, lists, r.slowest.Seconds())
+	figure(t, "%s, %v after each: %d watches resumed, %d lists, all informers current within %.1f s of each end",
+		what, r.pause, resumed, lists, r.slowest.Seconds())
 	if lists != 0 {
 		t.Errorf("%d lists, last watch error: %v", lists, r.fleet.lastError.Load())
 	}
@@ -131,7 +154,7 @@ func (r *longRoll) replace(ctx context.Context, t *testing.T, number int, how st
 	r.checkShares(t, "while "+name)
 
 	r.begun[number] = time.Now()
-	if err := r.cluster.Restart(server); err != nil {
+	if err := r.restart(server); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, 30*time.Second, "the proxy sees "+server.Name, func() bool {

@@ -17,6 +17,7 @@
 //	SLUICE_ROLL_WRITES, SLUICE_ROLL_READS  what is asked a second beside it (default 500, 2000)
 //	SLUICE_ROLL_PAUSE    how long between two servers (default 2m)
 //	SLUICE_ROLL_KILLS    how many servers are killed behind the roll (default 3)
+//	SLUICE_PREVIOUS      a kube-apiserver of the version before, from which a cluster is upgraded (./build --previous; default none)
 //	SLUICE_OWN_WRITES    how often something is written that servers act by, and then used (default 1000)
 //	SLUICE_RECORDED      how many requests the recording backends judge (default 100000)
 package kubernetes

@@ -47,6 +47,7 @@ class ScriptedBackend {
     bool complete = false;  // its END_STREAM was seen
     bool reset = false;     // by the client
     bool closed = false;    // both directions
+    bool refused = false;   // by its test, which wants no more of it
 
     std::string field(std::string_view name) const {
       return std::string(head.fields.find(name).value_or(""));
@@ -72,6 +73,7 @@ class ScriptedBackend {
     void drop() { connection_.terminate(); }
     bool ended() const { return ended_; }
     bool with_certificate() const { return with_certificate_; }
+    bool speaks_http1() const { return http1_; }
     std::size_t open_streams() const;
     std::size_t open_streams_max() const { return open_streams_max_; }
     bool closed() const { return connection_.state() == net::Connection::State::closed; }

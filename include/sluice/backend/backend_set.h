@@ -210,6 +210,7 @@ class BackendSet {
   PoolOptions pool_options(PoolKind kind) const;
   UpgradeOptions upgrade_options(PoolKind kind) const;
   void reap();
+  static bool is_down(const BackendStatus& status, const ConnectionPool& pool);
   // By slot, of those in the mask: `what(slot, version)`.
   template <class F>
   void for_each_version(std::uint64_t among, F&& what) const;

@@ -30,6 +30,8 @@ class ConnectPace {
   // What came of it, of whichever turn: it was ready after so much time, or not at all.
   void succeeded(Duration took);
   void failed();
+  // How many have failed since one succeeded or somebody was answered there.
+  std::uint32_t failures() const { return failures_.load(std::memory_order_relaxed); }
   // Somebody else has been answered there.
   void forget_failures() {
     if (failures_.exchange(0, std::memory_order_relaxed) == 0) return;

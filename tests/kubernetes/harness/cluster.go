@@ -65,6 +65,8 @@ type ClusterOptions struct {
 	RequestTimeout time.Duration
 	// Servers is their number; 0 is ServerCount.
 	Servers int
+	// Program is what every server is; empty: kube-apiserver of the programs' folder.
+	Program string
 	// TokenSuffix sets the tokens of this control plane apart from those of another.
 	TokenSuffix string
 	// Flags are added to those of every server, FlagsOf to those of one.
@@ -351,7 +353,10 @@ func (c *Cluster) startServer(programs, etcd string, index int, options ClusterO
 	if options.FlagsOf != nil {
 		flags = append(flags, options.FlagsOf(index)...)
 	}
-	server.program, server.flags = filepath.Join(programs, "kube-apiserver"), flags
+	server.program, server.flags = options.Program, flags
+	if server.program == "" {
+		server.program = filepath.Join(programs, "kube-apiserver")
+	}
 	server.Process, err = StartProcess(c.Dir, name, server.program, flags...)
 	return server, err
 }
@@ -363,6 +368,12 @@ func (c *Cluster) Restart(server *APIServer) (err error) {
 		return err
 	}
 	return c.waitReady(server)
+}
+
+// RestartAs is Restart by another program, with the same flags.
+func (c *Cluster) RestartAs(server *APIServer, program string) error {
+	server.program = program
+	return c.Restart(server)
 }
 
 func (c *Cluster) waitReady(server *APIServer) error {

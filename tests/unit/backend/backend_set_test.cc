@@ -135,6 +135,19 @@ TEST_F(BackendSetTest, LeavesOutWhereTheLastConnectFailedUnlessItFailedEverywher
   EXPECT_EQ(set_->usable(PoolKind::bearer, 0), all);  // any guess is better than none
 }
 
+// All pools share one pace: one that is asked for the first time might wait for seconds for its
+// turn.
+TEST_F(BackendSetTest, WhereNeitherProbesNorOthersGetThroughNobodyWaitsForAPoolThatHasNotTried) {
+  make_set();
+  set_->warm_up(PoolKind::bearer);
+  simulation_.advance(20s);
+  EXPECT_EQ(set_->usable(PoolKind::suspect, 0), all);  // probes have not said so
+  for (std::size_t i = 0; i < backends; ++i) set_health(i, Health::not_ready);
+  EXPECT_EQ(set_->usable(PoolKind::suspect, 0), 0U);
+  cluster_.backends[2]->answers.store(true);
+  EXPECT_EQ(set_->usable(PoolKind::suspect, 0), 0b100U);
+}
+
 TEST_F(BackendSetTest, WhereConnectingFailsAgainAndAgainNobodyWaitsAndAnAnsweredProbeEndsIt) {
   make_set();
   set_->warm_up(PoolKind::bearer);

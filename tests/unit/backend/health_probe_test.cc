@@ -722,17 +722,23 @@ TEST_F(VersionTest, IsAskedForWithTheIdentityOfTheProbe) {
   EXPECT_THAT(asked_as_, HasSubstr("sluice:probe:"));
 }
 
-TEST_F(VersionTest, OfABackendThatIsOutOfUseIsNotKnownUntilItReturns) {
+// What it answers last is still to be understood by the version that it had.
+TEST_F(VersionTest, OfABackendThatGoesIsKnownUntilItReturnsAndIsAskedForAnew) {
   start();
   readiness_ = 500;
-  next_probe();
-  EXPECT_EQ(version(), 0U);
-  answer_ = R"({"major":"1","minor":"37"})";
+  for (int i = 0; i < 3; ++i) next_probe();
+  EXPECT_EQ(version(), of_minor(36));
+  EXPECT_EQ(asked_, 1);
+  status_ = 0;
   readiness_ = 200;
   for (int i = 0; i < 3; ++i) next_probe();
   EXPECT_EQ(health(), Health::ready);
+  EXPECT_EQ(version(), 0U);
+  status_ = 200;
+  answer_ = R"({"major":"1","minor":"37"})";
+  simulation_.advance(10s);
   EXPECT_EQ(version(), of_minor(37));
-  EXPECT_EQ(asked_, 2);
+  EXPECT_EQ(health(), Health::ready);
 }
 
 TEST_F(VersionTest, WithoutAnAnswerItIsAskedForSoonAgainAndReadinessDoesNotWait) {

@@ -44,11 +44,13 @@ std::string Ask::describe() const {
   return fmt::format(
       "{} {} of client {} at {} ms, {} bytes up, {} down{}{}: {} ({} times), {} heads, status "
       "{}{}, "
-      "{} bytes received, executed {} times, {} bytes answered, {} bytes heard{}",
+      "{} bytes received, executed {} times, refused {} times, expired {} times, {} bytes "
+      "answered, "
+      "{} bytes heard{}",
       to_string(kind), id, client, at / std::chrono::milliseconds(1), request_bytes, answer_bytes,
       read_slowly ? ", read slowly" : "", cancelled_after ? ", to be cancelled" : "",
       to_string(outcome), outcomes, heads, status, from_backend ? " of a backend" : "", received,
-      executed, sent, heard, heard_end ? " and the end" : "");
+      executed, refusals, expired, sent, heard, heard_end ? " and the end" : "");
 }
 
 std::string body_piece(std::size_t id, std::size_t begin, std::size_t bytes) {

@@ -58,6 +58,7 @@ struct Ask {
   // What backends did.
   int executed = 0;
   int expired = 0;       // a watch that was told 410 by a server that had come back
+  int refusals = 0;      // by servers that ended their lives
   bool early = false;    // answered before its body was there
   std::size_t sent = 0;  // of the answer, the last time
   // Of a tunnel.

@@ -66,6 +66,8 @@ World::World(std::uint64_t seed)
     plan_.stops_at = up_to(asking);
   }
   plan_.vouches = chance(0.5);
+  plan_.replay_body_bytes = std::size_t{1} << random_.below(19);
+  draw_servers();
   draw_weather();
   for (std::size_t i = 0; i < backends; ++i) {
     backends_.push_back(std::make_unique<test::ScriptedBackend>(
@@ -165,7 +167,7 @@ ServerOptions World::server_options() {
   cluster.proxy.request_timeout = 20s;
   cluster.proxy.client_stall_timeout = 20s;
   options.thread.worker.transport.send_stall_timeout = 20s;
-  cluster.proxy.replay_body_bytes = std::size_t{1} << random_.below(19);
+  cluster.proxy.replay_body_bytes = plan_.replay_body_bytes;
   if (!plan_.vouches) return options;
   const test::ClusterKeys& keys = test::ClusterKeys::get();
   cluster.proxy.vouches_for_identity = true;
@@ -193,6 +195,9 @@ void World::draw_mishaps() {
       schedule_.after(up_to(asking), [this, backend] { outage(backend); });
     }
   }
+  if (plan_.rolls) {
+    schedule_.after(up_to(asking), [this] { roll(random_.below(backends)); });
+  }
   if (plan_.stops_early) {
     schedule_.after(plan_.stops_at, [this] { stop(); });
     // Some ask on, because they do not read yet that we go.
@@ -207,24 +212,6 @@ void World::draw_mishaps() {
 void World::stop() {
   stopping_ = true;
   server_->control().signal(SIGTERM);
-}
-
-// It dies and comes back, or falls silent before that.
-void World::outage(std::size_t number) {
-  test::ScriptedBackend& backend = *backends_[number];
-  if (std::exchange(out_[number], true)) return;
-  const auto die = [this, number, &backend] {
-    backend.mute = false;
-    backend.stop();
-    schedule_.after(up_to(5s) + 1ms, [this, number, &backend] {
-      backend.listen();
-      out_[number] = false;
-      returned_[number] = true;
-    });
-  };
-  if (chance(0.7)) return die();
-  backend.mute = true;
-  schedule_.after(up_to(5s), die);
 }
 
 // --- backends ----------------------------------------------------------------------------------
@@ -250,8 +237,12 @@ void World::check_identity(const test::ScriptedBackend::Request& request, const 
   }
 }
 
-void World::execute(Ask& ask) {
+void World::execute(std::size_t backend, Ask& ask) {
   ++ask.executed;
+  if (ask.kind == Ask::Kind::read || ask.kind == Ask::Kind::write) {
+    if (is_slow(plan_.slow)) ++slow_share_.of_all;
+    if (is_slow(backend)) ++slow_share_.of_slow;
+  }
   if (ask.executed == 1) return;
   if (ask.kind == Ask::Kind::write || ask.kind == Ask::Kind::tunnel) wrong(ask, "done twice");
 }
@@ -262,14 +253,18 @@ void World::head_came(std::size_t backend, test::ScriptedBackend::Request& reque
   if (ask == nullptr) return;
   if (request.head.path != ask->path()) fault("another path came: " + request.head.path);
   check_identity(request, *ask);
+  if (refuses(backend)) {
+    ++ask->refusals;
+    return refuse_for_good(request);
+  }
   ask->early = ask->kind == Ask::Kind::write && chance(0.1);
   if (!ask->early) return;
-  execute(*ask);
+  execute(backend, *ask);
   answer(backend, request, *ask);
 }
 
 void World::asked(std::size_t backend, test::ScriptedBackend::Request& request) {
-  if (request.head.path == "/readyz") return request.answer(200, "ok");
+  if (request.head.path == "/readyz") return answer_probe(backend, request);
   if (request.head.path == review_path) {
     if (!request.head.fields.contains("x-remote-user")) return request.answer(401);
     return request.answer(201, fmt::format(R"({{"status":{{"userInfo":{{"username":"{}"}}}}}})",
@@ -278,13 +273,14 @@ void World::asked(std::size_t backend, test::ScriptedBackend::Request& request) 
   Ask* found = ask_of(request.field("x-ask"));
   if (found == nullptr) return request.answer(404);
   Ask& ask = *found;
+  if (request.refused) return;
   if (request.body.size() != ask.request_bytes || !is_body_piece(ask.id, 0, request.body)) {
     fault("another body came: " + ask.describe());
   }
   if (ask.early) return;
   if (plan_.backends_fail && chance(0.05)) return request.refuse();
-  execute(ask);
-  const Duration takes = chance(0.1) ? up_to(3s) : up_to(100ms);
+  execute(backend, ask);
+  const Duration takes = (chance(0.1) ? up_to(3s) : up_to(100ms)) + lateness(backend);
   schedule_.after(takes, [this, backend, &request, &ask] {
     if (!request.closed && !request.connection->ended()) answer(backend, request, ask);
   });
@@ -303,7 +299,7 @@ void World::answer(std::size_t backend, test::ScriptedBackend::Request& request,
   if (ask.kind == Ask::Kind::watch) {
     if (returned_[backend] && chance(0.7)) return expire(request, ask);
     request.begin(head);
-    return watch_on(request, ask);
+    return watch_on(backend, request, ask);
   }
   if (chance(0.5)) head.fields.add("content-length", std::to_string(ask.answer_bytes));
   if (chance(0.3)) {
@@ -340,13 +336,14 @@ void World::expire(test::ScriptedBackend::Request& request, Ask& ask) {
   });
 }
 
-void World::watch_on(test::ScriptedBackend::Request& request, Ask& ask) {
+void World::watch_on(std::size_t backend, test::ScriptedBackend::Request& request, Ask& ask) {
+  if (life_.at(backend) == Life::ends_watches) return request.finish();
   if (ask.sent >= ask.answer_bytes && chance(0.3)) return request.finish();
   const std::size_t bytes = bytes_up_to(2'000);
   request.send(body_piece(ask.id, ask.sent, bytes));
   ask.sent += bytes;
-  schedule_.after(up_to(2s), [this, &request, &ask] {
-    if (!request.closed && !request.connection->ended()) watch_on(request, ask);
+  schedule_.after(up_to(2s), [this, backend, &request, &ask] {
+    if (!request.closed && !request.connection->ended()) watch_on(backend, request, ask);
   });
 }
 
@@ -372,6 +369,7 @@ void World::run() {
     return fault("the server does not open");
   }
   server_->open(random_.next());
+  began_ = simulation_.now();
   for (Ask& ask : asks_) {
     // About the stop; who comes when the listeners are gone finds nobody.
     if (plan_.stops_early && ask.at > plan_.stops_at) ask.at = plan_.stops_at + up_to(8s);
@@ -406,6 +404,12 @@ std::size_t World::expired() const {
 std::size_t World::seen_expired() const {
   return static_cast<std::size_t>(std::ranges::count_if(asks_, [](const Ask& ask) {
     return ask.expired > 0 && ask.status == 200 && !ask.from_backend;
+  }));
+}
+
+std::size_t World::moved() const {
+  return static_cast<std::size_t>(std::ranges::count_if(asks_, [](const Ask& ask) {
+    return ask.refusals > 0 && ask.status == 200 && ask.outcome == Ask::Outcome::answered;
   }));
 }
 

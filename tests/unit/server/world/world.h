@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // A whole proxy in a world made of a seed: four clients, control and two workers, three API
 // servers, and between them connections that are short, slow, stalled and reset. Everybody asks,
-// answers, refuses, leaves and comes back as the seed says, and some talk through tunnels; in the
-// end the proxy is told to stop.
+// answers, refuses, leaves and comes back as the seed says, servers are late, or are rolled, and
+// some talk through tunnels; in the end the proxy is told to stop.
 //
 //   World world(seed);
 //   world.run();
@@ -44,6 +44,14 @@ class World {
   // Watches that a server without history told so, and those whose client saw that.
   std::size_t expired() const;
   std::size_t seen_expired() const;
+  // Requests that a server refused because it ended its life, and that another has served.
+  std::size_t moved() const;
+  // Where reads and writes were done while one server was late.
+  struct Share {
+    std::size_t of_slow = 0;
+    std::size_t of_all = 0;
+  };
+  Share slow_share() const { return slow_share_; }
 
  private:
   static constexpr std::size_t backends = 3;
@@ -57,7 +65,20 @@ class World {
     bool stops_early = false;    // the proxy is told to stop in the middle of it
     Duration stops_at{};
     bool vouches = false;  // client 0 has a certificate; else all have tokens
+    std::size_t replay_body_bytes = 0;
+    // Servers end as API servers do that are told to, one after the other, and come back.
+    bool rolls = false;
+    // One is late from then on, by so much at most, and perhaps to probes as well.
+    bool has_slow = false;
+    std::size_t slow = 0;
+    Duration slow_from{};
+    Duration slow_by{};
+    bool slow_to_probes = false;
   };
+  // What an API server goes through that is told to end (k8s.io/apiserver
+  // pkg/server/genericapiserver.go): /readyz fails, and it serves on; then it refuses what is new;
+  // then its watches end, and when nothing is left it closes its connections.
+  enum class Life : std::uint8_t { serves, not_ready, refuses, ends_watches };
 
   bool chance(double probability) { return random_.unit() < probability; }
   Duration up_to(Duration most) { return random_.between(Duration(1), most); }
@@ -65,20 +86,32 @@ class World {
   void draw_weather();
   void draw_asks();
   void draw_tunnel(Ask& ask);
+  void draw_servers();
   void draw_mishaps();
   ServerOptions server_options();
 
   void head_came(std::size_t backend, test::ScriptedBackend::Request& request);
   void asked(std::size_t backend, test::ScriptedBackend::Request& request);
   Ask* ask_of(std::string_view number);
-  void execute(Ask& ask);
+  void execute(std::size_t backend, Ask& ask);
   void check_identity(const test::ScriptedBackend::Request& request, const Ask& ask);
   void answer(std::size_t backend, test::ScriptedBackend::Request& request, Ask& ask);
   void go_on(test::ScriptedBackend::Request& request, Ask& ask);
   void expire(test::ScriptedBackend::Request& request, Ask& ask);
-  void watch_on(test::ScriptedBackend::Request& request, Ask& ask);
-  void outage(std::size_t backend);
+  void watch_on(std::size_t backend, test::ScriptedBackend::Request& request, Ask& ask);
   void stop();
+
+  // What becomes of API servers (world_servers.cc).
+  void outage(std::size_t backend);
+  void return_later(std::size_t backend);
+  void roll(std::size_t backend);
+  void end_life(std::size_t backend);
+  void close_all(std::size_t backend);
+  bool refuses(std::size_t backend) const { return life_.at(backend) >= Life::refuses; }
+  void refuse_for_good(test::ScriptedBackend::Request& request);
+  void answer_probe(std::size_t backend, test::ScriptedBackend::Request& request);
+  bool is_slow(std::size_t backend) const;
+  Duration lateness(std::size_t backend);
 
   // A connection of HTTP/1.1 at a backend (world_tunnels.cc).
   using Http1 = test::ScriptedBackend::Connection;
@@ -99,6 +132,8 @@ class World {
   bool advance_until(const std::function<bool()>& done, Duration most);
   void check(const Ask& ask);
   void check_undisturbed(const Ask& ask);
+  bool too_large_to_move(const Ask& ask) const;
+  bool tunnels_may_break() const { return plan_.backends_fail || plan_.rolls; }
   void wrong(const Ask& ask, std::string_view what);
   void fault(const std::string& what) { faults_ += what + "\n"; }
   void check_nothing_is_left();
@@ -112,6 +147,9 @@ class World {
   std::vector<std::unique_ptr<test::ScriptedBackend>> backends_;
   std::array<bool, backends> out_{};
   std::array<bool, backends> returned_{};  // without history
+  std::array<Life, backends> life_{};
+  Instant began_{};
+  Share slow_share_;
   bool stopping_ = false;
   std::array<bool, clients> http1_{};  // who speaks it
   std::vector<Ask> asks_;

@@ -45,19 +45,29 @@ void World::check(const Ask& ask) {
   }
 }
 
-// Of clients whom nobody disturbs; what happens to backends may reach them.
+// What of its body was not kept is gone when its server refuses it.
+bool World::too_large_to_move(const Ask& ask) const {
+  return ask.kind == Ask::Kind::write && ask.request_bytes > plan_.replay_body_bytes &&
+         ask.refusals == 1 && ask.executed == 0;
+}
+
+// Of clients whom nobody disturbs; what happens to backends may reach them. A roll does not: there
+// is always another server.
 void World::check_undisturbed(const Ask& ask) {
   const bool tunnel = ask.kind == Ask::Kind::tunnel;
   if (tunnel && ask.backend_cuts && ask.status == 101) return;
   // One whose backend is gone may be reset.
-  if (ask.outcome == Ask::Outcome::lost && !(tunnel && plan_.backends_fail)) {
+  if (ask.outcome == Ask::Outcome::lost && !(tunnel && tunnels_may_break())) {
     wrong(ask, "a connection that nobody broke was lost");
   }
-  if (plan_.backends_fail) return;
+  if (plan_.backends_fail || (tunnel && plan_.rolls)) return;
+  if (ask.refusals > 1) wrong(ask, "moved to a server that ends, too");
+  if (ask.outcome != Ask::Outcome::answered)
+    return wrong(ask, "not served, and nothing had failed");
+  // Servers that come back have no history: a watch goes on elsewhere, or its client is told.
+  if (ask.expired > 0 || too_large_to_move(ask)) return;
   const bool right = tunnel ? ask.status == 101 || ask.status == 403 : ask.status == 200;
-  if (ask.outcome != Ask::Outcome::answered || !right || !ask.from_backend) {
-    wrong(ask, "not served, and nothing had failed");
-  }
+  if (!right || !ask.from_backend) wrong(ask, "not served, and nothing had failed");
   if (ask.executed != 1) wrong(ask, "not done once");
 }
 

@@ -6,6 +6,7 @@
 //   SLUICE_WORLD_SEEDS=n     so many of them, from SLUICE_WORLD_FIRST (default 1000 from 1)
 #include "world.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <array>
@@ -33,6 +34,8 @@ TEST(WorldTest, EveryRequestHasOneOutcomeAndNothingIsLeft) {
   std::size_t tunnels = 0;
   std::size_t expired = 0;
   std::size_t seen_expired = 0;
+  std::size_t moved = 0;
+  World::Share slow;
   for (std::uint64_t seed = first; seed < first + count && wrong < 5; ++seed) {
     SCOPED_TRACE("SLUICE_WORLD_SEED=" + std::to_string(seed));
     World world(seed);
@@ -43,10 +46,17 @@ TEST(WorldTest, EveryRequestHasOneOutcomeAndNothingIsLeft) {
     tunnels += world.tunnels();
     expired += world.expired();
     seen_expired += world.seen_expired();
+    moved += world.moved();
+    slow.of_slow += world.slow_share().of_slow;
+    slow.of_all += world.slow_share().of_all;
     for (std::size_t i = 0; i < outcomes; ++i) seen[i] += world.count(static_cast<Outcome>(i));
     if (only != 0) std::puts(world.summary().c_str());
   }
   if (count < 100) return;
+  std::puts(fmt::format("{} worlds: {} requests moved from servers that ended, {} of {} reads and "
+                        "writes were done by a late one of three",
+                        count, moved, slow.of_slow, slow.of_all)
+                .c_str());
   // Everything that can happen did, and most were served.
   const auto times = [&](Outcome outcome) { return seen[static_cast<std::size_t>(outcome)]; };
   for (const Outcome outcome :
@@ -58,6 +68,10 @@ TEST(WorldTest, EveryRequestHasOneOutcomeAndNothingIsLeft) {
   // gone for so short a time that no probe has seen it.
   EXPECT_GT(seen_expired, 0U);
   EXPECT_GT(expired, seen_expired);
+  EXPECT_GT(moved, 0U);
+  // One of three: a late one gets less.
+  EXPECT_GT(slow.of_slow, 0U);
+  EXPECT_LT(4 * slow.of_slow, slow.of_all);
   EXPECT_GT(times(Outcome::answered), 10 * times(Outcome::cut));
 }
 
