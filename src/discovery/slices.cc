@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "sluice/base/ascii.h"
+#include "sluice/discovery/address_order.h"
 #include "sluice/discovery/target.h"
 
 namespace sluice::discovery {
@@ -187,13 +188,7 @@ std::vector<io::Address> Slices::addresses() const {
   std::vector<io::Address> all;
   for (const auto& [name, addresses] : slices_)
     std::ranges::copy(addresses, std::back_inserter(all));
-  std::ranges::sort(all, [](const io::Address& a, const io::Address& b) {
-    if (a.ip().size() != b.ip().size()) return a.ip().size() < b.ip().size();
-    if (!std::ranges::equal(a.ip(), b.ip())) {
-      return std::ranges::lexicographical_compare(a.ip(), b.ip());
-    }
-    return a.port() < b.port();
-  });
+  std::ranges::sort(all, AddressOrder());
   const auto repeated = std::ranges::unique(all);
   all.erase(repeated.begin(), repeated.end());
   return all;

@@ -41,8 +41,14 @@ void Discovery::stop() {
 }
 
 bool Discovery::stopped() const {
-  return transport_.connections() == 0 &&
-         std::ranges::all_of(ending_, [](const auto& watch) { return watch->terminated(); });
+  return transport_.connections() == 0 && std::ranges::all_of(ending_, [](const Watched& ending) {
+           return ending.watch->terminated();
+         });
+}
+
+bool Discovery::is_served(std::size_t number, const Cluster& cluster) const {
+  const ClusterTable::Entry* entry = parts_.shared.table->find(number);
+  return entry != nullptr && !entry->leaving && entry->cluster.get() == &cluster;
 }
 
 // --- EndpointSlices
@@ -74,9 +80,14 @@ void Discovery::watch(std::size_t number, const std::shared_ptr<Cluster>& cluste
   watched.cluster = cluster;
   watched.management = settings.management;
   watched.serial = ++last_serial_;
+  watched.server = std::make_unique<discovery::ManagementServer>(options, std::move(*tls));
   watched.watch = std::make_unique<discovery::SliceWatch>(
-      transport_, options, std::move(*tls), parts_.environment.random(),
-      [this, number](const Result<std::vector<io::Address>>& slices) {
+      transport_, *watched.server,
+      discovery::SliceQuestion{.path = options.path,
+                               .name_space = options.name_space,
+                               .service = options.service,
+                               .port_name = options.port_name},
+      parts_.environment.random(), [this, number](const Result<std::vector<io::Address>>& slices) {
         slices_told(number, slices);
       });
 }
@@ -85,20 +96,21 @@ void Discovery::end_watch(std::size_t number) {
   const auto known = watched_.find(number);
   if (known == watched_.end()) return;
   known->second.watch->terminate();
-  ending_.push_back(std::move(known->second.watch));
+  ending_.push_back(std::move(known->second));
   watched_.erase(known);
 }
 
 void Discovery::tick_watches() {
-  std::erase_if(ending_, [](const auto& watch) { return watch->terminated(); });
+  std::erase_if(ending_, [](const Watched& ending) { return ending.watch->terminated(); });
   std::vector<std::size_t> gone;
   for (auto& [number, watched] : watched_) {
-    const ClusterTable::Entry* entry = parts_.shared.table->find(number);
-    if (entry == nullptr || entry->leaving || entry->cluster != watched.cluster) {
+    if (!is_served(number, *watched.cluster)) {
       gone.push_back(number);
       continue;
     }
-    if (const auto name = watched.watch->due_name()) ask_for_watch(number, watched.serial, *name);
+    if (const auto name = watched.server->due_name(parts_.reactor.now())) {
+      ask_for_watch(number, watched.serial, *name);
+    }
     watched.watch->tick();
   }
   for (const std::size_t number : gone) end_watch(number);
@@ -111,30 +123,28 @@ void Discovery::ask_for_watch(std::size_t number, std::uint64_t serial, const st
         door->post([number, serial, answer = std::move(answer)](Discovery& inside) {
           const auto known = inside.watched_.find(number);
           if (known == inside.watched_.end() || known->second.serial != serial) return;
-          known->second.watch->answered(answer);
+          const auto has = known->second.server->answered(answer, inside.parts_.reactor.now());
+          if (!has) inside.slices_told(number, std::unexpected(has.error()));
         });
       });
 }
 
 void Discovery::slices_told(std::size_t number, const Result<std::vector<io::Address>>& slices) {
   const auto known = watched_.find(number);
-  const ClusterTable::Entry* entry = parts_.shared.table->find(number);
-  if (known == watched_.end() || entry == nullptr || entry->leaving ||
-      entry->cluster != known->second.cluster) {
-    return;
-  }
-  discovery::Sources& sources = entry->cluster->sources();
+  if (known == watched_.end() || !is_served(number, *known->second.cluster)) return;
+  Cluster& cluster = *known->second.cluster;
+  discovery::Sources& sources = cluster.sources();
   const std::string before = sources.slices_error();
   const bool changed = sources.take_slices(slices, parts_.reactor.ring().wall_now());
   if (sources.slices_error() != before) {
     if (sources.slices_error().empty()) {
-      log::info("EndpointSlices are followed again", {{"cluster", entry->cluster->name()}});
+      log::info("EndpointSlices are followed again", {{"cluster", cluster.name()}});
     } else {
       log::warning("EndpointSlices are not known: what was known stays",
-                   {{"cluster", entry->cluster->name()}, {"why", sources.slices_error()}});
+                   {{"cluster", cluster.name()}, {"why", sources.slices_error()}});
     }
   }
-  if (changed) take_over(number, *entry->cluster);
+  if (changed) take_over(number, cluster);
 }
 
 // --- names
@@ -178,9 +188,9 @@ void Discovery::ask(std::size_t number, const std::shared_ptr<Cluster>& cluster,
 
 void Discovery::answered(std::size_t number, const Cluster& asked, const std::string& name,
                          const discovery::NameAnswer& answer) {
-  const ClusterTable::Entry* entry = parts_.shared.table->find(number);
   // It may have gone meanwhile, and its number be another's.
-  if (entry == nullptr || entry->leaving || entry->cluster.get() != &asked) return;
+  if (!is_served(number, asked)) return;
+  const ClusterTable::Entry* entry = parts_.shared.table->find(number);
   discovery::Sources& sources = entry->cluster->sources();
   const std::string before = sources.error_of(name);
   const bool changed =

@@ -14,6 +14,7 @@
 #include "door.h"
 #include "environment.h"
 #include "shared.h"
+#include "sluice/discovery/management_server.h"
 #include "sluice/discovery/slice_watch.h"
 #include "sluice/io/reactor.h"
 #include "sluice/net/transport.h"
@@ -49,8 +50,10 @@ class Discovery {
     std::shared_ptr<Cluster> cluster;
     Digest management{};  // what it is made of
     std::uint64_t serial = 0;
+    std::unique_ptr<discovery::ManagementServer> server;
     std::unique_ptr<discovery::SliceWatch> watch;
   };
+  bool is_served(std::size_t number, const Cluster& cluster) const;
   void watch(std::size_t number, const std::shared_ptr<Cluster>& cluster);
   void end_watch(std::size_t number);
   void tick_watches();
@@ -71,7 +74,7 @@ class Discovery {
   net::Transport transport_;
   std::map<std::size_t, Watched> watched_;  // by the number of the cluster
   std::uint64_t last_serial_ = 0;
-  std::vector<std::unique_ptr<discovery::SliceWatch>> ending_;
+  std::vector<Watched> ending_;
 };
 
 }  // namespace sluice::server
