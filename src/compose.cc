@@ -100,6 +100,7 @@ discovery::Options discovery_options(const CheckedCluster& valid) {
   return {.names = valid.backend_names,
           .file = valid.backend_file,
           .slices = valid.slices,
+          .own_slice = valid.own_slice,
           .server_name = valid.config.backend_server_name};
 }
 

@@ -40,7 +40,7 @@ class SliceWatch::Connection final : private ApiStreamHandler {
         question_(std::move(question)),
         random_(seed),
         on_result_(std::move(on_result)),
-        slices_(question_.service, question_.port_name),
+        slices_(question_.service, question_.port_name, question_.slice),
         stream_(transport, *this) {}
 
   void tick() {
@@ -69,6 +69,7 @@ class SliceWatch::Connection final : private ApiStreamHandler {
   enum class State : std::uint8_t { waiting, listing, watching };
 
   Instant now() const { return transport_.reactor().now(); }
+  bool paced() const { return question_.pace > Duration::zero(); }
 
   void list() {
     const auto server = servers_.server(turn_);
@@ -85,8 +86,8 @@ class SliceWatch::Connection final : private ApiStreamHandler {
     text_.clear();
     watch_began_ = now();
     begin(State::watching, *server,
-          fmt::format("&watch=true&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}",
-                      seconds, slices_.resource_version()));
+          fmt::format("&watch=true&allowWatchBookmarks={}&timeoutSeconds={}&resourceVersion={}",
+                      !paced(), seconds, slices_.resource_version()));
     deadline_ = now() + std::chrono::seconds(seconds) + watch_slack;
   }
 
@@ -99,8 +100,9 @@ class SliceWatch::Connection final : private ApiStreamHandler {
     head.authority = server.name.contains(':') ? server.address.to_string() : server.name;
     head.path = fmt::format(
         "{}/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices?labelSelector=kubernetes.io%2F"
-        "service-name%3D{}{}",
-        question_.path, question_.name_space, question_.service, more);
+        "service-name%3D{}{}{}{}",
+        question_.path, question_.name_space, question_.service,
+        question_.slice.empty() ? "" : "&fieldSelector=metadata.name%3D", question_.slice, more);
     head.fields.add("accept", "application/json");
     head.fields.add("user-agent", "sluice-discovery");
     servers_.identify(head.fields);
@@ -135,7 +137,9 @@ class SliceWatch::Connection final : private ApiStreamHandler {
       failed("the list is too long");
       return false;
     }
-    return take_events();
+    if (!paced()) return take_events();
+    wait(question_.pace);
+    return false;
   }
 
   bool take_events() {

@@ -150,7 +150,8 @@ Result<void> Slices::take_list(std::string_view json) {
   if (items != nullptr && items->is_array()) {
     for (const Json& slice : *items) {
       const std::string name = metadata_of(slice, "name");
-      if (name.empty() || name.size() > name_bytes_max || !is_of(slice, service_)) continue;
+      if (name.empty() || name.size() > name_bytes_max || !is_one(name)) continue;
+      if (!is_of(slice, service_)) continue;
       slices[name] = addresses_of(slice, port_name_);
     }
   }
@@ -174,7 +175,7 @@ Result<Slices::Event> Slices::take_event(std::string_view json) {
     if (name.empty() || name.size() > name_bytes_max) return bad("a slice has no name");
     ByName slices = slices_;
     slices.erase(name);
-    if (type != "DELETED" && is_of(*object, service_)) {
+    if (type != "DELETED" && is_one(name) && is_of(*object, service_)) {
       slices[name] = addresses_of(*object, port_name_);
     }
     if (!fits(slices)) return bad("there are too many slices");

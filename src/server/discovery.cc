@@ -18,10 +18,14 @@ bool is_loopback(const io::Address& address) {
   return address.host().starts_with("127.") || address.host() == "::1";
 }
 
-// Requests would run in a circle. As far as can be told without asking which addresses are ours.
-bool reaches(const io::Address& target, const io::Address& listener) {
+// Requests would run in a circle. `interfaces`: what addresses we have, as far as somebody has
+// asked.
+bool reaches(const io::Address& target, const io::Address& listener,
+             std::span<const io::Address> interfaces) {
   if (target == listener) return true;
-  return target.port() == listener.port() && is_any(listener) && is_loopback(target);
+  if (target.port() != listener.port() || !is_any(listener)) return false;
+  return is_loopback(target) ||
+         std::ranges::find(interfaces, target.with_port(0)) != interfaces.end();
 }
 
 }  // namespace
@@ -38,12 +42,19 @@ Discovery::~Discovery() { stop(); }
 void Discovery::stop() {
   door_->close();
   while (!watched_.empty()) end_watch(watched_.begin()->first);
+  while (!selves_.empty()) end_self(selves_.begin()->first);
 }
 
 bool Discovery::stopped() const {
-  return transport_.connections() == 0 && std::ranges::all_of(ending_, [](const Watched& ending) {
-           return ending.watch->terminated();
-         });
+  return transport_.connections() == 0 &&
+         std::ranges::all_of(ending_,
+                             [](const Watched& ending) { return ending.watch->terminated(); }) &&
+         std::ranges::all_of(ending_selves_, [](const auto& self) { return self->terminated(); });
+}
+
+void Discovery::update(std::size_t number, const std::shared_ptr<Cluster>& cluster) {
+  update_slices(number, cluster);
+  update_self(number, cluster);
 }
 
 bool Discovery::is_served(std::size_t number, const Cluster& cluster) const {
@@ -53,7 +64,7 @@ bool Discovery::is_served(std::size_t number, const Cluster& cluster) const {
 
 // --- EndpointSlices
 
-void Discovery::update(std::size_t number, const std::shared_ptr<Cluster>& cluster) {
+void Discovery::update_slices(std::size_t number, const std::shared_ptr<Cluster>& cluster) {
   const ClusterSettings& settings = *cluster->version()->settings;
   const auto known = watched_.find(number);
   if (known != watched_.end()) {
@@ -147,10 +158,72 @@ void Discovery::slices_told(std::size_t number, const Result<std::vector<io::Add
   if (changed) take_over(number, cluster);
 }
 
+// --- the API servers' own slice
+
+void Discovery::update_self(std::size_t number, const std::shared_ptr<Cluster>& cluster) {
+  const bool wanted = cluster->version()->options().discovery.own_slice.has_value();
+  const auto known = selves_.find(number);
+  if (known != selves_.end()) {
+    if (wanted && known->second->cluster() == cluster) return;
+    end_self(number);
+  }
+  if (!wanted) return;
+  refuse_ours(*cluster);
+  selves_[number] = std::make_unique<SelfDiscovery>(SelfDiscovery::Parts{
+      .transport = transport_,
+      .environment = parts_.environment,
+      .cluster = cluster,
+      .contexts = [this, number] { return parts_.contexts(number); },
+      .is_ours =
+          [this](const io::Address& address, std::span<const io::Address> interfaces) {
+            return is_ours(address, interfaces);
+          },
+      .changed =
+          [this, number, &cluster = *cluster] {
+            if (is_served(number, cluster)) take_over(number, cluster);
+          }});
+}
+
+void Discovery::expect(const std::vector<ClusterProofs>& known) {
+  for (const auto& [number, self] : selves_) {
+    const auto its = std::ranges::find(known, self->cluster()->name(), &ClusterProofs::cluster);
+    if (its == known.end()) continue;
+    std::vector<io::Address> former;
+    for (const BackendStart& backend : its->backends) {
+      // Some are called otherwise.
+      if (const auto address = io::Address::parse(backend.name)) former.push_back(*address);
+    }
+    self->expect(std::move(former));
+  }
+}
+
+void Discovery::end_self(std::size_t number) {
+  const auto known = selves_.find(number);
+  if (known == selves_.end()) return;
+  known->second->terminate();
+  ending_selves_.push_back(std::move(known->second));
+  selves_.erase(known);
+}
+
+void Discovery::tick_selves() {
+  std::erase_if(ending_selves_, [](const auto& self) { return self->terminated(); });
+  std::vector<std::size_t> gone;
+  for (const auto& [number, self] : selves_) {
+    if (is_served(number, *self->cluster())) {
+      self->tick();
+    } else {
+      gone.push_back(number);
+    }
+  }
+  for (const std::size_t number : gone) end_self(number);
+}
+
 // --- names
 
-bool Discovery::is_ours(const io::Address& address) const {
-  const auto reached = [&](const io::Address& listener) { return reaches(address, listener); };
+bool Discovery::is_ours(const io::Address& address, std::span<const io::Address> interfaces) const {
+  const auto reached = [&](const io::Address& listener) {
+    return reaches(address, listener, interfaces);
+  };
   if (std::ranges::any_of(listen_, reached)) return true;
   return std::ranges::any_of(parts_.shared.clusters(), [&](const Cluster* cluster) {
     return std::ranges::any_of(cluster->version()->options().listen, reached);
@@ -163,6 +236,7 @@ void Discovery::refuse_ours(Cluster& cluster) {
 
 void Discovery::tick() {
   tick_watches();
+  tick_selves();
   const Instant now = parts_.reactor.now();
   const auto& entries = parts_.shared.table->entries;
   for (std::size_t number = 0; number < entries.size(); ++number) {

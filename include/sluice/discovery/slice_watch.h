@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "sluice/base/error.h"
+#include "sluice/base/time.h"
 #include "sluice/http/fields.h"
 #include "sluice/io/address.h"
 #include "sluice/net/transport.h"
@@ -30,7 +31,11 @@ struct SliceQuestion {
   std::string path;  // before those of the API
   std::string name_space;
   std::string service;
-  std::string port_name;  // empty: the Service's only one
+  std::string port_name;   // empty: the Service's only one
+  std::string slice = "";  // of this name alone; empty: all of the Service
+  // Where somebody may make events come as he likes: they are not looked at, and each makes it list
+  // again, so long after it. Zero: they are taken as they come.
+  Duration pace{};
 };
 
 // Who is asked, each time anew. Outlives the watch.
