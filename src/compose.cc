@@ -252,8 +252,8 @@ server::ClusterOptions cluster_options(const CheckedCluster& valid) {
   cluster.tls = serving_options(valid);
   cluster.pass_through = valid.pass_through;
   cluster.backends = backends(valid);
-  if (!valid.backend_names.empty() || valid.backend_file || valid.slices) {
-    cluster.discovery = discovery_options(valid);
+  if (auto discovery = discovery_options(valid); discovery.any()) {
+    cluster.discovery = std::move(discovery);
   }
   cluster.backend_set = backend_set_options(valid);
   cluster.backend_tls = backend_tls(valid);

@@ -143,6 +143,24 @@ TEST_F(ComposeTest, EveryFlagChangesTheComposedOptions) {
   }
 }
 
+TEST_F(ComposeTest, EachWayToFindBackendsIsComposedAlone) {
+  for (const std::string_view kept :
+       {"backend", "backend-file", "discovery-", "backend-discovery"}) {
+    auto flags = flags_;
+    flags["backend"] = kept == "backend" ? "api.example:6443" : "10.0.0.1:6443";
+    if (kept == "backend-file") flags["backend-file"] = "one-backends";
+    if (kept != "discovery-") {
+      std::erase_if(flags, [](const auto& flag) { return flag.first.starts_with("discovery-"); });
+    }
+    if (kept != "backend-discovery") {
+      flags.erase("backend-discovery");
+      flags.erase("backend-networks");
+    }
+    const Composed all = composed(flags);
+    EXPECT_TRUE(all.server.clusters.at(0).discovery.any()) << kept;
+  }
+}
+
 // Each default stands once, in its layer; those of the server stand in the configuration, too.
 TEST_F(ComposeTest, DefaultsAreThoseOfTheLayers) {
   const server::ServerOptions usual = composed(flags_).server;
