@@ -5,6 +5,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "sluice/tls/context.h"
 
@@ -100,6 +101,7 @@ discovery::Options discovery_options(const CheckedCluster& valid) {
   return {.names = valid.backend_names,
           .file = valid.backend_file,
           .slices = valid.slices,
+          .own_slice = valid.own_slice,
           .server_name = valid.config.backend_server_name};
 }
 
@@ -251,8 +253,8 @@ server::ClusterOptions cluster_options(const CheckedCluster& valid) {
   cluster.tls = serving_options(valid);
   cluster.pass_through = valid.pass_through;
   cluster.backends = backends(valid);
-  if (!valid.backend_names.empty() || valid.backend_file || valid.slices) {
-    cluster.discovery = discovery_options(valid);
+  if (auto discovery = discovery_options(valid); discovery.any()) {
+    cluster.discovery = std::move(discovery);
   }
   cluster.backend_set = backend_set_options(valid);
   cluster.backend_tls = backend_tls(valid);

@@ -164,6 +164,7 @@ void hibernate(Reporter& report, CheckedCluster& cluster) {
   cluster.backend_names.clear();
   cluster.backend_file.reset();
   cluster.slices.reset();
+  cluster.own_slice.reset();
   cluster.backend_server_names.clear();
   report.note("hibernated", "It hibernates: its clients are answered with 503 and Retry-After.");
 }
@@ -280,9 +281,11 @@ void check_backends(const Environment& environment, const Validation& process, R
   }
   check_backend_file(environment, process, report, cluster);
   check_discovery(environment, report, cluster);
+  check_self_discovery(report, cluster);
   check_backend_server_name(cluster.config.backend_server_name, report);
   if (hibernated) return hibernate(report, cluster);
-  if (cluster.backends.size() == 1 && cluster.backend_names.empty() && !others) {
+  if (cluster.backends.size() == 1 && cluster.backend_names.empty() && !others &&
+      !cluster.own_slice) {
     report.note("backend",
                 "There is one backend only: nothing to balance, and nowhere to go when it is "
                 "lost.");

@@ -2,6 +2,7 @@
 // Checks of what leads to backends that are not written down: the kubeconfig of a management
 // cluster, the files that it names, and which Service is meant there.
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -139,7 +140,84 @@ class DiscoveryChecks {
   const Config& config_;
 };
 
+// What the API servers' own slice leads to: nothing without networks, one port, and somebody who is
+// asked.
+class SelfDiscoveryChecks {
+ public:
+  SelfDiscoveryChecks(Reporter& report, CheckedCluster& cluster)
+      : report_(report), cluster_(cluster), config_(cluster.config) {}
+
+  void run() {
+    if (config_.backend_discovery.empty()) {
+      if (config_.backend_networks.empty()) return;
+      return report_.mistake("backend-networks",
+                             "--backend-networks has no effect without --backend-discovery=self: "
+                             "write both, or none.");
+    }
+    if (config_.backend_discovery != "self") {
+      report_.mistake("backend-discovery",
+                      "--backend-discovery={} is no way to find backends: write self, or leave it "
+                      "out.",
+                      quote(config_.backend_discovery));
+    }
+    discovery::OwnSliceOptions& options = cluster_.own_slice.emplace();
+    check_backend_networks(report_, cluster_, options.networks);
+    if (config_.backend_networks.empty()) {
+      report_.mistake(
+          "backend-discovery",
+          "--backend-discovery=self needs --backend-networks=CIDR: whoever may edit the "
+          "slice must not send requests elsewhere.");
+    }
+    options.port = check_ports();
+    check_identity();
+  }
+
+ private:
+  std::uint16_t check_ports() {
+    std::optional<std::uint16_t> port;
+    for (std::size_t i = 0; i < config_.backends.size(); ++i) {
+      // What cannot be read is told elsewhere.
+      const auto place = discovery::parse_place(config_.backends[i]);
+      if (!place) continue;
+      const auto* target = std::get_if<discovery::Target>(&*place);
+      const std::uint16_t own = target ? target->port : std::get<io::Address>(*place).port();
+      if (!port) port = own;
+      if (own == *port) continue;
+      report_.mistake({"backend", i},
+                      "--backend={} has another port than {}: with --backend-discovery=self all "
+                      "have one.",
+                      quote(config_.backends[i]), quote(config_.backends.front()));
+    }
+    if (config_.backends.empty() && !config_.hibernated) {
+      report_.mistake(
+          "backend-discovery",
+          "--backend-discovery=self needs --backend=HOST:PORT: somebody has to be asked "
+          "first, and others have the same port.");
+    }
+    return port.value_or(0);
+  }
+
+  void check_identity() {
+    if (!config_.client_ca_file.empty() && !config_.proxy_client_cert_file.empty() &&
+        !config_.proxy_client_key_file.empty()) {
+      return;
+    }
+    report_.mistake("backend-discovery",
+                    "--backend-discovery=self needs --client-ca-file, --proxy-client-cert-file and "
+                    "--proxy-client-key-file: by them the slice is read, and an API server told "
+                    "from whoever else is there.");
+  }
+
+  Reporter& report_;
+  CheckedCluster& cluster_;
+  const Config& config_;
+};
+
 }  // namespace
+
+void check_self_discovery(Reporter& report, CheckedCluster& cluster) {
+  SelfDiscoveryChecks(report, cluster).run();
+}
 
 void check_discovery(const Environment& environment, Reporter& report, CheckedCluster& cluster) {
   DiscoveryChecks(environment, report, cluster).run();

@@ -63,4 +63,15 @@ void check_allowed_networks(Reporter& report, CheckedCluster& cluster) {
   read_networks({"allowed-networks", "", texts, cluster.allowed_networks}, report);
 }
 
+void check_backend_networks(Reporter& report, const CheckedCluster& cluster,
+                            std::vector<io::Network>& networks) {
+  read_networks({"backend-networks", "", cluster.config.backend_networks, networks}, report);
+  for (const io::Network& network : networks) {
+    if (network.prefix_bits() > 0) continue;
+    report.mistake("backend-networks",
+                   "--backend-networks={} has every address: name those of the API servers.",
+                   network.to_string());
+  }
+}
+
 }  // namespace sluice::config

@@ -13,8 +13,9 @@ constexpr std::size_t targets_max = 64;
 // What only a cluster needs that serves its clients itself.
 bool has_something_of_its_own(const ClusterConfig& config) {
   return config.hibernated || !config.backends.empty() || !config.backend_file.empty() ||
-         !config.discovery_kubeconfig.empty() || !config.backend_ca_file.empty() ||
-         !config.tls_cert_file.empty() || !config.tls_private_key_file.empty();
+         !config.discovery_kubeconfig.empty() || !config.backend_discovery.empty() ||
+         !config.backend_ca_file.empty() || !config.tls_cert_file.empty() ||
+         !config.tls_private_key_file.empty();
 }
 
 void check_target(const std::string& text, std::size_t element, const Validation& process,

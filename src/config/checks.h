@@ -141,6 +141,10 @@ void check_pass_through(const Validation& process, Reporter& report, CheckedClus
 void check_backends(const Environment& environment, const Validation& process, Reporter& report,
                     CheckedCluster& cluster);
 void check_discovery(const Environment& environment, Reporter& report, CheckedCluster& cluster);
+// When its backends are read.
+void check_self_discovery(Reporter& report, CheckedCluster& cluster);
+void check_backend_networks(Reporter& report, const CheckedCluster& cluster,
+                            std::vector<io::Network>& networks);
 void check_files(const Environment& environment, Reporter& report, CheckedCluster& cluster);
 
 }  // namespace sluice::config

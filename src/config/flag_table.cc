@@ -158,6 +158,14 @@ const std::vector<Group>& flag_table() {
             "new, and ends what it carries."},
            {"discovery-port-name", "NAME", Scope::cluster, &ClusterConfig::discovery_port_name,
             "The name of the Service's port. Default: the only one."},
+           {"backend-discovery", "WAY", Scope::cluster, &ClusterConfig::backend_discovery,
+            "self: the API servers themselves say where the others are, in the slice of their own "
+            "Service, default/kubernetes. Whom it names is used once he has shown that he is one "
+            "of them; nobody who lives goes because it does not name him. Needs "
+            "--backend-networks, and a front-proxy pair. Default: nobody is asked."},
+           {"backend-networks", "CIDR", Scope::cluster, &ClusterConfig::backend_networks,
+            "Where API servers may be that --backend-discovery finds, at the port that all "
+            "--backend have; tenants may be able to edit what it reads. Repeatable."},
            {"pass-through", "ADDR:PORT", Scope::cluster, &ClusterConfig::pass_through,
             "Where connections go untouched, ClientHello included, each to the one that has "
             "fewest. "

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "sluice/base/time.h"
+#include "sluice/discovery/slice_watch.h"
 #include "sluice/http/message.h"
 #include "sluice/http2/session.h"
 #include "sluice/net/connection.h"
@@ -34,11 +35,7 @@ class ApiStream final : public net::ConnectionHandler, public http2::SessionHand
       : transport_(transport), handler_(handler) {}
   ~ApiStream() override;  // CHECKs terminated()
 
-  struct Server {
-    io::Address address;
-    std::string name;  // what its certificate must carry
-    std::shared_ptr<const tls::ClientContext> tls;
-  };
+  using Server = SliceServers::Server;
   bool busy() const { return busy_; }
   // A connection to another server, or under another context, is replaced. Not while busy. Events
   // come later.

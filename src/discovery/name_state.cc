@@ -5,14 +5,13 @@
 #include <algorithm>
 #include <iterator>
 
+#include "sluice/discovery/address_order.h"
+
 namespace sluice::discovery {
 namespace {
 
 std::vector<io::Address> sorted(std::vector<io::Address> addresses) {
-  const auto before = [](const io::Address& a, const io::Address& b) {
-    return std::ranges::lexicographical_compare(a.ip(), b.ip());
-  };
-  std::ranges::sort(addresses, before);
+  std::ranges::sort(addresses, AddressOrder());
   const auto repeated = std::ranges::unique(addresses);
   addresses.erase(repeated.begin(), repeated.end());
   if (addresses.size() > NameState::addresses_max) addresses.resize(NameState::addresses_max);

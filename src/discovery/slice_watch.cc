@@ -9,6 +9,7 @@
 
 #include "api_stream.h"
 #include "sluice/base/check.h"
+#include "sluice/base/random.h"
 #include "sluice/discovery/slices.h"
 
 namespace sluice::discovery {
@@ -28,24 +29,18 @@ constexpr Duration retry_max = std::chrono::seconds(30);
 // A watch that lived as long was none that fails at once.
 constexpr Duration watch_good_after = std::chrono::seconds(10);
 
-// Its context has them.
-SliceOptions without_keys(SliceOptions options) {
-  options.tls = {};
-  return options;
-}
-
 }  // namespace
 
 class SliceWatch::Connection final : private ApiStreamHandler {
  public:
-  Connection(net::Transport& transport, const SliceOptions& options,
-             std::shared_ptr<const tls::ClientContext> tls, std::uint64_t seed, OnResult on_result)
+  Connection(net::Transport& transport, SliceServers& servers, SliceQuestion question,
+             std::uint64_t seed, OnResult on_result)
       : transport_(transport),
-        options_(without_keys(options)),
-        tls_(std::move(tls)),
+        servers_(servers),
+        question_(std::move(question)),
         random_(seed),
         on_result_(std::move(on_result)),
-        slices_(options.service, options.port_name),
+        slices_(question_.service, question_.port_name, question_.slice),
         stream_(transport, *this) {}
 
   void tick() {
@@ -63,18 +58,6 @@ class SliceWatch::Connection final : private ApiStreamHandler {
     }
   }
 
-  std::optional<std::string> due_name() {
-    const auto* target = std::get_if<Target>(&options_.server);
-    if (target == nullptr || stopping_ || !name_.due(now())) return std::nullopt;
-    name_.asked();
-    return target->host;
-  }
-  void answered(const NameAnswer& answer) {
-    name_.take(answer, now());
-    if (!name_.addresses().empty() || stopping_) return;
-    on_result_(fail(ErrorKind::unavailable, "its server's name: " + name_.error(), Side::backend));
-  }
-
   void terminate() {
     stopping_ = true;
     state_ = State::waiting;
@@ -86,54 +69,44 @@ class SliceWatch::Connection final : private ApiStreamHandler {
   enum class State : std::uint8_t { waiting, listing, watching };
 
   Instant now() const { return transport_.reactor().now(); }
-
-  // Another one each time, where there are several.
-  std::optional<io::Address> server() {
-    if (const auto* address = std::get_if<io::Address>(&options_.server)) return *address;
-    const auto& known = name_.addresses();
-    if (known.empty()) return std::nullopt;
-    return known[turn_ % known.size()].with_port(std::get<Target>(options_.server).port);
-  }
+  bool paced() const { return question_.pace > Duration::zero(); }
 
   void list() {
-    const auto address = server();
-    // It is being resolved.
-    if (!address) return;
+    const auto server = servers_.server(turn_);
+    if (!server) return;
     text_.clear();
-    begin(State::listing, *address, "");
+    begin(State::listing, *server, "");
     deadline_ = now() + list_timeout;
   }
 
   void watch() {
     const std::uint64_t seconds = watch_seconds + random_.below(watch_seconds_more);
-    const auto address = server();
-    if (!address) return wait(retry_first);
+    const auto server = servers_.server(turn_);
+    if (!server) return wait(retry_first);
     text_.clear();
     watch_began_ = now();
-    begin(State::watching, *address,
-          fmt::format("&watch=true&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}",
-                      seconds, slices_.resource_version()));
+    begin(State::watching, *server,
+          fmt::format("&watch=true&allowWatchBookmarks={}&timeoutSeconds={}&resourceVersion={}",
+                      !paced(), seconds, slices_.resource_version()));
     deadline_ = now() + std::chrono::seconds(seconds) + watch_slack;
   }
 
-  void begin(State state, const io::Address& address, std::string_view more) {
+  void begin(State state, const SliceServers::Server& server, std::string_view more) {
     state_ = state;
     status_ = 0;
     http::RequestHead head;
     head.method = "GET";
     head.scheme = "https";
-    head.authority =
-        options_.server_name.contains(':') ? address.to_string() : options_.server_name;
+    head.authority = server.name.contains(':') ? server.address.to_string() : server.name;
     head.path = fmt::format(
         "{}/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices?labelSelector=kubernetes.io%2F"
-        "service-name%3D{}{}",
-        options_.path, options_.name_space, options_.service, more);
+        "service-name%3D{}{}{}{}",
+        question_.path, question_.name_space, question_.service,
+        question_.slice.empty() ? "" : "&fieldSelector=metadata.name%3D", question_.slice, more);
     head.fields.add("accept", "application/json");
     head.fields.add("user-agent", "sluice-discovery");
-    if (!options_.token.empty()) {
-      head.fields.add("authorization", "Bearer " + options_.token.text(), true);
-    }
-    stream_.get({address, options_.server_name, tls_}, std::move(head));
+    servers_.identify(head.fields);
+    stream_.get(server, std::move(head));
   }
 
   void wait(Duration longer) {
@@ -164,7 +137,9 @@ class SliceWatch::Connection final : private ApiStreamHandler {
       failed("the list is too long");
       return false;
     }
-    return take_events();
+    if (!paced()) return take_events();
+    wait(question_.pace);
+    return false;
   }
 
   bool take_events() {
@@ -212,12 +187,11 @@ class SliceWatch::Connection final : private ApiStreamHandler {
   }
 
   net::Transport& transport_;
-  const SliceOptions options_;
-  const std::shared_ptr<const tls::ClientContext> tls_;
+  SliceServers& servers_;
+  const SliceQuestion question_;
   Random random_;
   const OnResult on_result_;
   Slices slices_;
-  NameState name_;
   ApiStream stream_;
   State state_ = State::waiting;
   bool stopping_ = false;
@@ -232,17 +206,14 @@ class SliceWatch::Connection final : private ApiStreamHandler {
       silence_asked_;  // the one for which a sign of life was asked, by its begin
 };
 
-SliceWatch::SliceWatch(net::Transport& transport, const SliceOptions& options,
-                       std::shared_ptr<const tls::ClientContext> tls, std::uint64_t seed,
-                       OnResult on_result)
-    : connection_(std::make_unique<Connection>(transport, options, std::move(tls), seed,
+SliceWatch::SliceWatch(net::Transport& transport, SliceServers& servers, SliceQuestion question,
+                       std::uint64_t seed, OnResult on_result)
+    : connection_(std::make_unique<Connection>(transport, servers, std::move(question), seed,
                                                std::move(on_result))) {}
 
 SliceWatch::~SliceWatch() { CHECK(terminated()); }
 
 void SliceWatch::tick() { connection_->tick(); }
-std::optional<std::string> SliceWatch::due_name() { return connection_->due_name(); }
-void SliceWatch::answered(const NameAnswer& answer) { connection_->answered(answer); }
 void SliceWatch::terminate() { connection_->terminate(); }
 bool SliceWatch::terminated() const { return connection_->terminated(); }
 

@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "sluice/base/ascii.h"
+#include "sluice/discovery/address_order.h"
 #include "sluice/discovery/target.h"
 
 namespace sluice::discovery {
@@ -149,7 +150,8 @@ Result<void> Slices::take_list(std::string_view json) {
   if (items != nullptr && items->is_array()) {
     for (const Json& slice : *items) {
       const std::string name = metadata_of(slice, "name");
-      if (name.empty() || name.size() > name_bytes_max || !is_of(slice, service_)) continue;
+      if (name.empty() || name.size() > name_bytes_max || !is_one(name)) continue;
+      if (!is_of(slice, service_)) continue;
       slices[name] = addresses_of(slice, port_name_);
     }
   }
@@ -173,7 +175,7 @@ Result<Slices::Event> Slices::take_event(std::string_view json) {
     if (name.empty() || name.size() > name_bytes_max) return bad("a slice has no name");
     ByName slices = slices_;
     slices.erase(name);
-    if (type != "DELETED" && is_of(*object, service_)) {
+    if (type != "DELETED" && is_one(name) && is_of(*object, service_)) {
       slices[name] = addresses_of(*object, port_name_);
     }
     if (!fits(slices)) return bad("there are too many slices");
@@ -187,13 +189,7 @@ std::vector<io::Address> Slices::addresses() const {
   std::vector<io::Address> all;
   for (const auto& [name, addresses] : slices_)
     std::ranges::copy(addresses, std::back_inserter(all));
-  std::ranges::sort(all, [](const io::Address& a, const io::Address& b) {
-    if (a.ip().size() != b.ip().size()) return a.ip().size() < b.ip().size();
-    if (!std::ranges::equal(a.ip(), b.ip())) {
-      return std::ranges::lexicographical_compare(a.ip(), b.ip());
-    }
-    return a.port() < b.port();
-  });
+  std::ranges::sort(all, AddressOrder());
   const auto repeated = std::ranges::unique(all);
   all.erase(repeated.begin(), repeated.end());
   return all;

@@ -3,16 +3,17 @@
 #include "sluice/discovery/sources.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 namespace sluice::discovery {
-namespace {}  // namespace
 
 std::string_view to_string(SourceStatus::Kind kind) {
   switch (kind) {
     case SourceStatus::Kind::dns: return "dns";
     case SourceStatus::Kind::file: return "file";
     case SourceStatus::Kind::endpoint_slices: return "endpointslices";
+    case SourceStatus::Kind::self: return "self";
   }
   return "unknown";
 }
@@ -24,6 +25,13 @@ void Sources::update(const std::vector<backend::Endpoint>& fixed, const Options&
   const bool same_service =
       options.slices && options_.slices && options.slices->same_service(*options_.slices);
   if (!same_service) slices_ = {};
+  if (!options.own_slice) {
+    own_.reset();
+    own_status_ = {};
+  } else {
+    if (!own_) own_.emplace();
+    own_->use(*options.own_slice);
+  }
   options_ = options;
   // Whoever follows them has what it needs.
   if (options_.slices) {
@@ -94,6 +102,26 @@ bool Sources::take_slices(const Result<std::vector<io::Address>>& slices, WallTi
   return false;
 }
 
+void Sources::own_slice_read(WallTime wall) {
+  own_status_.last_success = wall;
+  own_status_.error.clear();
+}
+
+void Sources::own_slice_failed(std::string why) {
+  if (own_) own_->failed();
+  ++own_status_.failures;
+  own_status_.error = std::move(why);
+}
+
+bool Sources::is_written(const io::Address& address) const {
+  const auto written = std::span(endpoints_).first(std::min(written_, endpoints_.size()));
+  return std::ranges::find(written, address, &backend::Endpoint::address) != written.end();
+}
+
+backend::Endpoint Sources::endpoint_at(const io::Address& address, const std::string& host) const {
+  return {address, address.to_string(), options_.server_name.empty() ? host : options_.server_name};
+}
+
 std::string Sources::error_of(const std::string& host) const {
   const auto found = names_.find(host);
   return found == names_.end() ? std::string() : found->second.state.error();
@@ -103,8 +131,7 @@ void Sources::add(const io::Address& address, const std::string& host,
                   std::vector<backend::Endpoint>& endpoints) const {
   if (!can_be_reached(address) || (refuses_ && refuses_(address))) return;
   if (std::ranges::find(endpoints, address, &backend::Endpoint::address) != endpoints.end()) return;
-  endpoints.push_back(
-      {address, address.to_string(), options_.server_name.empty() ? host : options_.server_name});
+  endpoints.push_back(endpoint_at(address, host));
 }
 
 void Sources::add(const Target& target, std::vector<backend::Endpoint>& endpoints) const {
@@ -127,6 +154,10 @@ bool Sources::merge() {
     }
   }
   for (const io::Address& address : slices_.addresses) add(address, address.host(), merged);
+  written_ = merged.size();
+  if (own_) {
+    for (const io::Address& address : own_->found()) add(address, address.host(), merged);
+  }
   left_out_ = merged.size() - std::min(merged.size(), endpoints_max);
   merged.resize(merged.size() - left_out_);
   // Whoever was there before is better than nobody.
@@ -137,6 +168,7 @@ bool Sources::merge() {
 
 bool Sources::settled() const {
   if (options_.slices && !slices_.settled) return false;
+  if (own_ && !own_->settled()) return false;
   return std::ranges::all_of(names_, [](const auto& name) { return name.second.state.settled(); });
 }
 
@@ -165,6 +197,17 @@ std::vector<SourceStatus> Sources::status() const {
                    .last_success = slices_.last_success,
                    .failures = slices_.failures,
                    .last_error = slices_.error});
+  }
+  if (own_) {
+    all.push_back({.kind = SourceStatus::Kind::self,
+                   .name = "default/kubernetes",
+                   .endpoints = own_->found().size(),
+                   .last_success = own_status_.last_success,
+                   .failures = own_status_.failures,
+                   .last_error = own_status_.error,
+                   .candidates = own_->candidates(),
+                   .refused = own_->refused(),
+                   .refused_total = own_->refused_total()});
   }
   return all;
 }

@@ -166,6 +166,10 @@ void append_sources(std::string& page, const discovery::Sources& sources) {
       fmt::format_to(std::back_inserter(page), R"(,"lastSuccess":"{:%FT%TZ}")",
                      source.last_success);
     }
+    if (source.kind == discovery::SourceStatus::Kind::self) {
+      fmt::format_to(std::back_inserter(page), R"(,"candidates":{},"refused":{})",
+                     source.candidates, source.refused);
+    }
     if (!source.last_error.empty()) append_error(page, {source.last_error});
     page += '}';
   });

@@ -70,6 +70,8 @@ class Control final : public WorkerEvents, private ProcessState {
   // outlive the calls of this object's reactor.
   void workers_started(std::vector<WorkerPort*> workers, Result<void> result);
   bool workers_gone() const;
+  // What a process before had as backends.
+  void expect(const std::vector<ClusterProofs>& known) { discovery_.expect(known); }
   // What each worker is to be told when it begins to use a cluster; outlives the object.
   void set_inherited_tokens(InheritedTokens& tokens) { inherited_tokens_ = &tokens; }
 

@@ -18,10 +18,14 @@ bool is_loopback(const io::Address& address) {
   return address.host().starts_with("127.") || address.host() == "::1";
 }
 
-// Requests would run in a circle. As far as can be told without asking which addresses are ours.
-bool reaches(const io::Address& target, const io::Address& listener) {
+// Requests would run in a circle. `interfaces`: what addresses we have, as far as somebody has
+// asked.
+bool reaches(const io::Address& target, const io::Address& listener,
+             std::span<const io::Address> interfaces) {
   if (target == listener) return true;
-  return target.port() == listener.port() && is_any(listener) && is_loopback(target);
+  if (target.port() != listener.port() || !is_any(listener)) return false;
+  return is_loopback(target) ||
+         std::ranges::find(interfaces, target.with_port(0)) != interfaces.end();
 }
 
 }  // namespace
@@ -38,16 +42,29 @@ Discovery::~Discovery() { stop(); }
 void Discovery::stop() {
   door_->close();
   while (!watched_.empty()) end_watch(watched_.begin()->first);
+  while (!selves_.empty()) end_self(selves_.begin()->first);
 }
 
 bool Discovery::stopped() const {
   return transport_.connections() == 0 &&
-         std::ranges::all_of(ending_, [](const auto& watch) { return watch->terminated(); });
+         std::ranges::all_of(ending_,
+                             [](const Watched& ending) { return ending.watch->terminated(); }) &&
+         std::ranges::all_of(ending_selves_, [](const auto& self) { return self->terminated(); });
+}
+
+void Discovery::update(std::size_t number, const std::shared_ptr<Cluster>& cluster) {
+  update_slices(number, cluster);
+  update_self(number, cluster);
+}
+
+bool Discovery::is_served(std::size_t number, const Cluster& cluster) const {
+  const ClusterTable::Entry* entry = parts_.shared.table->find(number);
+  return entry != nullptr && !entry->leaving && entry->cluster.get() == &cluster;
 }
 
 // --- EndpointSlices
 
-void Discovery::update(std::size_t number, const std::shared_ptr<Cluster>& cluster) {
+void Discovery::update_slices(std::size_t number, const std::shared_ptr<Cluster>& cluster) {
   const ClusterSettings& settings = *cluster->version()->settings;
   const auto known = watched_.find(number);
   if (known != watched_.end()) {
@@ -74,9 +91,14 @@ void Discovery::watch(std::size_t number, const std::shared_ptr<Cluster>& cluste
   watched.cluster = cluster;
   watched.management = settings.management;
   watched.serial = ++last_serial_;
+  watched.server = std::make_unique<discovery::ManagementServer>(options, std::move(*tls));
   watched.watch = std::make_unique<discovery::SliceWatch>(
-      transport_, options, std::move(*tls), parts_.environment.random(),
-      [this, number](const Result<std::vector<io::Address>>& slices) {
+      transport_, *watched.server,
+      discovery::SliceQuestion{.path = options.path,
+                               .name_space = options.name_space,
+                               .service = options.service,
+                               .port_name = options.port_name},
+      parts_.environment.random(), [this, number](const Result<std::vector<io::Address>>& slices) {
         slices_told(number, slices);
       });
 }
@@ -85,20 +107,21 @@ void Discovery::end_watch(std::size_t number) {
   const auto known = watched_.find(number);
   if (known == watched_.end()) return;
   known->second.watch->terminate();
-  ending_.push_back(std::move(known->second.watch));
+  ending_.push_back(std::move(known->second));
   watched_.erase(known);
 }
 
 void Discovery::tick_watches() {
-  std::erase_if(ending_, [](const auto& watch) { return watch->terminated(); });
+  std::erase_if(ending_, [](const Watched& ending) { return ending.watch->terminated(); });
   std::vector<std::size_t> gone;
   for (auto& [number, watched] : watched_) {
-    const ClusterTable::Entry* entry = parts_.shared.table->find(number);
-    if (entry == nullptr || entry->leaving || entry->cluster != watched.cluster) {
+    if (!is_served(number, *watched.cluster)) {
       gone.push_back(number);
       continue;
     }
-    if (const auto name = watched.watch->due_name()) ask_for_watch(number, watched.serial, *name);
+    if (const auto name = watched.server->due_name(parts_.reactor.now())) {
+      ask_for_watch(number, watched.serial, *name);
+    }
     watched.watch->tick();
   }
   for (const std::size_t number : gone) end_watch(number);
@@ -111,36 +134,96 @@ void Discovery::ask_for_watch(std::size_t number, std::uint64_t serial, const st
         door->post([number, serial, answer = std::move(answer)](Discovery& inside) {
           const auto known = inside.watched_.find(number);
           if (known == inside.watched_.end() || known->second.serial != serial) return;
-          known->second.watch->answered(answer);
+          const auto has = known->second.server->answered(answer, inside.parts_.reactor.now());
+          if (!has) inside.slices_told(number, std::unexpected(has.error()));
         });
       });
 }
 
 void Discovery::slices_told(std::size_t number, const Result<std::vector<io::Address>>& slices) {
   const auto known = watched_.find(number);
-  const ClusterTable::Entry* entry = parts_.shared.table->find(number);
-  if (known == watched_.end() || entry == nullptr || entry->leaving ||
-      entry->cluster != known->second.cluster) {
-    return;
-  }
-  discovery::Sources& sources = entry->cluster->sources();
+  if (known == watched_.end() || !is_served(number, *known->second.cluster)) return;
+  Cluster& cluster = *known->second.cluster;
+  discovery::Sources& sources = cluster.sources();
   const std::string before = sources.slices_error();
   const bool changed = sources.take_slices(slices, parts_.reactor.ring().wall_now());
   if (sources.slices_error() != before) {
     if (sources.slices_error().empty()) {
-      log::info("EndpointSlices are followed again", {{"cluster", entry->cluster->name()}});
+      log::info("EndpointSlices are followed again", {{"cluster", cluster.name()}});
     } else {
       log::warning("EndpointSlices are not known: what was known stays",
-                   {{"cluster", entry->cluster->name()}, {"why", sources.slices_error()}});
+                   {{"cluster", cluster.name()}, {"why", sources.slices_error()}});
     }
   }
-  if (changed) take_over(number, *entry->cluster);
+  if (changed) take_over(number, cluster);
+}
+
+// --- the API servers' own slice
+
+void Discovery::update_self(std::size_t number, const std::shared_ptr<Cluster>& cluster) {
+  const bool wanted = cluster->version()->options().discovery.own_slice.has_value();
+  const auto known = selves_.find(number);
+  if (known != selves_.end()) {
+    if (wanted && known->second->cluster() == cluster) return;
+    end_self(number);
+  }
+  if (!wanted) return;
+  refuse_ours(*cluster);
+  selves_[number] = std::make_unique<SelfDiscovery>(SelfDiscovery::Parts{
+      .transport = transport_,
+      .environment = parts_.environment,
+      .cluster = cluster,
+      .contexts = [this, number] { return parts_.contexts(number); },
+      .is_ours =
+          [this](const io::Address& address, std::span<const io::Address> interfaces) {
+            return is_ours(address, interfaces);
+          },
+      .changed =
+          [this, number, &cluster = *cluster] {
+            if (is_served(number, cluster)) take_over(number, cluster);
+          }});
+}
+
+void Discovery::expect(const std::vector<ClusterProofs>& known) {
+  for (const auto& [number, self] : selves_) {
+    const auto its = std::ranges::find(known, self->cluster()->name(), &ClusterProofs::cluster);
+    if (its == known.end()) continue;
+    std::vector<io::Address> former;
+    for (const BackendStart& backend : its->backends) {
+      // Some are called otherwise.
+      if (const auto address = io::Address::parse(backend.name)) former.push_back(*address);
+    }
+    self->expect(std::move(former));
+  }
+}
+
+void Discovery::end_self(std::size_t number) {
+  const auto known = selves_.find(number);
+  if (known == selves_.end()) return;
+  known->second->terminate();
+  ending_selves_.push_back(std::move(known->second));
+  selves_.erase(known);
+}
+
+void Discovery::tick_selves() {
+  std::erase_if(ending_selves_, [](const auto& self) { return self->terminated(); });
+  std::vector<std::size_t> gone;
+  for (const auto& [number, self] : selves_) {
+    if (is_served(number, *self->cluster())) {
+      self->tick();
+    } else {
+      gone.push_back(number);
+    }
+  }
+  for (const std::size_t number : gone) end_self(number);
 }
 
 // --- names
 
-bool Discovery::is_ours(const io::Address& address) const {
-  const auto reached = [&](const io::Address& listener) { return reaches(address, listener); };
+bool Discovery::is_ours(const io::Address& address, std::span<const io::Address> interfaces) const {
+  const auto reached = [&](const io::Address& listener) {
+    return reaches(address, listener, interfaces);
+  };
   if (std::ranges::any_of(listen_, reached)) return true;
   return std::ranges::any_of(parts_.shared.clusters(), [&](const Cluster* cluster) {
     return std::ranges::any_of(cluster->version()->options().listen, reached);
@@ -153,6 +236,7 @@ void Discovery::refuse_ours(Cluster& cluster) {
 
 void Discovery::tick() {
   tick_watches();
+  tick_selves();
   const Instant now = parts_.reactor.now();
   const auto& entries = parts_.shared.table->entries;
   for (std::size_t number = 0; number < entries.size(); ++number) {
@@ -178,9 +262,9 @@ void Discovery::ask(std::size_t number, const std::shared_ptr<Cluster>& cluster,
 
 void Discovery::answered(std::size_t number, const Cluster& asked, const std::string& name,
                          const discovery::NameAnswer& answer) {
-  const ClusterTable::Entry* entry = parts_.shared.table->find(number);
   // It may have gone meanwhile, and its number be another's.
-  if (entry == nullptr || entry->leaving || entry->cluster.get() != &asked) return;
+  if (!is_served(number, asked)) return;
+  const ClusterTable::Entry* entry = parts_.shared.table->find(number);
   discovery::Sources& sources = entry->cluster->sources();
   const std::string before = sources.error_of(name);
   const bool changed =

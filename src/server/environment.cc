@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "helper_thread.h"
+#include "interface_addresses.h"
 #include "sluice/base/check.h"
 #include "sluice/observability/log.h"
 
@@ -29,6 +30,7 @@ class System final : public Environment {
   void resolve(discovery::Question question, discovery::Resolver::Answered answered) override {
     resolver_.ask(std::move(question), std::move(answered));
   }
+  std::vector<io::Address> interface_addresses() override { return server::interface_addresses(); }
   Result<std::unique_ptr<Successor>> start_successor(const SuccessorPlan& plan) override {
     return server::start_successor(plan);
   }

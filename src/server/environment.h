@@ -9,9 +9,11 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "sluice/base/time.h"
 #include "sluice/discovery/resolver.h"
+#include "sluice/io/address.h"
 #include "successor.h"
 #include "systemd.h"
 
@@ -32,6 +34,8 @@ class Environment {
   virtual void aside(std::move_only_function<void()> work) = 0;
   // As those of discovery::Resolver.
   virtual void resolve(discovery::Question question, discovery::Resolver::Answered answered) = 0;
+  // As those of interface_addresses.h.
+  virtual std::vector<io::Address> interface_addresses() = 0;
   // As that of successor.h.
   virtual Result<std::unique_ptr<Successor>> start_successor(const SuccessorPlan& plan) = 0;
   // Ends the process without waiting for any thread, after what was logged has been written.

@@ -15,7 +15,9 @@ namespace {
 // A cluster's first clients wait for its backends' first answers no longer than this.
 constexpr Duration first_probes_max = std::chrono::seconds(3);
 
-// It keeps what it names fields by, and nothing else: keys lie beside it in the settings.
+}  // namespace
+
+// Keys lie in the settings beside the names.
 backend::ClaimIdentity claim_by(const ClusterSettings& settings) {
   return [names = settings.identity_fields](std::string_view user, http::Fields& fields) {
     kubernetes::Identity claim;
@@ -25,8 +27,6 @@ backend::ClaimIdentity claim_by(const ClusterSettings& settings) {
     names.append(claim, fields);
   };
 }
-
-}  // namespace
 
 Probes::Probes(const Parts& parts, const net::TransportOptions& transport)
     : parts_(parts), transport_(parts.reactor, transport) {}
@@ -112,6 +112,11 @@ bool Probes::free(std::size_t number) {
 bool Probes::first_round_done(std::size_t number) const {
   const Probed& probed = probed_.at(number);
   return probed.cluster->sources().settled() && probed.probe->first_round_done();
+}
+
+const backend::BackendContexts* Probes::contexts(std::size_t number) const {
+  if (number >= probed_.size() || probed_[number].probe == nullptr) return nullptr;
+  return &probed_[number].contexts;
 }
 
 void Probes::backend_changed(BackendId backend, const std::string& why) {

@@ -21,6 +21,9 @@
 
 namespace sluice::server {
 
+// Claims that a probe makes; it keeps what it names fields by, and nothing else of the settings.
+backend::ClaimIdentity claim_by(const ClusterSettings& settings);
+
 class Probes {
  public:
   // All outlive the object.
@@ -45,6 +48,8 @@ class Probes {
   bool free(std::size_t number);
 
   bool first_round_done(std::size_t number) const;
+  // What they ask with; null: the number is nobody's.
+  const backend::BackendContexts* contexts(std::size_t number) const;
 
   // What workers say. What is about a cluster that has gone meanwhile is nobody's.
   void cluster_used(std::size_t worker, std::size_t number, bool used);

@@ -136,6 +136,7 @@ class Server::Process final : private TakeOverHost {
                                    take_admin(options_.admin_listen, start_.inherited));
     if (!control) return std::unexpected(control.error());
     control_ = std::move(*control);
+    if (known_) control_->expect(known_->clusters);
     control_->read_by(std::move(read_));
     forget_clusters();
     take_over_.emplace(*reactor_, *environment_, static_cast<TakeOverHost&>(*this),

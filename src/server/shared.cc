@@ -111,6 +111,18 @@ void add_sources(metrics::Registry& registry, const discovery::Sources& sources)
         "sluice_discovery_last_success_seconds",
         "When the source was good last, in seconds since 1970; 0: never.",
         [success] { return success; }, labels);
+    if (source.kind != discovery::SourceStatus::Kind::self) continue;
+    const auto candidates = static_cast<double>(source.candidates);
+    registry.gauge_function(
+        "sluice_discovery_candidates",
+        "Addresses that the API servers' own slice names and that have not shown to be one.",
+        [candidates] { return candidates; }, labels);
+    const auto refused = static_cast<double>(source.refused_total);
+    registry.counter_function(
+        "sluice_discovery_refused_total",
+        "Addresses that the API servers' own slice has named anew and that may not be tried: "
+        "another port, outside of --backend-networks, or ours.",
+        [refused] { return refused; }, labels);
   }
   const auto left_out = static_cast<double>(sources.left_out());
   registry.gauge_function("sluice_discovery_left_out",

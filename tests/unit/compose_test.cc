@@ -79,7 +79,9 @@ class ComposeTest : public testing::Test {
               {"server-names", "gateway.example"},
               {"discovery-kubeconfig", "one-kubeconfig"},
               {"discovery-namespace", "control-plane"},
-              {"discovery-service", "api"}};
+              {"discovery-service", "api"},
+              {"backend-discovery", "self"},
+              {"backend-networks", "10.0.0.0/16"}};
     environment_.cpus = 2;
     environment_.descriptors_max = 65536;
     environment_.read_file = [](const std::string& path) -> Result<std::string> {
@@ -111,9 +113,10 @@ class ComposeTest : public testing::Test {
     if (row.name == "dns-server") return "10.0.0.53:53";
     if (row.name == "discovery-kubeconfig") return "other-kubeconfig";
     if (row.name == "backend-file") return "other-backends";
+    if (row.name == "backend-discovery") return "";
     if (row.name == "drain-timeout-tunnels") return "7s";
     if (row.name == "proxy-protocol-from" || row.name == "exempt-clients" ||
-        row.name == "allowed-networks") {
+        row.name == "allowed-networks" || row.name == "backend-networks") {
       return "10.0.0.0/24";
     }
     return row.name == "backend-readiness-path" ? "/livez" : "another";
@@ -137,6 +140,24 @@ TEST_F(ComposeTest, EveryFlagChangesTheComposedOptions) {
     flags[std::string(row.name)] = another(row);
     if (row.name == "pass-through") flags["mode"] = "l4";
     EXPECT_FALSE(composed(flags) == usual) << "--" << row.name << " reaches nobody";
+  }
+}
+
+TEST_F(ComposeTest, EachWayToFindBackendsIsComposedAlone) {
+  for (const std::string_view kept :
+       {"backend", "backend-file", "discovery-", "backend-discovery"}) {
+    auto flags = flags_;
+    flags["backend"] = kept == "backend" ? "api.example:6443" : "10.0.0.1:6443";
+    if (kept == "backend-file") flags["backend-file"] = "one-backends";
+    if (kept != "discovery-") {
+      std::erase_if(flags, [](const auto& flag) { return flag.first.starts_with("discovery-"); });
+    }
+    if (kept != "backend-discovery") {
+      flags.erase("backend-discovery");
+      flags.erase("backend-networks");
+    }
+    const Composed all = composed(flags);
+    EXPECT_TRUE(all.server.clusters.at(0).discovery.any()) << kept;
   }
 }
 

@@ -119,6 +119,8 @@ struct ClusterConfig {
   std::string discovery_namespace;
   std::string discovery_service;
   std::string discovery_port_name;  // empty: the Service's only one
+  std::string backend_discovery;    // "self": `backends` say where the others are; empty: nobody
+  std::vector<std::string> backend_networks;  // where they may be, parsed by validate()
   std::string backend_ca_file;
   std::string backend_server_name;  // empty: the name or the address of each backend
   std::string backend_readiness_path = backend::ProbeOptions{}.readiness_path;

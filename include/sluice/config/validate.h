@@ -54,6 +54,7 @@ struct CheckedCluster : Findings {
   std::vector<discovery::Target> backend_names;   // those that are to be resolved
   std::optional<discovery::PlacesFile> backend_file;
   std::optional<discovery::SliceOptions> slices;
+  std::optional<discovery::OwnSliceOptions> own_slice;
   // Of its mistakes: certificates whose keys are another's. Who writes both, one after the other,
   // is between the two.
   std::size_t unfit_pairs = 0;

@@ -27,9 +27,10 @@ class Slices {
   static constexpr std::size_t list_bytes_max = std::size_t{4} * 1024 * 1024;
   static constexpr std::size_t event_bytes_max = std::size_t{1} * 1024 * 1024;
 
-  // `port_name` of the Service's port; empty: the only one that there is.
-  Slices(std::string service, std::string port_name)
-      : service_(std::move(service)), port_name_(std::move(port_name)) {}
+  // `port_name` of the Service's port; empty: the only one that there is. `slice`: this one alone;
+  // empty: all of the Service.
+  Slices(std::string service, std::string port_name, std::string slice = "")
+      : service_(std::move(service)), port_name_(std::move(port_name)), slice_(std::move(slice)) {}
 
   // An EndpointSliceList takes the place of all that is known; on an error nothing has changed.
   Result<void> take_list(std::string_view json);
@@ -47,9 +48,11 @@ class Slices {
 
  private:
   using ByName = std::map<std::string, std::vector<io::Address>>;
+  bool is_one(const std::string& name) const { return slice_.empty() || slice_ == name; }
 
   const std::string service_;
   const std::string port_name_;
+  const std::string slice_;
   ByName slices_;
   std::string resource_version_;
 };

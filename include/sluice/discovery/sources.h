@@ -16,6 +16,7 @@
 #include "sluice/backend/endpoint.h"
 #include "sluice/base/time.h"
 #include "sluice/discovery/name_state.h"
+#include "sluice/discovery/own_slice.h"
 #include "sluice/discovery/target.h"
 #include "sluice/tls/context.h"
 #include "sluice/tls/secret.h"
@@ -55,23 +56,29 @@ struct Options {
   std::vector<Target> names;
   std::optional<PlacesFile> file;
   std::optional<SliceOptions> slices;
+  std::optional<OwnSliceOptions> own_slice;
   // What certificates must carry; empty: the name, or the address where there is none.
   std::string server_name;
 
   // Whether there is anything to be discovered.
-  bool any() const { return !names.empty() || file || slices; }
+  bool any() const { return !names.empty() || file || slices || own_slice; }
   friend bool operator==(const Options&, const Options&) = default;
 };
 
 // For pages and metrics.
 struct SourceStatus {
-  enum class Kind : std::uint8_t { dns, file, endpoint_slices };
+  enum class Kind : std::uint8_t { dns, file, endpoint_slices, self };
   Kind kind = Kind::dns;
   std::string name;           // "api.example", the file's path, or "namespace/service"
-  std::size_t endpoints = 0;  // that it has named
+  std::size_t endpoints = 0;  // that it has named; of `self`: that were found by it
   WallTime last_success{};    // {}: never
   std::uint64_t failures = 0;
   std::string last_error;  // while the last attempt was one
+  // Of `self` alone: what it names and is not used yet, or not tried at all; and how often anybody
+  // was newly refused.
+  std::size_t candidates = 0;
+  std::size_t refused = 0;
+  std::uint64_t refused_total = 0;
 };
 std::string_view to_string(SourceStatus::Kind kind);
 
@@ -94,6 +101,19 @@ class Sources {
 
   // The same of what EndpointSlices say: all addresses, or why they are not known.
   bool take_slices(const Result<std::vector<io::Address>>& slices, WallTime wall);
+
+  // What the API servers' own slice says goes through its rules first; null: it is not followed.
+  // own_slice_changed(): whether the list is another because of them.
+  OwnSlice* own_slice() { return own_ ? &*own_ : nullptr; }
+  bool own_slice_changed() { return merge(); }
+  void own_slice_read(WallTime wall);
+  void own_slice_failed(std::string why);
+  const std::string& own_slice_error() const { return own_status_.error; }  // empty: none
+  // Who others than it name.
+  bool is_written(const io::Address& address) const;
+  std::size_t written() const { return written_; }
+  // `host`: what its certificate must carry, unless the options say what.
+  backend::Endpoint endpoint_at(const io::Address& address, const std::string& host) const;
 
   const std::vector<backend::Endpoint>& endpoints() const { return endpoints_; }
   // Whether everything has been asked for once, with whatever result.
@@ -131,7 +151,14 @@ class Sources {
     std::uint64_t failures = 0;
     std::string error;
   } slices_;
+  std::optional<OwnSlice> own_;
+  struct {
+    WallTime last_success{};
+    std::uint64_t failures = 0;
+    std::string error;
+  } own_status_;
   std::vector<backend::Endpoint> endpoints_;
+  std::size_t written_ = 0;  // of the first of them, or more
   std::size_t left_out_ = 0;
 };
 

@@ -72,6 +72,8 @@ type ClusterOptions struct {
 	// Flags are added to those of every server, FlagsOf to those of one.
 	Flags   []string
 	FlagsOf func(server int) []string
+	// AddressOf is where a server listens and what it advertises; nil: a port of loopback of its own.
+	AddressOf func(server int) string
 	// EtcdDelays is how late each server hears from etcd; servers without one are not delayed.
 	EtcdDelays []time.Duration
 }
@@ -96,13 +98,16 @@ type Cluster struct {
 	Servers    []*APIServer
 
 	etcd        *Process
+	endpoint    string // etcd's
+	programs    string
+	options     ClusterOptions
 	relays      []*DelayRelay
 	tokenSuffix string
 }
 
 // StartCluster starts a control plane from the programs in the given folder.
 func StartCluster(programs string, options ClusterOptions) (_ *Cluster, err error) {
-	c := &Cluster{tokenSuffix: options.TokenSuffix}
+	c := &Cluster{tokenSuffix: options.TokenSuffix, programs: programs, options: options}
 	if c.Dir, err = os.MkdirTemp("", "sluice-cluster-"); err != nil {
 		return nil, err
 	}
@@ -114,8 +119,7 @@ func StartCluster(programs string, options ClusterOptions) (_ *Cluster, err erro
 	if err := c.writeFiles(); err != nil {
 		return nil, err
 	}
-	endpoint, err := c.startEtcd(programs)
-	if err != nil {
+	if c.endpoint, err = c.startEtcd(programs); err != nil {
 		return nil, err
 	}
 	count := options.Servers
@@ -126,7 +130,7 @@ func StartCluster(programs string, options ClusterOptions) (_ *Cluster, err erro
 	c.Servers = make([]*APIServer, count)
 	var starting sync.WaitGroup
 	for i := range c.Servers {
-		if c.Servers[i], err = c.startServer(programs, endpoint, i, options); err != nil {
+		if c.Servers[i], err = c.startServer(i); err != nil {
 			return nil, err
 		}
 		starting.Go(func() { failures[i] = c.waitReady(c.Servers[i]) })
@@ -296,8 +300,13 @@ func (c *Cluster) startEtcd(programs string) (endpoint string, err error) {
 	return urls[0], c.etcd.WaitFor(30*time.Second, func() error { return expectOK(http.DefaultClient, urls[0]+"/health", "") })
 }
 
-func (c *Cluster) startServer(programs, etcd string, index int, options ClusterOptions) (*APIServer, error) {
-	port, err := FreePort()
+func (c *Cluster) startServer(index int) (*APIServer, error) {
+	options, etcd := c.options, c.endpoint
+	address, err := c.addressOf(index)
+	if err != nil {
+		return nil, err
+	}
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
@@ -312,11 +321,11 @@ func (c *Cluster) startServer(programs, etcd string, index int, options ClusterO
 	name := fmt.Sprintf("apiserver-%d", index)
 	server := &APIServer{
 		Name:    name,
-		Address: net.JoinHostPort("127.0.0.1", fmt.Sprint(port)),
+		Address: address,
 		Audit:   c.file(name + "-audit.log"),
 	}
 	flags := []string{
-		"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port),
+		"--bind-address=" + host, "--secure-port=" + port,
 		"--etcd-servers=" + etcd,
 		"--endpoint-reconciler-type=none", "--service-cluster-ip-range=10.96.0.0/16",
 		"--tls-cert-file=" + c.file("apiserver.crt"), "--tls-private-key-file=" + c.file("apiserver.key"),
@@ -340,6 +349,9 @@ func (c *Cluster) startServer(programs, etcd string, index int, options ClusterO
 		"--max-requests-inflight=2000", "--max-mutating-requests-inflight=1000",
 		"--profiling=false",
 	}
+	if options.AddressOf != nil {
+		flags = append(flags, "--advertise-address="+host)
+	}
 	if options.GoawayChance > 0 {
 		flags = append(flags, fmt.Sprintf("--goaway-chance=%g", options.GoawayChance))
 	}
@@ -355,10 +367,28 @@ func (c *Cluster) startServer(programs, etcd string, index int, options ClusterO
 	}
 	server.program, server.flags = options.Program, flags
 	if server.program == "" {
-		server.program = filepath.Join(programs, "kube-apiserver")
+		server.program = filepath.Join(c.programs, "kube-apiserver")
 	}
 	server.Process, err = StartProcess(c.Dir, name, server.program, flags...)
 	return server, err
+}
+
+func (c *Cluster) addressOf(index int) (string, error) {
+	if c.options.AddressOf != nil {
+		return c.options.AddressOf(index), nil
+	}
+	port, err := FreePort()
+	return net.JoinHostPort("127.0.0.1", fmt.Sprint(port)), err
+}
+
+// Add starts one more server, and waits until it is ready.
+func (c *Cluster) Add() (*APIServer, error) {
+	server, err := c.startServer(len(c.Servers))
+	if err != nil {
+		return nil, err
+	}
+	c.Servers = append(c.Servers, server)
+	return server, c.waitReady(server)
 }
 
 // Restart starts a server that has ended, where it was and with an empty memory, and waits until it

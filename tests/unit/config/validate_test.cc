@@ -21,6 +21,7 @@ using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::SizeIs;
 
 constexpr WallTime now = test::at(1'800'000'000);
@@ -231,6 +232,50 @@ TEST_F(ValidateTest, WhatLeadsToNoServiceIsRefused) {
               ElementsAre(HasSubstr("--discovery-namespace=\"Control/plane\" is no name"),
                           HasSubstr("--discovery-service=\"\" is no name"),
                           HasSubstr("--discovery-port-name=\"-\" is no name")));
+}
+
+TEST_F(ValidateTest, ApiServersThatNameEachOtherAreFollowedInNetworksAtOnePort) {
+  config_.backends = {"10.0.0.1:6443", "api.example:6443"};
+  config_.backend_discovery = "self";
+  config_.backend_networks = {"10.0.0.0/24", "fd00::/64"};
+  const Validation good = check();
+  EXPECT_THAT(good.mistakes, IsEmpty());
+  ASSERT_TRUE(good.clusters.at(0).own_slice.has_value());
+  EXPECT_EQ(good.clusters[0].own_slice->port, 6443);
+  EXPECT_THAT(good.clusters[0].own_slice->networks, SizeIs(2));
+  config_.backends = {"10.0.0.1:6443"};
+  EXPECT_THAT(check().notes, Not(Contains(HasSubstr("There is one backend only"))));
+  config_.hibernated = true;
+  EXPECT_FALSE(check().clusters.at(0).own_slice.has_value());
+}
+
+TEST_F(ValidateTest, WithoutNetworksOnePortAndAFrontProxyPairApiServersDoNotNameEachOther) {
+  config_.backend_discovery = "self";
+  EXPECT_THAT(mistakes(),
+              ElementsAre(HasSubstr("--backend-discovery=self needs --backend-networks")));
+  config_.backend_networks = {"10.0.0.0/8", "0.0.0.0/0", "10.0.0.1/8"};
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--backend-networks: "),
+                                      HasSubstr("--backend-networks=0.0.0.0/0 has every address")));
+  config_.backend_networks = {"10.0.0.0/8"};
+  config_.backends.push_back("10.0.0.4:443");
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--backend=\"10.0.0.4:443\" has another port than "
+                                                "\"10.0.0.1:6443\"")));
+  config_.backends = {};
+  config_.backend_file = "backends";
+  files_["backends"] = "10.0.0.1:6443\n";
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--backend-discovery=self needs --backend=")));
+  config_.backends = {"10.0.0.1:6443"};
+  config_.proxy_client_cert_file = "";
+  config_.proxy_client_key_file = "";
+  EXPECT_THAT(mistakes(),
+              ElementsAre(HasSubstr("needs --client-ca-file, --proxy-client-cert-file")));
+}
+
+TEST_F(ValidateTest, RefusesWaysToFindBackendsThatThereAreNot) {
+  config_.backend_networks = {"10.0.0.0/8"};
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--backend-networks has no effect without")));
+  config_.backend_discovery = "others";
+  EXPECT_THAT(mistakes(), ElementsAre(HasSubstr("--backend-discovery=\"others\" is no way")));
 }
 
 TEST_F(ValidateTest, RefusesServersOfNamesThatCannotBeAsked) {

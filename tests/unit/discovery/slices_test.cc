@@ -67,6 +67,15 @@ TEST_F(SlicesTest, AllSlicesOfTheServiceAreOneSortedSet) {
   EXPECT_EQ(slices_.resource_version(), "5");
 }
 
+TEST_F(SlicesTest, WhereOneSliceIsMeantNoOtherOfTheServiceCounts) {
+  Slices one("api", "", "a");
+  const std::string other = slice("b", endpoint("10.0.0.2"));
+  ASSERT_TRUE(one.take_list(list(slice("a", endpoint("10.0.0.1")) + "," + other)).has_value());
+  ASSERT_TRUE(one.take_event(event("ADDED", other)).has_value());
+  ASSERT_EQ(one.addresses().size(), 1U);
+  EXPECT_EQ(one.addresses()[0].to_string(), "10.0.0.1:6443");
+}
+
 TEST_F(SlicesTest, WhatTerminatesIsLeftAndWhatServesStays) {
   const std::vector<std::pair<std::string, bool>> table = {
       {"{}", true},

@@ -198,6 +198,70 @@ TEST_F(SourcesTest, AFileThatIsWrongNowTakesNobodyAway) {
   EXPECT_THAT(list(), ElementsAre("10.0.0.4:6443 as fixed"));
 }
 
+// What the API servers' own slice leads to, behind all that operators have written.
+class OwnSourceTest : public SourcesTest {
+ protected:
+  OwnSourceTest() {
+    fix("10.0.0.1:6443");
+    options_.own_slice = {.networks = {*io::Network::parse("10.0.0.0/16")}, .port = 6443};
+    update();
+  }
+  // All whom it names are what they should be.
+  bool find(const std::vector<std::string>& hosts) {
+    std::vector<io::Address> named;
+    for (const std::string& host : hosts) named.push_back(address(host + ":6443"));
+    OwnSlice& own = *sources_.own_slice();
+    const OwnSlice::Known known{
+        .ours = [](const io::Address&) { return false; },
+        .written = [this](const io::Address& each) { return sources_.is_written(each); }};
+    own.take(named, known, now_);
+    for (auto due = own.due(places_max, now_); !due.empty(); due = own.due(places_max, now_)) {
+      for (const io::Address& each : due) own.tried(each, "", now_);
+    }
+    return sources_.own_slice_changed();
+  }
+};
+
+TEST_F(OwnSourceTest, WhoIsFoundComesBehindWhoIsWrittenAndIsNotThereTwice) {
+  EXPECT_FALSE(sources_.settled());
+  EXPECT_TRUE(find({"10.0.0.3", "10.0.0.1", "10.0.0.2"}));
+  EXPECT_TRUE(sources_.settled());
+  EXPECT_THAT(list(), ElementsAre("10.0.0.1:6443 as fixed", "10.0.0.2:6443 as 10.0.0.2",
+                                  "10.0.0.3:6443 as 10.0.0.3"));
+  EXPECT_TRUE(sources_.is_written(address("10.0.0.1:6443")));
+  EXPECT_FALSE(sources_.is_written(address("10.0.0.2:6443")));
+  EXPECT_EQ(sources_.written(), 1U);
+  // It is written by now.
+  fix("10.0.0.2:6443");
+  update();
+  EXPECT_THAT(list(), ElementsAre("10.0.0.1:6443 as fixed", "10.0.0.2:6443 as fixed",
+                                  "10.0.0.3:6443 as 10.0.0.3"));
+}
+
+TEST_F(OwnSourceTest, WhoIsNotFollowedAnyMoreNamesNobody) {
+  find({"10.0.0.2"});
+  options_.own_slice.reset();
+  update();
+  EXPECT_THAT(list(), ElementsAre("10.0.0.1:6443 as fixed"));
+  EXPECT_EQ(sources_.own_slice(), nullptr);
+  EXPECT_THAT(sources_.status(), IsEmpty());
+}
+
+TEST_F(OwnSourceTest, AFailureTakesNobodyAwayAndIsTold) {
+  find({"10.0.0.2"});
+  sources_.own_slice_read(wall);
+  sources_.own_slice_failed("it answers 403");
+  EXPECT_FALSE(sources_.own_slice_changed());
+  EXPECT_THAT(list(), SizeIs(2));
+  const auto all = sources_.status();
+  ASSERT_THAT(all, SizeIs(1));
+  EXPECT_EQ(to_string(all[0].kind), "self");
+  EXPECT_EQ(all[0].endpoints, 1U);
+  EXPECT_EQ(all[0].failures, 1U);
+  EXPECT_EQ(all[0].last_error, "it answers 403");
+  EXPECT_EQ(all[0].last_success, wall);
+}
+
 TEST_F(SourcesTest, TellsWhenEachSourceWasGoodLastAndWhatIsWrongWithIt) {
   options_.names = {{"a.example", 1}, {"b.example", 1}};
   update();

@@ -39,8 +39,11 @@ class DiscoveryTest : public ClustersTest {
     options_.watch_files = false;
     options_.dns_servers = {*io::Address::parse("10.0.0.53:53")};
     options_.clusters[one].backends.clear();
-    options_.clusters[one].discovery = {
-        .names = {{"api.example", 6443}}, .file = {}, .slices = {}, .server_name = "backend"};
+    options_.clusters[one].discovery = {.names = {{"api.example", 6443}},
+                                        .file = {},
+                                        .slices = {},
+                                        .own_slice = {},
+                                        .server_name = "backend"};
   }
 
   std::vector<NotedEnvironment::Asked>& questions() { return server_->environment().questions; }

@@ -59,6 +59,7 @@ class NotedEnvironment final : public Environment {
   void resolve(discovery::Question question, discovery::Resolver::Answered answered) override {
     questions.push_back({std::move(question), std::move(answered)});
   }
+  std::vector<io::Address> interface_addresses() override { return interfaces; }
   void abandon(int exit_code) override { abandoned.push_back(exit_code); }
   void abort(std::string_view why) override { aborted.emplace_back(why); }
 
@@ -73,6 +74,7 @@ class NotedEnvironment final : public Environment {
     discovery::Resolver::Answered answered;
   };
   std::vector<Asked> questions;
+  std::vector<io::Address> interfaces;  // what addresses the machine has
   std::vector<int> abandoned;
   std::vector<std::string> aborted;
   bool run_aside = true;  // at once
