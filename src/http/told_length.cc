@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// What Content-Length says.
 #include "sluice/http/told_length.h"
 
 #include <charconv>
