@@ -18,6 +18,7 @@ class Deadline {
     first_event,  // of a watch whose head is held back
     first_burst,  // a watch's: another look at whether it is over
     watch_end,    // of one whose end is planned
+    rest,         // of a short answer, whose head waits for it
     upload_end,   // the client's, behind a complete answer
   };
 

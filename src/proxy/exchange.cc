@@ -242,6 +242,7 @@ void Exchange::deadline_passed() {
   switch (deadline_.passed()) {
     case What::answer: CHECK(!begun()); return answer_overdue();
     case What::first_event: return forward_held();
+    case What::rest: CHECK(state_ == State::judging); return forward_head();
     case What::first_burst: CHECK(state_ == State::forwarding); return look_at_first_burst();
     case What::watch_end: CHECK(state_ == State::ending); return watch_end_due();
     case What::upload_end: CHECK(state_ == State::finishing); return stop_upload();

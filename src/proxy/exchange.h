@@ -151,6 +151,7 @@ class Exchange final : public backend::StreamHandler {
   void forget_heads();
   void answer_complete();
   void answer_handed_over();
+  bool waits_for_rest() const { return deadline_.waits_for(Deadline::What::rest); }
   bool upload_may_end() const { return deadline_.waits_for(Deadline::What::upload_end); }
   void stop_upload();
   void backend_failed(const backend::StreamEnd& end);

@@ -19,6 +19,9 @@ using kubernetes::RequestClass;
 using observability::EndedBy;
 using What = Deadline::What;
 
+// The rest of a short answer comes with its head, as good as always.
+constexpr Duration rest_wait = std::chrono::milliseconds(200);
+
 }  // namespace
 
 void Exchange::on_response(http::ResponseHead&& head, bool end_of_stream) {
@@ -36,8 +39,10 @@ void Exchange::on_response(http::ResponseHead&& head, bool end_of_stream) {
   }
   learn_credential(head);
   answer_.take_head(std::move(head), end_of_stream);
-  if (verdict == Verdict::hold_back || (!end_of_stream && may_be_brief(answer_.head(), plan_))) {
-    return set_state(State::judging);
+  if (verdict == Verdict::hold_back) return set_state(State::judging);
+  if (!end_of_stream && may_be_brief(answer_.head(), plan_)) {
+    set_state(State::judging);
+    return deadline_.set(What::rest, now() + rest_wait);
   }
   if (may_lack_history()) return hold_watch();
   forward_head();
@@ -243,6 +248,13 @@ void Exchange::on_stream_ended(const StreamEnd& end) {
 
 void Exchange::backend_failed(const StreamEnd& end) {
   const StreamFailure failure = explain(end);
+  const bool lost = end.cause == StreamEnd::Cause::connection_lost;
+  if (waits_for_rest()) {
+    // Its client sees what its server, which lives, has made of it.
+    if (!lost) forward_head();
+    deadline_.cancel();
+    if (lost) arm_deadline();
+  }
   if (begun()) {
     if (is_established_watch()) {
       leave_backend();
@@ -253,13 +265,11 @@ void Exchange::backend_failed(const StreamEnd& end) {
     return cut(Cut::truncated, failure.ended_by);
   }
   dispatch_.attempts().failed(failure.reason);
-  if (end.cause == StreamEnd::Cause::connection_lost) dispatch_.lost(plan_);
+  if (lost) dispatch_.lost(plan_);
   if (end.cause == StreamEnd::Cause::refused) dispatch_.attempts().refused();
   // Its head came, and its client knows nothing of that.
-  const bool unseen = state_ == State::judging && end.cause == StreamEnd::Cause::connection_lost;
-  if (replay(unseen ? Retry::idempotent : end.retry, failure.replay, end.context) !=
-      Outcome::impossible)
-    return;
+  const Retry known = state_ == State::judging && lost ? Retry::idempotent : end.retry;
+  if (replay(known, failure.replay, end.context) != Outcome::impossible) return;
   if (end.cause == StreamEnd::Cause::too_large) {
     log::warning("an answer was not passed on", {{"why", end.context}, {"path", plan_.info.path}});
   }

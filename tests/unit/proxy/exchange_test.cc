@@ -1181,6 +1181,11 @@ class ShortAnswerTest : public ExchangeTest {
     drop(half);
     return answer;
   }
+  void answer_rest(Request& request, std::string body) {
+    request.send(std::move(body));
+    request.finish();
+    simulation_.settle();
+  }
   static http::ResponseHead head_of(int status, std::string_view length = {}) {
     http::ResponseHead head;
     head.status = status;
@@ -1206,6 +1211,24 @@ TEST_F(ShortAnswerTest, AWriteThatIsCutBehindItsHeadHasAnUnknownOutcome) {
   EXPECT_EQ(client.head.status, 502);
   EXPECT_TRUE(client.ended);
   EXPECT_TRUE(running().empty());
+}
+
+TEST_F(ShortAnswerTest, OneWhoseRestIsLateIsPassedOnAndOneThatItsServerResetsIsCut) {
+  Client::Answer& late = ask(pod);
+  request().begin(200);
+  simulation_.advance(190ms);
+  EXPECT_EQ(late.head.status, 0);
+  simulation_.advance(20ms);
+  EXPECT_EQ(late.head.status, 200);
+  answer_rest(request(), "late");
+  EXPECT_EQ(late.body, "late");
+  EXPECT_TRUE(late.ended);
+  const Client::Answer& broken = ask(pod);
+  request().begin(head_of(200, "10"));
+  request().send("too short");
+  request().finish();
+  simulation_.settle();
+  EXPECT_EQ(broken.reset, Reset::truncated);
 }
 
 // Of what others answer it is not known whether it comes bit by bit.
