@@ -124,7 +124,9 @@ std::vector<io::Address> OwnSlice::due(std::size_t found_max, Instant now) {
   }
   if (trying >= tried_at_once || found >= found_max) return {};
   // Who has waited longest: however many a slice names, nobody is passed over.
-  std::ranges::stable_sort(waiting, {}, &std::pair<Instant, io::Address>::first);
+  std::ranges::sort(waiting, [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first < b.first : AddressOrder()(a.second, b.second);
+  });
   if (waiting.size() > tried_at_once - trying) waiting.resize(tried_at_once - trying);
   std::vector<io::Address> due;
   for (const auto& [since, address] : waiting) {
