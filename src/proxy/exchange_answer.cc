@@ -131,7 +131,10 @@ void Exchange::on_response_body(Bytes bytes) {
   answer_.body().append(bytes);
   if (state_ == State::holding) return look_at_first_event();
   if (state_ == State::judging) {
-    if (answer_.body().pending() <= brief_bytes_max) return;
+    // Behind a whole window nothing comes before some of it has left.
+    const std::size_t held_max =
+        std::min<std::size_t>(brief_bytes_max, shared_.options.stream_window_bytes - 1);
+    if (answer_.body().pending() <= held_max) return;
     forward_head();
   }
   client_->resume_body(client_stream_);
@@ -250,10 +253,12 @@ void Exchange::backend_failed(const StreamEnd& end) {
   const StreamFailure failure = explain(end);
   const bool lost = end.cause == StreamEnd::Cause::connection_lost;
   if (waits_for_rest()) {
-    // Its client sees what its server, which lives, has made of it.
-    if (!lost) forward_head();
     deadline_.cancel();
-    if (lost) arm_deadline();
+    if (lost) {
+      arm_deadline();  // for whoever answers in its place
+    } else {
+      forward_head();  // its client sees what its server, which lives, has made of it
+    }
   }
   if (begun()) {
     if (is_established_watch()) {

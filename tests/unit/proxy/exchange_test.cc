@@ -1231,6 +1231,26 @@ TEST_F(ShortAnswerTest, OneWhoseRestIsLateIsPassedOnAndOneThatItsServerResetsIsC
   EXPECT_EQ(broken.reset, Reset::truncated);
 }
 
+class SmallWindowTest : public ExchangeTest {
+ protected:
+  void SetUp() override {
+    options_.stream_window_bytes = 16 * 1024;
+    start(1);
+    be_alice();
+  }
+};
+
+TEST_F(SmallWindowTest, AnAnswerThatFillsItIsPassedOnAtOnce) {
+  const Client::Answer& client = ask(pod);
+  request().begin(200);
+  request().send(std::string(options_.stream_window_bytes - 1, 'a'));
+  simulation_.settle();
+  EXPECT_EQ(client.head.status, 0);
+  request().send("a");
+  simulation_.settle();
+  EXPECT_EQ(client.body.size(), options_.stream_window_bytes);
+}
+
 // Of what others answer it is not known whether it comes bit by bit.
 TEST_F(ShortAnswerTest, WhatMayBeAStreamIsPassedOnAtOnce) {
   for (const auto& [length, path] : {std::pair{"", aggregated}, std::pair{"32769", pod}}) {
