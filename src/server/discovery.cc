@@ -14,6 +14,8 @@ bool is_any(const io::Address& address) {
   return std::ranges::all_of(address.ip(), [](std::uint8_t byte) { return byte == 0; });
 }
 
+constexpr Duration interfaces_age_max = std::chrono::seconds(1);
+
 bool is_loopback(const io::Address& address) {
   return address.host().starts_with("127.") || address.host() == "::1";
 }
@@ -174,10 +176,7 @@ void Discovery::update_self(std::size_t number, const std::shared_ptr<Cluster>& 
       .environment = parts_.environment,
       .cluster = cluster,
       .contexts = [this, number] { return parts_.contexts(number); },
-      .is_ours =
-          [this](const io::Address& address, std::span<const io::Address> interfaces) {
-            return is_ours(address, interfaces);
-          },
+      .is_ours = [this](const io::Address& address) { return is_ours(address, interfaces()); },
       .changed =
           [this, number, &cluster = *cluster] {
             if (is_served(number, cluster)) take_over(number, cluster);
@@ -228,6 +227,15 @@ bool Discovery::is_ours(const io::Address& address, std::span<const io::Address>
   return std::ranges::any_of(parts_.shared.clusters(), [&](const Cluster* cluster) {
     return std::ranges::any_of(cluster->version()->options().listen, reached);
   });
+}
+
+// One look for all that ask within a second, however many clusters there are.
+const std::vector<io::Address>& Discovery::interfaces() {
+  if (const Instant now = parts_.reactor.now(); now >= next_interfaces_) {
+    next_interfaces_ = now + interfaces_age_max;
+    interfaces_ = parts_.environment.interface_addresses();
+  }
+  return interfaces_;
 }
 
 void Discovery::refuse_ours(Cluster& cluster) {

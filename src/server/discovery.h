@@ -77,6 +77,7 @@ class Discovery {
   void say(const Cluster& cluster, const std::string& name, const std::string& before) const;
   void refuse_ours(Cluster& cluster);
   bool is_ours(const io::Address& address, std::span<const io::Address> interfaces = {}) const;
+  const std::vector<io::Address>& interfaces();
 
   const Parts parts_;
   const std::vector<io::Address> listen_;
@@ -88,6 +89,8 @@ class Discovery {
   std::vector<Watched> ending_;
   std::map<std::size_t, std::unique_ptr<SelfDiscovery>> selves_;  // by the number of the cluster
   std::vector<std::unique_ptr<SelfDiscovery>> ending_selves_;
+  std::vector<io::Address> interfaces_;  // of the machine, when somebody asked last
+  Instant next_interfaces_{};
 };
 
 }  // namespace sluice::server

@@ -67,7 +67,6 @@ void SelfDiscovery::tick() {
   if (stopping_ || rule == nullptr) return;
   if (now() >= next_judgement_) {
     next_judgement_ = now() + judge_every;
-    interfaces_ = parts_.environment.interface_addresses();
     judged(rule->judge_again(known(), now()));
   }
   watch_.tick();
@@ -125,7 +124,6 @@ void SelfDiscovery::told(const Result<std::vector<io::Address>>& named) {
   }
   former_.clear();
   sources.own_slice_read(parts_.transport.reactor().ring().wall_now());
-  interfaces_ = parts_.environment.interface_addresses();
   judged(sources.own_slice()->take(*named, known(), now()));
   follow();
 }
@@ -143,15 +141,11 @@ void SelfDiscovery::nobody_is_usable() {
   failed("none of its API servers is usable");
   discovery::OwnSlice* rule = parts_.cluster->sources().own_slice();
   if (rule == nullptr || former_.empty()) return;
-  interfaces_ = parts_.environment.interface_addresses();
   judged(rule->take(std::exchange(former_, {}), known(), now()));
 }
 
 discovery::OwnSlice::Known SelfDiscovery::known() {
-  return {
-      .ours = [this](const io::Address& address) { return parts_.is_ours(address, interfaces_); },
-      .written =
-          [this](const io::Address& address) {
+  return {.ours = parts_.is_ours, .written = [this](const io::Address& address) {
             return parts_.cluster->sources().is_written(address);
           }};
 }

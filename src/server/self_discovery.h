@@ -10,7 +10,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,9 +31,8 @@ class SelfDiscovery final : private discovery::SliceServers {
     std::shared_ptr<Cluster> cluster;
     // As its probes have them by now; null: there are none yet.
     std::function<const backend::BackendContexts*()> contexts;
-    // `interfaces`: what addresses the machine has.
-    std::function<bool(const io::Address& address, std::span<const io::Address> interfaces)>
-        is_ours;
+    // Whether an address reaches ourselves.
+    std::function<bool(const io::Address& address)> is_ours;
     // Its endpoints are others.
     std::function<void()> changed;
   };
@@ -71,7 +69,6 @@ class SelfDiscovery final : private discovery::SliceServers {
   std::map<io::Address, std::unique_ptr<backend::CandidateProbe>, discovery::AddressOrder> trials_;
   std::vector<std::unique_ptr<backend::CandidateProbe>> ended_;
   std::vector<io::Address> former_;
-  std::vector<io::Address> interfaces_;
   std::vector<io::Address> found_;  // that the cluster knows of
   Instant next_judgement_{};
   Instant next_look_{};
