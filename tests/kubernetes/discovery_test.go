@@ -144,28 +144,7 @@ users:
 	if now := page(); !strings.Contains(now, backend(0)) || !strings.Contains(now, backend(1)) || strings.Contains(now, backend(2)) {
 		t.Fatalf("the slices name the first two servers, and the gateway has %s", now)
 	}
-	makeNamespace(ctx, t, cluster, trafficNamespace)
-	asking, stop := context.WithCancel(ctx)
-	var clients sync.WaitGroup
-	var answers atomic.Int64
-	for _, config := range []*rest.Config{
-		gateway.ClientOf(blue, cluster.Token(harness.TesterToken), nil), gateway.ClientOf(blue, "", testerCertificate(t, cluster)),
-	} {
-		maps := clientset(t, config).CoreV1().ConfigMaps(trafficNamespace)
-		clients.Go(func() {
-			for ; asking.Err() == nil; time.Sleep(5 * time.Millisecond) {
-				object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "discovery-"}}
-				made, err := maps.Create(asking, object, metav1.CreateOptions{})
-				if err == nil {
-					_, err = maps.Get(asking, made.Name, metav1.GetOptions{})
-				}
-				if err != nil && asking.Err() == nil {
-					t.Errorf("a request failed: %v", err)
-				}
-				answers.Add(2)
-			}
-		})
-	}
+	stop := startMakers(ctx, t, cluster, gateway, 5*time.Millisecond)
 
 	must[*discoveryv1.EndpointSlice](t)(slices.Create(ctx, of(2, false), metav1.CreateOptions{}))
 	took := eventually(t, 10*time.Second, "the third server serves", func() bool {
@@ -185,10 +164,42 @@ users:
 		t.Fatal(err)
 	}
 	time.Sleep(time.Second)
-	stop()
-	clients.Wait()
-	figure(t, "%d requests meanwhile", answers.Load())
-	if answers.Load() < 100 {
-		t.Errorf("%d requests are too few to be told by", answers.Load())
+	answers := stop()
+	figure(t, "%d requests meanwhile", answers)
+	if answers < 100 {
+		t.Errorf("%d requests are too few to be told by", answers)
+	}
+}
+
+// startMakers has two clients, one with a token and one with a certificate, make objects and get them, none of which may
+// fail. The function that it returns ends them and tells how many requests there were.
+func startMakers(ctx context.Context, t *testing.T, cluster *harness.Cluster, gateway *harness.Gateway, pause time.Duration) func() int64 {
+	t.Helper()
+	makeNamespace(ctx, t, cluster, trafficNamespace)
+	asking, stop := context.WithCancel(ctx)
+	var clients sync.WaitGroup
+	var answers atomic.Int64
+	for _, config := range []*rest.Config{
+		gateway.ClientOf(blue, cluster.Token(harness.TesterToken), nil), gateway.ClientOf(blue, "", testerCertificate(t, cluster)),
+	} {
+		maps := clientset(t, config).CoreV1().ConfigMaps(trafficNamespace)
+		clients.Go(func() {
+			for ; asking.Err() == nil; time.Sleep(pause) {
+				object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "made-"}}
+				made, err := maps.Create(asking, object, metav1.CreateOptions{})
+				if err == nil {
+					_, err = maps.Get(asking, made.Name, metav1.GetOptions{})
+				}
+				if err != nil && asking.Err() == nil {
+					t.Errorf("a request failed: %v", err)
+				}
+				answers.Add(2)
+			}
+		})
+	}
+	return func() int64 {
+		stop()
+		clients.Wait()
+		return answers.Load()
 	}
 }

@@ -7,7 +7,6 @@
 package kubernetes
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,7 +21,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/retry"
 
 	"sluice/tests/kubernetes/harness"
@@ -122,27 +119,7 @@ func TestServersAreFoundByTheirOwnSlice(t *testing.T) {
 	eventually(t, 20*time.Second, "all three servers serve", func() bool { return serves(gateway, 0) && serves(gateway, 1) && serves(gateway, 2) })
 	figure(t, "the two others serve %.1f s after the gateway was started", time.Since(began).Seconds())
 
-	makeNamespace(ctx, t, cluster, trafficNamespace)
-	asking, stop := context.WithCancel(ctx)
-	var clients sync.WaitGroup
-	var answers atomic.Int64
-	for _, config := range []*rest.Config{
-		gateway.ClientOf(blue, cluster.Token(harness.TesterToken), nil), gateway.ClientOf(blue, "", testerCertificate(t, cluster)),
-	} {
-		maps := clientset(t, config).CoreV1().ConfigMaps(trafficNamespace)
-		clients.Go(func() {
-			for ; asking.Err() == nil; time.Sleep(20 * time.Millisecond) {
-				made, err := maps.Create(asking, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "self-"}}, metav1.CreateOptions{})
-				if err == nil {
-					_, err = maps.Get(asking, made.Name, metav1.GetOptions{})
-				}
-				if err != nil && asking.Err() == nil {
-					t.Errorf("a request failed: %v", err)
-				}
-				answers.Add(2)
-			}
-		})
-	}
+	stop := startMakers(ctx, t, cluster, gateway, 20*time.Millisecond)
 
 	// The slice is forged: nobody of them, but the gateway, a foreigner, and somebody elsewhere. The
 	// servers put it right within ten seconds, so it is forged again and again.
@@ -202,11 +179,10 @@ func TestServersAreFoundByTheirOwnSlice(t *testing.T) {
 	came := time.Now()
 	eventually(t, 30*time.Second, "the fourth server serves", func() bool { return serves(gateway, 3) })
 	figure(t, "a server that comes serves %.1f s after it is ready", time.Since(came).Seconds())
-	stop()
-	clients.Wait()
-	figure(t, "%d requests meanwhile, of two clients, while the slice was forged, a server went and one came", answers.Load())
-	if answers.Load() < 200 {
-		t.Errorf("%d requests are too few to be told by", answers.Load())
+	answers := stop()
+	figure(t, "%d requests meanwhile, of two clients, while the slice was forged, a server went and one came", answers)
+	if answers < 200 {
+		t.Errorf("%d requests are too few to be told by", answers)
 	}
 
 	// The one that is written is lost, and another gateway has it first in its list.

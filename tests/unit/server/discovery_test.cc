@@ -57,13 +57,7 @@ class DiscoveryTest : public ClustersTest {
   SmallClient& alice() { return connect("one.example", &Keys::get()[one].alice); }
   const ClusterVersion& version() { return *server_->shared().cluster(one).version(); }
   std::vector<std::string> serving() {
-    std::vector<std::string> names;
-    for (std::size_t slot = 0; slot < version().backends.backends.size(); ++slot) {
-      if (version().backends.serves(slot)) {
-        names.push_back(version().backends.backends[slot]->endpoint.name);
-      }
-    }
-    return names;
+    return serving_by([](const backend::Endpoint& endpoint) { return endpoint.name; });
   }
 };
 

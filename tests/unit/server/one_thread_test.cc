@@ -8,8 +8,7 @@
 #include <string>
 #include <utility>
 
-#include "small_client.h"
-#include "whole_server.h"
+#include "gateway_fixture.h"
 
 namespace sluice::server {
 namespace {
@@ -19,53 +18,20 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::StartsWith;
 
-class OneThreadTest : public testing::Test {
+class OneThreadTest : public GatewayTest {
  protected:
-  OneThreadTest() {
-    for (std::size_t i = 0; i < 2; ++i) {
-      backends_.push_back(std::make_unique<test::ScriptedBackend>(simulation_.transport(),
-                                                                  WholeServer::backend_address(i)));
-      backends_[i]->on_request = [this, i](test::ScriptedBackend::Request& request) {
-        if (request.head.path == "/readyz") return request.answer(readiness_[i], "{}");
-        if (request.head.path == "/version") return request.answer(200, "{}");
-        ++asked_[i];
-        if (request.head.path.contains("watch=1")) return request.begin(200);
-        request.answer(200, "{}");
-      };
-    }
-    server_ = std::make_unique<WholeServer>(simulation_, WholeServer::options(2, 2));
-    simulation_.settle();
-    EXPECT_TRUE(server_->control().may_open());
-    server_->open();
+  OneThreadTest() : GatewayTest(2, 2) {}
+
+  void asked(std::size_t backend, test::ScriptedBackend::Request& request) override {
+    if (request.head.path == "/readyz") return request.answer(readiness_[backend], "{}");
+    if (request.head.path == "/version") return request.answer(200, "{}");
+    ++asked_[backend];
+    if (request.head.path.contains("watch=1")) return request.begin(200);
+    request.answer(200, "{}");
   }
 
-  ~OneThreadTest() override {
-    for (const auto& client : clients_) {
-      if (!client->closed) client->connection.terminate();
-    }
-    server_->stop();
-    simulation_.settle();
-    EXPECT_TRUE(server_->stopped());
-    server_.reset();
-    clients_.clear();
-    for (const auto& backend : backends_) backend->stop();
-    simulation_.settle();
-  }
-
-  SmallClient& connect(std::size_t worker) {
-    clients_.push_back(std::make_unique<SmallClient>(simulation_.transport(),
-                                                     WholeServer::address(worker), client_tls_));
-    simulation_.settle();
-    return *clients_.back();
-  }
-
-  test::Simulation simulation_;
   std::array<int, 2> readiness_ = {200, 200};
   std::array<int, 2> asked_{};
-  std::vector<std::unique_ptr<test::ScriptedBackend>> backends_;
-  std::shared_ptr<const tls::ClientContext> client_tls_ = test::ClusterKeys::get().plain_context();
-  std::unique_ptr<WholeServer> server_;
-  std::vector<std::unique_ptr<SmallClient>> clients_;
 };
 
 TEST_F(OneThreadTest, ServesBalancesAndLeavesOutABackendThatIsNotReady) {

@@ -8,8 +8,7 @@
 #include <string>
 #include <utility>
 
-#include "small_client.h"
-#include "whole_server.h"
+#include "gateway_fixture.h"
 
 namespace sluice::server {
 namespace {
@@ -20,46 +19,29 @@ constexpr std::size_t backends = 3;
 constexpr std::size_t workers = 2;
 constexpr std::string_view pod = "/api/v1/namespaces/a/pods/b";
 
-class OutageTest : public testing::Test {
+class OutageTest : public GatewayTest {
  protected:
-  OutageTest() {
-    for (std::size_t i = 0; i < backends; ++i) {
-      servers_.push_back(std::make_unique<test::ScriptedBackend>(simulation_.transport(),
-                                                                 WholeServer::backend_address(i)));
-      servers_[i]->on_request = [this, i](test::ScriptedBackend::Request& request) {
-        if (breaks_.at(i)) return request.connection->drop();
-        if (request.head.path == "/readyz") return request.answer(readiness_.at(i), "{}");
-        request.answer(200, "{}");
-      };
-    }
-    server_ = std::make_unique<WholeServer>(simulation_, WholeServer::options(backends, workers));
-    simulation_.settle();
-    EXPECT_TRUE(server_->control().may_open());
-    server_->open();
-    for (std::size_t i = 0; i < workers; ++i) clients_.push_back(connect(i));
+  OutageTest() : GatewayTest(backends, workers) {}
+
+  void SetUp() override {
+    GatewayTest::SetUp();
+    connect_all();
     for (std::size_t i = 0; i < 4 * backends; ++i) EXPECT_EQ(ask(), 200);
     simulation_.advance(3s);
   }
-
-  ~OutageTest() override {
-    for (const auto& server : servers_) server->mute = false;
-    for (const auto& client : clients_) {
-      if (!client->closed) client->connection.terminate();
-    }
-    server_->stop();
-    simulation_.settle();
-    EXPECT_TRUE(server_->stopped());
-    server_.reset();
-    clients_.clear();
-    for (const auto& server : servers_) server->stop();
-    simulation_.settle();
+  void TearDown() override {
+    for (const auto& server : backends_) server->mute = false;
+    GatewayTest::TearDown();
   }
 
-  std::unique_ptr<SmallClient> connect(std::size_t worker) {
-    auto client = std::make_unique<SmallClient>(simulation_.transport(),
-                                                WholeServer::address(worker), client_tls_);
-    simulation_.settle();
-    return client;
+  void asked(std::size_t backend, test::ScriptedBackend::Request& request) override {
+    if (breaks_.at(backend)) return request.connection->drop();
+    if (request.head.path == "/readyz") return request.answer(readiness_.at(backend), "{}");
+    request.answer(200, "{}");
+  }
+
+  void connect_all() {
+    for (std::size_t i = 0; i < workers; ++i) connect(i);
   }
 
   // What a request is answered without any time passing; 0: nothing yet. By turns at each worker.
@@ -87,20 +69,15 @@ class OutageTest : public testing::Test {
     return sum;
   }
 
-  test::Simulation simulation_;
   std::array<int, backends> readiness_ = {200, 200, 200};
   std::array<bool, backends> breaks_{};
-  std::vector<std::unique_ptr<test::ScriptedBackend>> servers_;
-  std::shared_ptr<const tls::ClientContext> client_tls_ = test::ClusterKeys::get().plain_context();
-  std::unique_ptr<WholeServer> server_;
-  std::vector<std::unique_ptr<SmallClient>> clients_;
   std::size_t asked_ = 0;
 };
 
 TEST_F(OutageTest, AfterAMinuteWithoutServersTheFirstThatIsBackServesWithinTwoSeconds) {
-  for (const auto& server : servers_) server->stop();
+  for (const auto& server : backends_) server->stop();
   const auto first = std::exchange(clients_, {});
-  for (std::size_t i = 0; i < workers; ++i) clients_.push_back(connect(i));
+  connect_all();
   for (int i = 0; i < 10; ++i) {
     ask();
     simulation_.advance(100ms);
@@ -116,8 +93,8 @@ TEST_F(OutageTest, AfterAMinuteWithoutServersTheFirstThatIsBackServesWithinTwoSe
   EXPECT_LE(metric("sluice_backend_connects_total") - connects, 2.0 * seconds * backends);
   EXPECT_EQ(metric("sluice_exchanges"), 0.0);
 
-  const std::size_t accepted = servers_[1]->accepted();
-  servers_[1]->listen();
+  const std::size_t accepted = backends_[1]->accepted();
+  backends_[1]->listen();
   const Instant back = simulation_.now();
   int status = 0;
   for (; status != 200 && simulation_.now() < back + 10s; status = ask()) {
@@ -128,7 +105,7 @@ TEST_F(OutageTest, AfterAMinuteWithoutServersTheFirstThatIsBackServesWithinTwoSe
   EXPECT_LE(simulation_.now() - back, 2s) << (simulation_.now() - back) / 1ms;
   // Each worker's pool, the probe, and what it asks beside /readyz: nobody comes in a crowd.
   simulation_.advance(2s);
-  EXPECT_LE(servers_[1]->accepted() - accepted, 2 * workers + 3);
+  EXPECT_LE(backends_[1]->accepted() - accepted, 2 * workers + 3);
 }
 
 // By how it fails.
@@ -140,14 +117,14 @@ struct Failure {
 class FailingServerTest : public OutageTest, public testing::WithParamInterface<Failure> {};
 
 TEST_P(FailingServerTest, IsLeftOutWithinFiveSecondsAndCostsNoReadAnAnswer) {
-  GetParam().begin(*servers_[0], readiness_[0], breaks_[0]);
+  GetParam().begin(*backends_[0], readiness_[0], breaks_[0]);
   for (const Instant end = simulation_.now() + 5s; simulation_.now() < end;) {
     ask();
     simulation_.advance(100ms);
   }
   // From now on nobody waits.
   const auto early = std::exchange(clients_, {});
-  for (std::size_t i = 0; i < workers; ++i) clients_.push_back(connect(i));
+  connect_all();
   for (int i = 0; i < 100; ++i) {
     EXPECT_EQ(ask(), 200) << i;
     simulation_.advance(100ms);

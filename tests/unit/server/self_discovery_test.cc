@@ -101,18 +101,6 @@ class SelfDiscoveryTest : public ClustersTest {
     simulation_.settle();
   }
 
-  std::vector<std::string> serving() {
-    const ClusterVersion& version = *server_->shared().cluster(one).version();
-    std::vector<std::string> hosts;
-    for (std::size_t slot = 0; slot < version.backends.backends.size(); ++slot) {
-      if (version.backends.serves(slot)) {
-        hosts.push_back(version.backends.backends[slot]->endpoint.address.host());
-      }
-    }
-    return hosts;
-  }
-  std::string page() { return clusters_page(server_->shared(), simulation_.now()); }
-
   struct Asked {
     std::size_t backend;
     test::ScriptedBackend::Request* request;
@@ -144,7 +132,7 @@ TEST_F(SelfDiscoveryTest, TheOneThatIsWrittenIsAskedByAReaderAndWhomItNamesServe
   EXPECT_TRUE(asked_[0].request->connection->with_certificate());
   EXPECT_THAT(asked_[1].request->head.path,
               AllOf(HasSubstr(std::string(path)), HasSubstr("&watch=true")));
-  EXPECT_THAT(serving(), ElementsAre(host(one), host(two), host(three)));
+  EXPECT_THAT(serving_hosts(), ElementsAre(host(one), host(two), host(three)));
   simulation_.advance(1s);
   for (int i = 0; i < 60; ++i) ask(client);
   EXPECT_THAT(seen_[one], Not(IsEmpty()));
@@ -157,7 +145,7 @@ TEST_F(SelfDiscoveryTest, WhoeverIsNoApiServerOfTheClusterGetsNoRequest) {
   review_[two] = 401;    // it takes nobody's word, as another gateway
   review_[three] = 404;  // it cannot be told
   begin();
-  EXPECT_THAT(serving(), ElementsAre(host(one)));
+  EXPECT_THAT(serving_hosts(), ElementsAre(host(one)));
   EXPECT_THAT(page(), HasSubstr(R"("candidates":2)"));
   EXPECT_THAT(metrics(), HasSubstr("sluice_discovery_candidates{cluster=\"one\",kind=\"self\","
                                    "name=\"default/kubernetes\"} 2\n"));
@@ -165,23 +153,23 @@ TEST_F(SelfDiscoveryTest, WhoeverIsNoApiServerOfTheClusterGetsNoRequest) {
   EXPECT_THAT(seen_[three], IsEmpty());
   review_[three] = 0;
   simulation_.advance(10s);
-  EXPECT_THAT(serving(), ElementsAre(host(one), host(three)));
+  EXPECT_THAT(serving_hosts(), ElementsAre(host(one), host(three)));
 }
 
 TEST_F(SelfDiscoveryTest, WhoseCertificateIsAnothersIsNotUsed) {
   options_.clusters[one].discovery.server_name = "";  // that of the address
   begin();
-  EXPECT_THAT(serving(), ElementsAre(host(one)));
+  EXPECT_THAT(serving_hosts(), ElementsAre(host(one)));
   EXPECT_THAT(page(), HasSubstr(R"("candidates":2)"));
 }
 
 TEST_F(SelfDiscoveryTest, WhoIsNotReadyIsNotUsedBeforeHeIs) {
   readiness_[three] = 500;
   begin();
-  EXPECT_THAT(serving(), ElementsAre(host(one), host(two)));
+  EXPECT_THAT(serving_hosts(), ElementsAre(host(one), host(two)));
   readiness_[three] = 200;
   simulation_.advance(10s);
-  EXPECT_THAT(serving(), ElementsAre(host(one), host(two), host(three)));
+  EXPECT_THAT(serving_hosts(), ElementsAre(host(one), host(two), host(three)));
 }
 
 TEST_F(SelfDiscoveryTest, OtherNetworksOtherPortsAndOurOwnAddressesAreRefusedAndCounted) {
@@ -191,7 +179,7 @@ TEST_F(SelfDiscoveryTest, OtherNetworksOtherPortsAndOurOwnAddressesAreRefusedAnd
   named_ = {host(two), host(three), "10.0.7.7", "127.0.0.1"};
   use();
   simulation_.advance(2s);
-  EXPECT_THAT(serving(), ElementsAre(host(one), host(two)));
+  EXPECT_THAT(serving_hosts(), ElementsAre(host(one), host(two)));
   EXPECT_THAT(page(), HasSubstr(R"("candidates":0,"refused":3)"));
   port_ = 443;
   edit({host(two)});
@@ -199,7 +187,7 @@ TEST_F(SelfDiscoveryTest, OtherNetworksOtherPortsAndOurOwnAddressesAreRefusedAnd
   EXPECT_THAT(page(), HasSubstr(R"("refused":1)"));
   EXPECT_THAT(metrics(), HasSubstr("sluice_discovery_refused_total{cluster=\"one\",kind=\"self\","
                                    "name=\"default/kubernetes\"} 4\n"));
-  EXPECT_THAT(serving(), ElementsAre(host(one), host(two)));
+  EXPECT_THAT(serving_hosts(), ElementsAre(host(one), host(two)));
 }
 
 TEST_F(SelfDiscoveryTest, AnAddressThatBecomesOursIsLeft) {
@@ -207,7 +195,7 @@ TEST_F(SelfDiscoveryTest, AnAddressThatBecomesOursIsLeft) {
   begin();
   server_->environment().interfaces = {*io::Address::parse(host(three) + ":0")};
   simulation_.advance(11s);
-  EXPECT_THAT(serving(), ElementsAre(host(one), host(two)));
+  EXPECT_THAT(serving_hosts(), ElementsAre(host(one), host(two)));
 }
 
 TEST_F(SelfDiscoveryTest, NoEditTakesAwayOneThatLives) {
@@ -216,7 +204,7 @@ TEST_F(SelfDiscoveryTest, NoEditTakesAwayOneThatLives) {
        {std::vector{host(one)}, {"10.0.7.7"}, {}, {host(two)}}) {
     edit(edited);
     simulation_.advance(40s);
-    EXPECT_THAT(serving(), ElementsAre(host(one), host(two), host(three)));
+    EXPECT_THAT(serving_hosts(), ElementsAre(host(one), host(two), host(three)));
   }
 }
 
@@ -224,14 +212,14 @@ TEST_F(SelfDiscoveryTest, OneThatIsLostGoesOnceTheSliceDoesNotNameItAndComesBack
   begin();
   lose(three);
   simulation_.advance(1min);
-  EXPECT_THAT(serving(), ElementsAre(host(one), host(two), host(three)));
+  EXPECT_THAT(serving_hosts(), ElementsAre(host(one), host(two), host(three)));
   edit({host(one), host(two)});
   simulation_.advance(5s);
-  EXPECT_THAT(serving(), ElementsAre(host(one), host(two)));
+  EXPECT_THAT(serving_hosts(), ElementsAre(host(one), host(two)));
   backends_[three]->listen();
   edit({host(one), host(two), host(three)});
   simulation_.advance(10s);
-  EXPECT_THAT(serving(), ElementsAre(host(one), host(two), host(three)));
+  EXPECT_THAT(serving_hosts(), ElementsAre(host(one), host(two), host(three)));
 }
 
 TEST_F(SelfDiscoveryTest, AShortLossTakesNobodyAway) {
@@ -243,7 +231,7 @@ TEST_F(SelfDiscoveryTest, AShortLossTakesNobodyAway) {
   simulation_.advance(20s);
   lose(two);
   simulation_.advance(20s);
-  EXPECT_THAT(serving(), ElementsAre(host(one), host(two), host(three)));
+  EXPECT_THAT(serving_hosts(), ElementsAre(host(one), host(two), host(three)));
 }
 
 TEST_F(SelfDiscoveryTest, WhenNobodyAnswersNobodyGoes) {
@@ -251,7 +239,7 @@ TEST_F(SelfDiscoveryTest, WhenNobodyAnswersNobodyGoes) {
   edit({host(one)});
   for (const std::size_t backend : {one, two, three}) lose(backend);
   simulation_.advance(2min);
-  EXPECT_THAT(serving(), ElementsAre(host(one), host(two), host(three)));
+  EXPECT_THAT(serving_hosts(), ElementsAre(host(one), host(two), host(three)));
   EXPECT_THAT(page(), HasSubstr("none of its API servers is usable"));
   // The first that answers is not soon enough to tell by of the others.
   backends_[one]->listen();
@@ -259,7 +247,7 @@ TEST_F(SelfDiscoveryTest, WhenNobodyAnswersNobodyGoes) {
   backends_[two]->listen();
   backends_[three]->listen();
   simulation_.advance(1min);
-  EXPECT_THAT(serving(), ElementsAre(host(one), host(two), host(three)));
+  EXPECT_THAT(serving_hosts(), ElementsAre(host(one), host(two), host(three)));
   EXPECT_THAT(page(), Not(HasSubstr("lastError")));
 }
 
@@ -269,7 +257,7 @@ TEST_F(SelfDiscoveryTest, TheWrittenOneStaysForEverAndOthersAreAskedInItsPlace) 
   named_ = {host(two)};
   asked_.clear();
   simulation_.advance(2min);
-  EXPECT_THAT(serving(), ElementsAre(host(one), host(two), host(three)));
+  EXPECT_THAT(serving_hosts(), ElementsAre(host(one), host(two), host(three)));
   ASSERT_THAT(asked_, Not(IsEmpty()));
   for (const Asked& each : asked_) EXPECT_NE(each.backend, one);
 }
@@ -283,7 +271,7 @@ TEST_F(SelfDiscoveryTest, HoweverOftenItIsEditedItIsListedOnceInTwoSeconds) {
   }
   EXPECT_GE(lists_, 10);
   EXPECT_LE(lists_, 16);
-  EXPECT_THAT(serving(), ElementsAre(host(one), host(two), host(three)));
+  EXPECT_THAT(serving_hosts(), ElementsAre(host(one), host(two), host(three)));
 }
 
 TEST_F(SelfDiscoveryTest, WhoMayNotReadItSaysSoAndWhoWasFoundStays) {
@@ -292,7 +280,7 @@ TEST_F(SelfDiscoveryTest, WhoMayNotReadItSaysSoAndWhoWasFoundStays) {
   edit({host(one)});
   simulation_.advance(1min);
   EXPECT_THAT(page(), HasSubstr("it answers 403"));
-  EXPECT_THAT(serving(), SizeIs(3));
+  EXPECT_THAT(serving_hosts(), SizeIs(3));
   EXPECT_THAT(metrics(), Not(HasSubstr("sluice_discovery_failures_total{cluster=\"one\",kind="
                                        "\"self\",name=\"default/kubernetes\"} 0\n")));
 }
@@ -303,17 +291,17 @@ TEST_F(SelfDiscoveryTest, AReloadKeepsWhoWasFoundAsFarAsItStillMayBe) {
   simulation_.advance(2s);
   options_.clusters[one].probe.interval = 2s;
   reload();
-  EXPECT_THAT(serving(), ElementsAre(host(one), host(two), host(three)));
+  EXPECT_THAT(serving_hosts(), ElementsAre(host(one), host(two), host(three)));
   options_.clusters[one].discovery.own_slice->networks = {*io::Network::parse("10.0.0.2/32")};
   reload();
-  EXPECT_THAT(serving(), ElementsAre(host(one), host(two)));
+  EXPECT_THAT(serving_hosts(), ElementsAre(host(one), host(two)));
   options_.clusters[one].discovery.own_slice->networks = {*io::Network::parse("10.0.0.0/24")};
   reload();
   simulation_.advance(12s);
-  EXPECT_THAT(serving(), ElementsAre(host(one), host(two), host(three)));
+  EXPECT_THAT(serving_hosts(), ElementsAre(host(one), host(two), host(three)));
   options_.clusters[one].discovery.own_slice.reset();
   reload();
-  EXPECT_THAT(serving(), ElementsAre(host(one)));
+  EXPECT_THAT(serving_hosts(), ElementsAre(host(one)));
   ask(client);
   EXPECT_THAT(client.statuses, ElementsAre(200));
   asked_.clear();
@@ -336,7 +324,7 @@ TEST_F(SelfDiscoveryTest, WhomTheProcessBeforeHadIsTriedWhenNobodyThatIsWrittenA
   EXPECT_TRUE(client.connection.established());
   // And he knows the rest.
   simulation_.advance(5s);
-  EXPECT_THAT(serving(), ElementsAre(host(one), host(two), host(three)));
+  EXPECT_THAT(serving_hosts(), ElementsAre(host(one), host(two), host(three)));
   ask(client);
   EXPECT_THAT(client.statuses, ElementsAre(200));
 }

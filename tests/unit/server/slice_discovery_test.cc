@@ -79,17 +79,6 @@ class SliceDiscoveryTest : public ClustersTest {
     for (int i = 0; i < 60 && asked_.size() == before; ++i) simulation_.advance(1s);
     return asked_.size() > before;
   }
-  std::vector<std::string> serving() {
-    const ClusterVersion& version = *server_->shared().cluster(one).version();
-    std::vector<std::string> hosts;
-    for (std::size_t slot = 0; slot < version.backends.backends.size(); ++slot) {
-      if (version.backends.serves(slot)) {
-        hosts.push_back(version.backends.backends[slot]->endpoint.address.host());
-      }
-    }
-    return hosts;
-  }
-  std::string page() { return clusters_page(server_->shared(), simulation_.now()); }
 
   std::unique_ptr<test::ScriptedBackend> management_;
   std::vector<test::ScriptedBackend::Request*> asked_;
@@ -105,7 +94,7 @@ TEST_F(SliceDiscoveryTest, ListsThenWatchesFromThereAndFollowsWhatComes) {
   EXPECT_EQ(last().head.authority, "backend");
   EXPECT_EQ(last().field("authorization"), "Bearer first");
   answer(list({endpoint(0)}));
-  EXPECT_THAT(serving(), ElementsAre("10.0.0.1"));
+  EXPECT_THAT(serving_hosts(), ElementsAre("10.0.0.1"));
   ASSERT_THAT(asked_, SizeIs(2));
   EXPECT_THAT(last().head.path, HasSubstr(std::string(path) + "&watch=true"));
   EXPECT_THAT(last().head.path, HasSubstr("&resourceVersion=5"));
@@ -114,10 +103,10 @@ TEST_F(SliceDiscoveryTest, ListsThenWatchesFromThereAndFollowsWhatComes) {
   const std::string event = modified({endpoint(0), endpoint(1)});
   last().send(event.substr(0, 40));
   simulation_.settle();
-  EXPECT_THAT(serving(), ElementsAre("10.0.0.1"));
+  EXPECT_THAT(serving_hosts(), ElementsAre("10.0.0.1"));
   last().send(event.substr(40) + modified({endpoint(0, true), endpoint(1)}).substr(0, 10));
   simulation_.settle();
-  EXPECT_THAT(serving(), ElementsAre("10.0.0.1", "10.0.0.2"));
+  EXPECT_THAT(serving_hosts(), ElementsAre("10.0.0.1", "10.0.0.2"));
   EXPECT_EQ(management_->accepted(), 1U);
 }
 
@@ -135,7 +124,7 @@ TEST_F(SliceDiscoveryTest, WhatTerminatesGetsNothingNewAndEndsWhatItCarries) {
   last().send(modified({endpoint(0, true), endpoint(1)}));
   simulation_.settle();
   simulation_.advance(2s);
-  EXPECT_THAT(serving(), ElementsAre("10.0.0.2"));
+  EXPECT_THAT(serving_hosts(), ElementsAre("10.0.0.2"));
   EXPECT_THAT(page(), HasSubstr(R"("leaving":true)"));
   ask(client);
   EXPECT_THAT(seen_[two], ElementsAre("alice"));
@@ -164,7 +153,7 @@ TEST_F(SliceDiscoveryTest, AWatchThatEndsIsFollowedByAList) {
   EXPECT_THAT(last().head.path, Not(HasSubstr("watch")));
   answer(list({endpoint(1)}));
   simulation_.advance(1s);
-  EXPECT_THAT(serving(), ElementsAre("10.0.0.2"));
+  EXPECT_THAT(serving_hosts(), ElementsAre("10.0.0.2"));
 }
 
 TEST_F(SliceDiscoveryTest, AnExpiredWatchIsListedAgainAtOnce) {
@@ -186,7 +175,7 @@ TEST_F(SliceDiscoveryTest, NoFailureTakesABackendAwayAndEachIsTold) {
   last().send(modified({endpoint(0, true)}));
   simulation_.settle();
   EXPECT_THAT(page(), HasSubstr("the Service has no endpoints that serve"));
-  EXPECT_THAT(serving(), ElementsAre("10.0.0.1"));
+  EXPECT_THAT(serving_hosts(), ElementsAre("10.0.0.1"));
   management_->connection(0).drop();
   simulation_.settle();
   ASSERT_TRUE(asks_again());
@@ -200,14 +189,14 @@ TEST_F(SliceDiscoveryTest, NoFailureTakesABackendAwayAndEachIsTold) {
   management_->refuse();
   management_->connection(management_->accepted() - 1).drop();
   simulation_.advance(1min);
-  EXPECT_THAT(serving(), ElementsAre("10.0.0.1"));
+  EXPECT_THAT(serving_hosts(), ElementsAre("10.0.0.1"));
   EXPECT_THAT(metrics(), HasSubstr("sluice_discovery_endpoints{cluster=\"one\",kind="
                                    "\"endpointslices\",name=\"control-plane/api\"} 1\n"));
   management_->listen();
   ASSERT_TRUE(asks_again());
   answer(list({endpoint(1)}));
   simulation_.advance(1s);
-  EXPECT_THAT(serving(), ElementsAre("10.0.0.2"));
+  EXPECT_THAT(serving_hosts(), ElementsAre("10.0.0.2"));
   EXPECT_THAT(page(), Not(HasSubstr("lastError")));
 }
 
@@ -248,7 +237,7 @@ TEST_F(SliceDiscoveryTest, AnotherTokenIsUsedFromThenOnAndWhatIsKnownStays) {
   last().begin(200);
   options_.clusters[one].discovery.slices->token = tls::Secret("second");
   reload();
-  EXPECT_THAT(serving(), ElementsAre("10.0.0.1"));
+  EXPECT_THAT(serving_hosts(), ElementsAre("10.0.0.1"));
   simulation_.advance(1s);
   ASSERT_THAT(asked_, SizeIs(3));
   EXPECT_EQ(last().field("authorization"), "Bearer second");
@@ -285,7 +274,7 @@ TEST_F(SliceDiscoveryTest, AServersNameIsResolvedFirst) {
   simulation_.advance(1s);
   ASSERT_THAT(asked_, SizeIs(1));
   answer(list({endpoint(0)}));
-  EXPECT_THAT(serving(), ElementsAre("10.0.0.1"));
+  EXPECT_THAT(serving_hosts(), ElementsAre("10.0.0.1"));
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "../net/recorder.h"
+#include "admin_pages.h"
 #include "small_client.h"
 #include "whole_server.h"
 
@@ -179,6 +180,22 @@ class ClustersTest : public testing::Test {
     server_->control().reload();
     simulation_.settle();
   }
+  // The backends of the first cluster that serve, by what `name` makes of them.
+  template <class Name>
+  std::vector<std::string> serving_by(Name name) {
+    const ClusterVersion& version = *server_->shared().cluster(one).version();
+    std::vector<std::string> names;
+    for (std::size_t slot = 0; slot < version.backends.backends.size(); ++slot) {
+      if (version.backends.serves(slot)) {
+        names.push_back(name(version.backends.backends[slot]->endpoint));
+      }
+    }
+    return names;
+  }
+  std::vector<std::string> serving_hosts() {
+    return serving_by([](const backend::Endpoint& endpoint) { return endpoint.address.host(); });
+  }
+  std::string page() { return clusters_page(server_->shared(), simulation_.now()); }
   std::string told(std::size_t worker = 0) { return server_->worker(worker).describe(64 * 1024); }
   std::string metrics() {
     for (std::size_t i = 0; i < 2; ++i) server_->worker(i).publish();
