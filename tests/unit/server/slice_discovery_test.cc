@@ -114,7 +114,7 @@ TEST_F(SliceDiscoveryTest, WhatTerminatesGetsNothingNewAndEndsWhatItCarries) {
   start();
   answer(list({endpoint(0)}));
   last().begin(200);
-  backends_[one]->on_request = [this, scripted = backends_[one]->on_request](auto& request) {
+  backends_[one]->on_request = [scripted = backends_[one]->on_request](auto& request) {
     if (!request.head.path.contains("watch=1")) return scripted(request);
     request.begin(200);
   };
