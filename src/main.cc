@@ -21,11 +21,14 @@
 #include "sluice/config/flags.h"
 #include "sluice/config/load.h"
 #include "sluice/config/validate.h"
+#include "sluice/discovery/kubeconfig.h"
 #include "sluice/discovery/resolver.h"
+#include "sluice/discovery/slices.h"
 #include "sluice/http1/parser.h"
 #include "sluice/http2/session.h"
 #include "sluice/io/descriptors.h"
 #include "sluice/io/kernel_features.h"
+#include "sluice/kubernetes/watch_event.h"
 #include "sluice/observability/log.h"
 #include "sluice/server/server.h"
 #include "sluice/tls/context.h"
@@ -49,12 +52,14 @@ std::string allocator() {
 std::string version_text() {
   const sluice::tls::LibraryInfo tls = sluice::tls::library_info();
   return fmt::format(
-      "sluice {}\nwolfSSL {}, cryptography {}\nnghttp2 {}\nllhttp {}\nliburing {}\nc-ares {}\nfmt "
-      "{}.{}.{}\n{}\n",
+      "sluice {}\nwolfSSL {}, cryptography {}\nnghttp2 {}\nllhttp {}\nliburing {}\nc-ares "
+      "{}\nlibyaml {}\nJSON for Modern C++ {}\nzlib {}\nfmt {}.{}.{}\n{}\n",
       SLUICE_VERSION, tls.version, tls.cryptography_accelerated ? "accelerated" : "NOT accelerated",
       sluice::http2::library_version(), sluice::http1::library_version(),
-      sluice::io::library_version(), sluice::discovery::resolver_version(), FMT_VERSION / 10000,
-      FMT_VERSION / 100 % 100, FMT_VERSION % 100, allocator());
+      sluice::io::library_version(), sluice::discovery::resolver_version(),
+      sluice::discovery::yaml_version(), sluice::discovery::json_version(),
+      sluice::kubernetes::zlib_version(), FMT_VERSION / 10000, FMT_VERSION / 100 % 100,
+      FMT_VERSION % 100, allocator());
 }
 
 using sluice::config::CommandLine;

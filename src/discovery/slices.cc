@@ -195,4 +195,9 @@ std::vector<io::Address> Slices::addresses() const {
   return all;
 }
 
+std::string json_version() {
+  return fmt::format("{}.{}.{}", NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR,
+                     NLOHMANN_JSON_VERSION_PATCH);
+}
+
 }  // namespace sluice::discovery

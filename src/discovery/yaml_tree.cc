@@ -7,6 +7,8 @@
 
 #include <utility>
 
+#include "sluice/discovery/kubeconfig.h"
+
 namespace sluice::discovery {
 namespace {
 
@@ -132,5 +134,7 @@ Result<YamlNode> parse_yaml(std::string_view text) {
   }
   return Reader(text).document();
 }
+
+std::string yaml_version() { return yaml_get_version_string(); }
 
 }  // namespace sluice::discovery

@@ -5,6 +5,8 @@
 #define ZLIB_CONST
 #include <zlib.h>
 
+#include "sluice/kubernetes/watch_event.h"
+
 namespace sluice::kubernetes {
 
 std::optional<std::string_view> inflate_begin(std::string_view compressed, std::span<char> room) {
@@ -22,5 +24,7 @@ std::optional<std::string_view> inflate_begin(std::string_view compressed, std::
   if (result != Z_OK && result != Z_STREAM_END && result != Z_BUF_ERROR) return std::nullopt;
   return std::string_view(room.data(), bytes);
 }
+
+std::string zlib_version() { return zlibVersion(); }
 
 }  // namespace sluice::kubernetes

@@ -110,8 +110,9 @@ TEST_F(ConfigurationTest, ACheckedClientCertificateIsSomebodyOrNobody) {
 TEST_F(ConfigurationTest, VersionNamesTheLibraries) {
   const Finished version = run_sluice({"--version"});
   EXPECT_EQ(version.code, 0);
-  for (const std::string part : {"sluice ", "wolfSSL ", "nghttp2 ", "llhttp ", "liburing ", "fmt ",
-                                 "mimalloc", "accelerated"}) {
+  for (const std::string part :
+       {"sluice ", "wolfSSL ", "nghttp2 ", "llhttp ", "liburing ", "c-ares ", "libyaml ", "JSON ",
+        "zlib ", "fmt ", "mimalloc", "accelerated"}) {
     EXPECT_TRUE(version.out.contains(part)) << version.out;
   }
   const Finished help = run_sluice({"--help"});

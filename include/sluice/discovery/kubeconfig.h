@@ -41,4 +41,7 @@ struct Kubeconfig {
 // Of its current context. The error is a sentence without its full stop, and holds no secret.
 Result<Kubeconfig> parse_kubeconfig(std::string_view text);
 
+// Of libyaml.
+std::string yaml_version();
+
 }  // namespace sluice::discovery

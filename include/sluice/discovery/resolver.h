@@ -45,7 +45,7 @@ class Resolver {
   std::shared_ptr<State> state_;
 };
 
-// Of the library.
+// Of c-ares.
 std::string resolver_version();
 
 }  // namespace sluice::discovery

@@ -57,4 +57,7 @@ class Slices {
   std::string resource_version_;
 };
 
+// Of the library that reads them.
+std::string json_version();
+
 }  // namespace sluice::discovery

@@ -15,6 +15,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "sluice/http/message.h"
@@ -32,5 +33,8 @@ enum class FirstEvent : std::uint8_t {
 
 // `body`: all that has come of it.
 FirstEvent look_at_first_event(const http::ResponseHead& head, std::string_view body);
+
+// Of zlib.
+std::string zlib_version();
 
 }  // namespace sluice::kubernetes
