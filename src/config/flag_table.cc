@@ -143,7 +143,8 @@ const std::vector<Group>& flag_table() {
            {"backend", "HOST:PORT", Scope::cluster, &ClusterConfig::backends,
             "An API server: an address, or a name that stands for all of its addresses, IPv4 and "
             "IPv6, as DNS has them at any time. What was known last stays while DNS fails. "
-            "Repeatable, up to 64; at least one, here or in --backend-file."},
+            "Repeatable, up to 64; at least one, unless --backend-file or --discovery-kubeconfig "
+            "names them."},
            {"backend-file", "FILE", Scope::cluster, &ClusterConfig::backend_file,
             "More of them, a HOST:PORT on each line, and # before comments. A file that becomes "
             "unreadable, empty or wrong takes no backend away."},
@@ -393,7 +394,8 @@ const std::vector<Group>& flag_table() {
             "with SIGABRT. 0s: it is only logged.",
             between(Duration::zero(), hours(1))},
            {"admin-listen", "ADDR:PORT", Scope::process, &ProcessConfig::admin_listen,
-            "/metrics, /livez, /readyz and /backends, without TLS. Empty: none."},
+            "/metrics, /livez, /readyz, /backends, /clusters and /debug, without TLS. Empty: "
+            "none."},
            {"log-level", "LEVEL", Scope::process, &ProcessConfig::log_level,
             "error, warning, info or debug."},
            {"access-log", "FILE", Scope::process, &ProcessConfig::access_log,
