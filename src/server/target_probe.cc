@@ -38,7 +38,8 @@ void TargetProbe::succeeded() {
 }
 
 void TargetProbe::connect() {
-  CHECK(tcp_ == nullptr);
+  // Still trying: a client was quicker, and the next one failed again.
+  if (tcp_ != nullptr) return;
   // A client was quicker.
   if (!target_.refuses.load(std::memory_order_relaxed)) {
     ours_ = false;

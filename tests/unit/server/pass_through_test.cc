@@ -276,6 +276,22 @@ TEST_F(PassThroughTest, OneThatDoesNotAnswerIsGivenUpAndTheNextIsTried) {
   EXPECT_EQ(target->received, hello_ + "early");
 }
 
+TEST_F(PassThroughTest, OneThatAnswersNowAndThenIsTriedOnceAtATime) {
+  options_.clusters[0].pass_through = {address(0)};
+  simulation_.network().swallow(address(0));
+  start(1);
+  call();
+  simulation_.advance(1500ms);
+  call();
+  simulation_.advance(2700ms);
+  ASSERT_TRUE(targets()[0]->refuses) << "the first was given up, and we have begun to look";
+  targets()[0]->refuses = false;  // another worker has reached it
+  simulation_.advance(400ms);
+  ASSERT_TRUE(targets()[0]->refuses) << "the second was given up, too";
+  simulation_.advance(20s);
+  EXPECT_TRUE(targets()[0]->refuses);
+}
+
 TEST_F(PassThroughTest, EachDirectionEndsWhenItsSenderHasEndedIt) {
   start();
   Peer& client = call();
