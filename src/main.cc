@@ -58,7 +58,7 @@ std::string version_text() {
       sluice::http2::library_version(), sluice::http1::library_version(),
       sluice::io::library_version(), sluice::discovery::resolver_version(),
       sluice::discovery::yaml_version(), sluice::discovery::json_version(),
-      sluice::kubernetes::zlib_version(), FMT_VERSION / 10000, FMT_VERSION / 100 % 100,
+      sluice::kubernetes::inflater_version(), FMT_VERSION / 10000, FMT_VERSION / 100 % 100,
       FMT_VERSION % 100, allocator());
 }
 

@@ -25,6 +25,6 @@ std::optional<std::string_view> inflate_begin(std::string_view compressed, std::
   return std::string_view(room.data(), bytes);
 }
 
-std::string zlib_version() { return zlibVersion(); }
+std::string inflater_version() { return zlibVersion(); }
 
 }  // namespace sluice::kubernetes

@@ -35,6 +35,6 @@ enum class FirstEvent : std::uint8_t {
 FirstEvent look_at_first_event(const http::ResponseHead& head, std::string_view body);
 
 // Of zlib.
-std::string zlib_version();
+std::string inflater_version();
 
 }  // namespace sluice::kubernetes
