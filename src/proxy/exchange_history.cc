@@ -27,7 +27,8 @@ bool Exchange::may_lack_history() const {
   if (info.resource_version.empty() || info.resource_version == "0") return false;
   return dispatch_.is_younger_than(options.hold_age) &&
          dispatch_.with_more_history(plan_, options.hold_age) != 0 &&
-         !shared_.expired_resources.contains(info.api_group, info.resource, now());
+         !shared_.expired_resources.contains(info.api_group, info.resource, info.resource_version,
+                                             now());
 }
 
 void Exchange::hold_watch() {
@@ -61,9 +62,12 @@ void Exchange::watch_expired() {
       return;
     }
   } else if (!dispatch_.is_younger_than(options.hold_age)) {
-    shared_.expired_resources.learn(plan_.info.api_group, plan_.info.resource, now());
-    log::info("watches of a resource get 410 from old API servers, too: they are not held back",
-              {{"group", plan_.info.api_group}, {"resource", plan_.info.resource}});
+    const kubernetes::RequestInfo& info = plan_.info;
+    if (shared_.expired_resources.learn(info.api_group, info.resource, info.resource_version,
+                                        now())) {
+      log::info("a watch got 410 from an old API server, too: such ones are not held back",
+                {{"group", info.api_group}, {"resource", info.resource}});
+    }
   }
   shared_.count(metrics().watches_expired);
   forward_held();
