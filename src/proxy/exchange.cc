@@ -202,6 +202,7 @@ Outcome Exchange::replay(Retry known, ReplayCause cause, std::string_view why) {
 // What came of it is forgotten.
 Outcome Exchange::send_again(ReplayCause cause, std::string_view why) {
   CHECK(!begun());
+  if (waits_for_rest()) arm_deadline();  // for whoever answers in its place
   upload_.body().rewind();
   answer_.forget();
   leave_backend();

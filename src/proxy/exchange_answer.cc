@@ -252,14 +252,6 @@ void Exchange::on_stream_ended(const StreamEnd& end) {
 void Exchange::backend_failed(const StreamEnd& end) {
   const StreamFailure failure = explain(end);
   const bool lost = end.cause == StreamEnd::Cause::connection_lost;
-  if (waits_for_rest()) {
-    deadline_.cancel();
-    if (lost) {
-      arm_deadline();  // for whoever answers in its place
-    } else {
-      forward_head();  // its client sees what its server, which lives, has made of it
-    }
-  }
   if (begun()) {
     if (is_established_watch()) {
       leave_backend();
@@ -273,12 +265,15 @@ void Exchange::backend_failed(const StreamEnd& end) {
   if (lost) dispatch_.lost(plan_);
   if (end.cause == StreamEnd::Cause::refused) dispatch_.attempts().refused();
   // Its head came, and its client knows nothing of that.
-  const Retry known = state_ == State::judging && lost ? Retry::idempotent : end.retry;
-  if (replay(known, failure.replay, end.context) != Outcome::impossible) return;
+  const bool headed = state_ == State::judging;
+  const Retry outcome = headed ? Retry::never : end.retry;
+  if (replay(headed && lost ? Retry::idempotent : outcome, failure.replay, end.context) !=
+      Outcome::impossible)
+    return;
   if (end.cause == StreamEnd::Cause::too_large) {
     log::warning("an answer was not passed on", {{"why", end.context}, {"path", plan_.info.path}});
   }
-  unanswered(failure.reason, end.retry, failure.message);
+  unanswered(failure.reason, outcome, failure.message);
 }
 
 }  // namespace sluice::proxy

@@ -1213,7 +1213,7 @@ TEST_F(ShortAnswerTest, AWriteThatIsCutBehindItsHeadHasAnUnknownOutcome) {
   EXPECT_TRUE(running().empty());
 }
 
-TEST_F(ShortAnswerTest, OneWhoseRestIsLateIsPassedOnAndOneThatItsServerResetsIsCut) {
+TEST_F(ShortAnswerTest, OneWhoseRestIsLateIsPassedOn) {
   Client::Answer& late = ask(pod);
   request().begin(200);
   simulation_.advance(190ms);
@@ -1223,12 +1223,21 @@ TEST_F(ShortAnswerTest, OneWhoseRestIsLateIsPassedOnAndOneThatItsServerResetsIsC
   answer_rest(request(), "late");
   EXPECT_EQ(late.body, "late");
   EXPECT_TRUE(late.ended);
-  const Client::Answer& broken = ask(pod);
-  request().begin(head_of(200, "10"));
-  request().send("too short");
-  request().finish();
-  simulation_.settle();
-  EXPECT_EQ(broken.reset, Reset::truncated);
+}
+
+// Its head and the cut would leave together, and the cut alone would arrive.
+TEST_F(ShortAnswerTest, OneThatItsServerBreaksIsAStatusAndIsNotAskedAgain) {
+  for (const char* method : {"GET", "PUT"}) {
+    const Client::Answer& broken = ask(pod, method);
+    request().begin(head_of(200, "10"));
+    request().send("too short");
+    request().finish();
+    simulation_.settle();
+    EXPECT_EQ(broken.head.status, 502) << method;
+    EXPECT_TRUE(broken.ended);
+    EXPECT_FALSE(broken.reset);
+    EXPECT_TRUE(running().empty());
+  }
 }
 
 class SmallWindowTest : public ExchangeTest {
@@ -2182,6 +2191,18 @@ TEST_F(WatchHistoryTest, AResourceThatIsGoneEverywhereIsNotHeldForAWhile) {
   EXPECT_EQ(later.head.status, 0);
 }
 
+TEST_F(WatchHistoryTest, AClientWithAnOldVersionEndsTheHoldingForNobodyElse) {
+  start_young(2, {1min});
+  ask_at(0, "/api/v1/pods?watch=1&resourceVersion=1");
+  answer_gone(0);
+  answer_gone(1);
+  client_.leave();
+  simulation_.settle();
+  const Client::Answer& honest = ask_at(0, "/api/v1/pods?watch=1&resourceVersion=4000");
+  begin(0);
+  EXPECT_EQ(honest.head.status, 0) << "held";
+}
+
 TEST_F(WatchHistoryTest, AYoungOnesSecond410TeachesNothing) {
   start_young(2, {30s, 1min});
   ask_at(0);
@@ -2773,13 +2794,16 @@ class VersionSkewTest : public AffinityTest {
     cluster_->backends[backend]->version = backend::ApiVersion{1, minor}.number();
   }
   // What k8s.io/apiserver pkg/util/notfoundhandler answers.
-  void answer_unknown_path(Request& request) {
+  static http::ResponseHead unknown_path() {
     http::ResponseHead head;
     head.status = 404;
     head.fields.add("content-type", "text/plain; charset=utf-8");
     head.fields.add("x-content-type-options", "nosniff");
     head.fields.add("content-length", "19");
-    request.answer(head, "404 page not found\n");
+    return head;
+  }
+  void answer_unknown_path(Request& request) {
+    request.answer(unknown_path(), "404 page not found\n");
     simulation_.settle();
   }
 };
@@ -2791,6 +2815,22 @@ TEST_F(VersionSkewTest, WhatServersServeIsAskedOfTheLowestVersionWhileTheyDiffer
   }
   EXPECT_EQ(preferred(Preference::lowest_version), 100U);
   EXPECT_LT(count_at(1, pod) + count_at(3, pod), 60);
+}
+
+// Another version came between the head of an answer and its end.
+TEST_F(VersionSkewTest, WhoIsAskedInsteadHasAsLongAsTheFirst) {
+  begin_with({37, 37});
+  const Client::Answer& client = ask(std::string(newer) + "/one");
+  Request& first = request();
+  first.begin(unknown_path());
+  simulation_.settle();
+  set_version(1 - place_of(first), 36);
+  first.send("404 page not found\n");
+  first.finish();
+  simulation_.advance(5s);
+  EXPECT_EQ(client.head.status, 0);
+  answer(request(), 200, "late");
+  EXPECT_EQ(client.body, "late");
 }
 
 TEST_F(VersionSkewTest, TheLowestIsThatOfThoseThatAreUsable) {
