@@ -25,10 +25,10 @@ void NameState::take(const NameAnswer& answer, Instant now) {
   settled_ = true;
   std::vector<io::Address> ipv4 = answer.ipv4 ? sorted(answer.ipv4->addresses) : ipv4_;
   std::vector<io::Address> ipv6 = answer.ipv6 ? sorted(answer.ipv6->addresses) : ipv6_;
-  const bool learnt = answer.ipv4 || answer.ipv6;
-  const bool empty = ipv4.empty() && ipv6.empty();
+  const bool learnt = (answer.ipv4 && !ipv4.empty()) || (answer.ipv6 && !ipv6.empty());
   error_ = answer.error;
-  if (!learnt || empty) {
+  // That there are none of one kind counts beside some of the other.
+  if (!learnt) {
     ++failures_;
     if (error_.empty()) error_ = "it has no addresses";
     next_ = now + wait_after_failure();

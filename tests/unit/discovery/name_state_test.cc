@@ -105,6 +105,17 @@ TEST_F(NameStateTest, AKindThatIsNotAnsweredKeepsItsAddressesWhileTheOtherChange
   EXPECT_THAT(hosts(), ElementsAre("10.0.0.2"));
 }
 
+TEST_F(NameStateTest, ThatThereAreNoneOfOneKindCountsOnlyBesideSomeOfTheOther) {
+  take({records({"10.0.0.1"}), records({"fd00::1"}), ""});
+  take({Records{}, std::nullopt, "IPv6: no answer in time"});
+  EXPECT_THAT(hosts(), ElementsAre("10.0.0.1", "fd00::1"));
+  EXPECT_EQ(wait(), NameState::again_min);
+  take({std::nullopt, Records{}, "IPv4: the server failed"});
+  EXPECT_THAT(hosts(), ElementsAre("10.0.0.1", "fd00::1"));
+  take({Records{}, records({"fd00::1"}), ""});
+  EXPECT_THAT(hosts(), ElementsAre("fd00::1"));
+}
+
 TEST_F(NameStateTest, WaitsLongerAfterEachFailureAndLessWhileNothingIsKnown) {
   std::vector<Duration> waits;
   for (int i = 0; i < 7; ++i) {
