@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <csignal>
 #include <deque>
+#include <iterator>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -53,13 +54,21 @@ struct Resolver::State {
 
   // Whether to go on.
   bool take_new(std::vector<Running>& running) {
-    const std::lock_guard lock(mutex);
-    for (; !waiting.empty() && running.size() < at_once_max; waiting.pop_front()) {
-      Waiting& next = waiting.front();
+    std::vector<Waiting> taken;
+    {
+      const std::lock_guard lock(mutex);
+      if (stopping) return false;
+      const std::size_t room = std::min(at_once_max - running.size(), waiting.size());
+      const auto end = waiting.begin() + static_cast<std::ptrdiff_t>(room);
+      taken.assign(std::move_iterator(waiting.begin()), std::move_iterator(end));
+      waiting.erase(waiting.begin(), end);
+    }
+    // It reads files, which nobody who asks is to wait for.
+    for (Waiting& next : taken) {
       running.push_back(
           {std::make_unique<DnsQuery>(next.question, monotonic_now()), std::move(next.answered)});
     }
-    return !stopping;
+    return true;
   }
 
   void run() {
