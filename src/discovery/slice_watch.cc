@@ -28,6 +28,10 @@ constexpr Duration retry_first = std::chrono::seconds(1);
 constexpr Duration retry_max = std::chrono::seconds(30);
 // A watch that lived as long was none that fails at once.
 constexpr Duration watch_good_after = std::chrono::seconds(10);
+// Of events between two ticks. All slices may change at once; who sends more than that is not to
+// occupy the thread that serves everybody.
+constexpr std::size_t events_at_once = Slices::slices_max;
+constexpr std::size_t event_bytes_at_once = 2 * Slices::event_bytes_max;
 
 }  // namespace
 
@@ -45,6 +49,7 @@ class SliceWatch::Connection final : private ApiStreamHandler {
 
   void tick() {
     const Instant time = now();
+    events_ = event_bytes_ = 0;
     if (state_ == State::waiting) {
       if (time >= next_ && !stopping_) list();
     } else if (time >= deadline_) {
@@ -84,6 +89,7 @@ class SliceWatch::Connection final : private ApiStreamHandler {
     const auto server = servers_.server(turn_);
     if (!server) return wait(retry_first);
     text_.clear();
+    searched_ = 0;
     watch_began_ = now();
     begin(State::watching, *server,
           fmt::format("&watch=true&allowWatchBookmarks={}&timeoutSeconds={}&resourceVersion={}",
@@ -119,10 +125,27 @@ class SliceWatch::Connection final : private ApiStreamHandler {
     failed(why);
   }
 
+  // Whether what ends now has shown that lists and watches work here.
+  bool has_lived() const {
+    return state_ == State::watching && now() - watch_began_ >= watch_good_after;
+  }
+
+  // Longer each time, until a watch has lived.
+  void wait_again() {
+    retry_ = has_lived() ? retry_first : std::clamp(retry_ * 2, retry_first, retry_max);
+    wait(retry_);
+  }
+
+  // A watch is over that may be.
+  void list_again() {
+    if (!has_lived()) return wait_again();
+    retry_ = {};
+    wait(Duration::zero());
+  }
+
   void failed(const std::string& why) {
     ++turn_;
-    retry_ = std::clamp(retry_ * 2, retry_first, retry_max);
-    wait(retry_);
+    wait_again();
     on_result_(fail(ErrorKind::unavailable, why, Side::backend));
   }
 
@@ -137,45 +160,55 @@ class SliceWatch::Connection final : private ApiStreamHandler {
       failed("the list is too long");
       return false;
     }
-    if (!paced()) return take_events();
-    wait(question_.pace);
-    return false;
-  }
-
-  bool take_events() {
-    const auto before = slices_.addresses();
-    std::size_t at = 0;
-    for (std::size_t end = text_.find('\n'); end != std::string::npos; end = text_.find('\n', at)) {
-      const auto event = slices_.take_event(std::string_view(text_).substr(at, end - at));
-      at = end + 1;
-      if (!event) {
-        failed(event.error().context);
-        return false;
-      }
-      if (*event == Slices::Event::expired) {
-        wait(Duration::zero());
-        return false;
-      }
-    }
-    text_.erase(0, at);
-    if (text_.size() > Slices::event_bytes_max) {
-      failed("an event is too long");
+    if (paced()) {
+      retry_ = {};
+      wait(question_.pace);
       return false;
     }
-    if (slices_.addresses() != before) on_result_(slices_.addresses());
+    event_bytes_ += bytes.size();
+    const auto taken = take_events();
+    if (!taken) {
+      failed(taken.error().context);
+      return false;
+    }
+    if (*taken == Slices::Event::expired) {
+      list_again();
+      return false;
+    }
+    if (*taken == Slices::Event::changed) on_result_(slices_.addresses());
     return true;
+  }
+
+  // What all that have come whole have done together.
+  Result<Slices::Event> take_events() {
+    auto done = Slices::Event::taken;
+    std::size_t at = 0;
+    for (std::size_t end = text_.find('\n', searched_); end != std::string::npos;
+         end = text_.find('\n', at)) {
+      if (++events_ > events_at_once) return too_many();
+      auto event = slices_.take_event(std::string_view(text_).substr(at, end - at));
+      at = end + 1;
+      if (!event || *event == Slices::Event::expired) return event;
+      if (*event == Slices::Event::changed) done = *event;
+    }
+    text_.erase(0, at);
+    searched_ = text_.size();
+    if (event_bytes_ > event_bytes_at_once) return too_many();
+    if (text_.size() > Slices::event_bytes_max) {
+      return fail(ErrorKind::limit, "an event is too long");
+    }
+    return done;
+  }
+  static std::unexpected<Error> too_many() {
+    return fail(ErrorKind::limit, "it sends more events than can be taken");
   }
 
   void on_over(Result<void> how) override {
     if (stopping_) return;
     if (!how) return failed(how.error().context);
     if (status_ != 200) return failed(answers(status_));
-    if (state_ == State::watching) {
-      // The server's own end. One that always ends at once is not asked without a pause.
-      return now() - watch_began_ >= watch_good_after ? wait(Duration::zero()) : wait(retry_first);
-    }
+    if (state_ == State::watching) return list_again();  // the server's own end
     if (const auto taken = slices_.take_list(text_); !taken) return failed(taken.error().context);
-    retry_ = {};
     on_result_(slices_.addresses());
     if (!stopping_) watch();
   }
@@ -196,7 +229,9 @@ class SliceWatch::Connection final : private ApiStreamHandler {
   State state_ = State::waiting;
   bool stopping_ = false;
   int status_ = 0;
-  std::string text_;  // of the answer, as far as it is not taken
+  std::string text_;                          // of the answer, as far as it is not taken
+  std::size_t searched_ = 0;                  // of it: no event ends there
+  std::size_t events_ = 0, event_bytes_ = 0;  // since the last tick
   std::size_t turn_ = 0;
   Duration retry_{};
   Instant next_{};

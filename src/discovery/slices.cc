@@ -131,10 +131,8 @@ bool is_version(const std::string& text) {
          std::ranges::all_of(text, ascii::is_alphanumeric);
 }
 
-bool fits(const std::map<std::string, std::vector<io::Address>>& slices) {
-  std::size_t sum = 0;
-  for (const auto& [name, addresses] : slices) sum += addresses.size();
-  return slices.size() <= Slices::slices_max && sum <= Slices::addresses_max;
+bool fits(std::size_t slices, std::size_t addresses) {
+  return slices <= Slices::slices_max && addresses <= Slices::addresses_max;
 }
 
 }  // namespace
@@ -155,8 +153,11 @@ Result<void> Slices::take_list(std::string_view json) {
       slices[name] = addresses_of(slice, port_name_);
     }
   }
-  if (!fits(slices)) return bad("there are too many of them");
+  std::size_t sum = 0;
+  for (const auto& [name, addresses] : slices) sum += addresses.size();
+  if (!fits(slices.size(), sum)) return bad("there are too many of them");
   slices_ = std::move(slices);
+  sum_ = sum;
   resource_version_ = version;
   return {};
 }
@@ -171,18 +172,37 @@ Result<Slices::Event> Slices::take_event(std::string_view json) {
   const std::string version = metadata_of(*object, "resourceVersion");
   if (!is_version(version)) return bad("an event has no resourceVersion");
   const std::string name = metadata_of(*object, "name");
+  bool changed = false;
   if (type == "ADDED" || type == "MODIFIED" || type == "DELETED") {
     if (name.empty() || name.size() > name_bytes_max) return bad("a slice has no name");
-    ByName slices = slices_;
-    slices.erase(name);
+    std::optional<std::vector<io::Address>> addresses;
     if (type != "DELETED" && is_one(name) && is_of(*object, service_)) {
-      slices[name] = addresses_of(*object, port_name_);
+      addresses = addresses_of(*object, port_name_);
     }
-    if (!fits(slices)) return bad("there are too many slices");
-    slices_ = std::move(slices);
+    const auto replaced = replace(name, std::move(addresses));
+    if (!replaced) return std::unexpected(replaced.error());
+    changed = *replaced;
   }
   resource_version_ = version;
-  return Event::taken;
+  return changed ? Event::changed : Event::taken;
+}
+
+Result<bool> Slices::replace(const std::string& name,
+                             std::optional<std::vector<io::Address>> addresses) {
+  const auto before = slices_.find(name);
+  const bool known = before != slices_.end();
+  if (!addresses) {
+    if (!known) return false;
+    sum_ -= before->second.size();
+    slices_.erase(before);
+    return true;
+  }
+  const std::size_t sum = sum_ - (known ? before->second.size() : 0) + addresses->size();
+  if (!fits(slices_.size() + (known ? 0 : 1), sum)) return bad("there are too many slices");
+  if (known && before->second == *addresses) return false;
+  slices_[name] = std::move(*addresses);
+  sum_ = sum;
+  return true;
 }
 
 std::vector<io::Address> Slices::addresses() const {

@@ -364,8 +364,11 @@ void Control::cluster_renewed(std::size_t) {
   post([this] { reloading_.renewed(); });
 }
 
-void Control::cluster_left(std::size_t worker, std::size_t cluster) {
-  post([this, worker, cluster] { reloading_.cluster_left(worker, cluster); });
+void Control::cluster_left(std::size_t worker, std::size_t cluster,
+                           std::shared_ptr<const Cluster> which) {
+  post([this, worker, cluster, which = std::move(which)] {
+    reloading_.cluster_left(worker, cluster, *which);
+  });
 }
 
 void Control::backend_left(std::size_t worker, BackendId backend, std::uint64_t revision) {

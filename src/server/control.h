@@ -107,7 +107,8 @@ class Control final : public WorkerEvents, private ProcessState {
   void cluster_outdated(std::size_t worker, std::size_t cluster,
                         std::shared_ptr<const ClusterSettings> before) override;
   void cluster_renewed(std::size_t worker) override;
-  void cluster_left(std::size_t worker, std::size_t cluster) override;
+  void cluster_left(std::size_t worker, std::size_t cluster,
+                    std::shared_ptr<const Cluster> which) override;
   void backend_left(std::size_t worker, BackendId backend, std::uint64_t revision) override;
 
  private:

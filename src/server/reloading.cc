@@ -19,6 +19,9 @@ namespace {
 constexpr std::size_t asked_at_once = 10;
 // For so long former backends stay beside others that all have yet to show that they are there.
 constexpr Duration former_max = std::chrono::seconds(10);
+// Tables that are made at once because endpoints have changed, between two ticks. A table costs
+// every worker a part of its time, and who changes endpoints may be one of a thousand tenants.
+constexpr std::size_t endpoint_tables_max = 4;
 
 std::string monotonic_microseconds(Instant now) {
   return std::to_string(
@@ -193,11 +196,22 @@ void Reloading::change(ClusterTable& table, ReloadPlan::Change change) {
 }
 
 void Reloading::endpoints_changed(std::size_t number) {
-  const ClusterTable::Entry* entry = parts_.shared.table->find(number);
-  CHECK(entry != nullptr && !entry->leaving);
-  note_leaving(number, *entry->cluster->follow_sources());
-  parts_.probes.update(number, {});
-  republish(number);
+  changed_endpoints_.insert(number);
+  if (endpoint_tables_ < endpoint_tables_max) follow_endpoints();
+}
+
+void Reloading::follow_endpoints() {
+  if (changed_endpoints_.empty()) return;
+  ++endpoint_tables_;
+  auto table = std::make_shared<ClusterTable>(*parts_.shared.table);
+  for (const std::size_t number : std::exchange(changed_endpoints_, {})) {
+    const ClusterTable::Entry* served = parts_.shared.table->find(number);
+    if (served == nullptr || served->leaving) continue;
+    note_leaving(number, *served->cluster->follow_sources());
+    parts_.probes.update(number, {});
+    table->entries[number].version = served->cluster->version();
+  }
+  publish(std::move(table));
 }
 
 void Reloading::note_leaving(std::size_t number, const ClusterVersion& version) {
@@ -346,9 +360,11 @@ void Reloading::workers_serve(bool watch_files) {
 
 // --- what leaves
 
-void Reloading::cluster_left(std::size_t worker, std::size_t cluster) {
+void Reloading::cluster_left(std::size_t worker, std::size_t cluster, const Cluster& which) {
   const auto leaving = leaving_clusters_.find(cluster);
+  // Said for the second time, and the number is another's by now.
   if (leaving == leaving_clusters_.end()) return;
+  if (parts_.shared.table->entries[cluster].cluster.get() != &which) return;
   leaving->second.insert(worker);
   if (leaving->second.size() == parts_.worker_count) parts_.probes.end(cluster);
 }
@@ -368,6 +384,8 @@ void Reloading::backend_left(std::size_t worker, BackendId backend, std::uint64_
 }
 
 void Reloading::tick() {
+  endpoint_tables_ = 0;
+  follow_endpoints();
   if (!held_ && !reading_ && read_ && changes_.due(parts_.reactor.now())) read(true);
   part_with_former();
   free_numbers();

@@ -82,10 +82,11 @@ class Reloading {
   void outdated(std::size_t worker, std::size_t cluster,
                 std::shared_ptr<const ClusterSettings> before);
   void renewed();
-  void cluster_left(std::size_t worker, std::size_t cluster);
+  void cluster_left(std::size_t worker, std::size_t cluster, const Cluster& which);
   void backend_left(std::size_t worker, BackendId backend, std::uint64_t revision);
 
-  // A cluster's sources name other endpoints. Nothing is read, and its settings stay.
+  // A cluster's sources name other endpoints. Nothing is read, and its settings stay. When many
+  // say so, it is followed at the next tick.
   void endpoints_changed(std::size_t cluster);
 
   // To be called a few times a second.
@@ -113,6 +114,7 @@ class Reloading {
   void change(ClusterTable& table, ReloadPlan::Change change);
   void add(ClusterTable& table, ReloadPlan::Change change);
   void remove(ClusterTable& table, const std::string& name);
+  void follow_endpoints();
   void part_with_former();
   void note_leaving(std::size_t number, const ClusterVersion& version);
   std::size_t number_of(std::string_view name) const;
@@ -141,6 +143,8 @@ class Reloading {
   std::size_t unanswered_ = 0;  // workers that have not taken the last tables yet
   std::deque<Wanted> wanted_;
   bool renewing_ = false;
+  std::set<std::size_t> changed_endpoints_;      // of these clusters, and not followed yet
+  std::size_t endpoint_tables_ = 0;              // since the last tick
   std::map<std::size_t, Instant> former_since_;  // clusters that keep former backends
   // That are in the next table; and what their probes are shown.
   std::vector<std::pair<std::size_t, backend::BackendContexts>> added_;

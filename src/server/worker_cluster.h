@@ -49,7 +49,8 @@ class WorkerEvents {
   virtual void cluster_renewed(std::size_t worker) = 0;
   // Nothing of a cluster that leaves is left in this worker; or of a backend that leaves, as of
   // this revision.
-  virtual void cluster_left(std::size_t worker, std::size_t cluster) = 0;
+  virtual void cluster_left(std::size_t worker, std::size_t cluster,
+                            std::shared_ptr<const Cluster> which) = 0;
   virtual void backend_left(std::size_t worker, BackendId backend, std::uint64_t revision) = 0;
 };
 

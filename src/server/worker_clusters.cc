@@ -135,7 +135,7 @@ void Worker::say_left(std::size_t number) {
   to_be_left_.insert(number);
   if (entered(number)) return;
   to_be_left_.erase(number);
-  parts_.events.cluster_left(number_, number);
+  parts_.events.cluster_left(number_, number, table_->entries[number].cluster);
 }
 
 void Worker::let_go_of(std::size_t number) {

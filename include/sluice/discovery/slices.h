@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,7 +37,8 @@ class Slices {
   Result<void> take_list(std::string_view json);
 
   enum class Event : std::uint8_t {
-    taken,    // perhaps it has changed nothing
+    taken,    // it has changed nothing
+    changed,  // perhaps addresses() are others
     expired,  // the server does not know any more what came before: to be listed again
   };
   // One event of a watch, without the line end.
@@ -48,12 +50,15 @@ class Slices {
 
  private:
   using ByName = std::map<std::string, std::vector<io::Address>>;
+  // Nothing: it is gone.
+  Result<bool> replace(const std::string& name, std::optional<std::vector<io::Address>> addresses);
   bool is_one(const std::string& name) const { return slice_.empty() || slice_ == name; }
 
   const std::string service_;
   const std::string port_name_;
   const std::string slice_;
   ByName slices_;
+  std::size_t sum_ = 0;  // of their addresses
   std::string resource_version_;
 };
 

@@ -20,7 +20,7 @@ class DeafEvents : public WorkerEvents {
   void cluster_outdated(std::size_t, std::size_t, std::shared_ptr<const ClusterSettings>) override {
   }
   void cluster_renewed(std::size_t) override {}
-  void cluster_left(std::size_t, std::size_t) override {}
+  void cluster_left(std::size_t, std::size_t, std::shared_ptr<const Cluster>) override {}
   void backend_left(std::size_t, BackendId, std::uint64_t) override {}
 };
 

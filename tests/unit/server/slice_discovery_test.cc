@@ -110,6 +110,24 @@ TEST_F(SliceDiscoveryTest, ListsThenWatchesFromThereAndFollowsWhatComes) {
   EXPECT_EQ(management_->accepted(), 1U);
 }
 
+TEST_F(SliceDiscoveryTest, HoweverOftenTheyChangeWorkersAreToldAFewTimesInATick) {
+  start();
+  answer(list({endpoint(0)}));
+  last().begin(200);
+  simulation_.advance(1s);
+  std::vector<std::shared_ptr<const ClusterTable>> tables;
+  for (int i = 0; i < 100; ++i) {
+    last().send(modified({endpoint(0), endpoint(i % 2 == 0 ? 1 : 2)}));
+    simulation_.settle();
+    if (tables.empty() || tables.back() != server_->shared().table) {
+      tables.push_back(server_->shared().table);
+    }
+  }
+  EXPECT_LE(tables.size(), 5U);
+  simulation_.advance(1s);
+  EXPECT_THAT(serving_hosts(), ElementsAre("10.0.0.1", "10.0.0.3"));
+}
+
 TEST_F(SliceDiscoveryTest, WhatTerminatesGetsNothingNewAndEndsWhatItCarries) {
   start();
   answer(list({endpoint(0)}));
@@ -156,15 +174,61 @@ TEST_F(SliceDiscoveryTest, AWatchThatEndsIsFollowedByAList) {
   EXPECT_THAT(serving_hosts(), ElementsAre("10.0.0.2"));
 }
 
+constexpr std::string_view expired =
+    "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":410}}\n";
+
 TEST_F(SliceDiscoveryTest, AnExpiredWatchIsListedAgainAtOnce) {
   start();
   answer(list({endpoint(0)}));
   last().begin(200);
-  last().send("{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":410}}\n");
+  simulation_.advance(1min);
+  last().send(std::string(expired));
   simulation_.settle();
   simulation_.advance(1s);
   ASSERT_THAT(asked_, SizeIs(3));
   EXPECT_THAT(last().head.path, Not(HasSubstr("watch")));
+}
+
+TEST_F(SliceDiscoveryTest, WatchesThatFailAtOnceAreTriedAgainAtLongerAndLongerIntervals) {
+  enum class Way : std::uint8_t { expires, is_forbidden, ends };
+  for (const Way way : {Way::expires, Way::is_forbidden, Way::ends}) {
+    management_->on_request = [this, way](test::ScriptedBackend::Request& request) {
+      asked_.push_back(&request);
+      if (!request.head.path.contains("watch=true"))
+        return request.answer(200, list({endpoint(0)}));
+      if (way == Way::is_forbidden) return request.answer(403, "{}");
+      request.answer(200, way == Way::expires ? std::string(expired) : std::string());
+    };
+    if (server_ == nullptr) start();
+    simulation_.advance(1min);  // it gets used to it
+    const std::size_t before = asked_.size();
+    simulation_.advance(5min);
+    EXPECT_GE(asked_.size() - before, 2U * 7);
+    EXPECT_LE(asked_.size() - before, 2U * 11);
+    EXPECT_THAT(serving_hosts(), ElementsAre("10.0.0.1"));
+  }
+}
+
+TEST_F(SliceDiscoveryTest, MoreEventsThanCanBeTakenAreAFailureThatChangesNothing) {
+  start();
+  answer(list({endpoint(0)}));
+  last().begin(200);
+  std::string all;
+  for (int i = 0; i < 300; ++i) all += modified({endpoint(i % 2 == 0 ? 1 : 0)});
+  last().send(all);
+  simulation_.settle();
+  EXPECT_THAT(page(), HasSubstr("it sends more events than can be taken"));
+  ASSERT_TRUE(asks_again());
+  answer(list({endpoint(0)}));
+  EXPECT_THAT(page(), Not(HasSubstr("lastError")));
+  // As many as there may be slices are taken, whatever pieces they come in.
+  last().begin(200);
+  simulation_.advance(1s);
+  for (int i = 0; i < 255; ++i) last().send(modified({endpoint(i % 2 == 0 ? 1 : 0)}));
+  simulation_.settle();
+  simulation_.advance(1s);
+  EXPECT_THAT(page(), Not(HasSubstr("lastError")));
+  EXPECT_THAT(serving_hosts(), ElementsAre("10.0.0.2"));
 }
 
 TEST_F(SliceDiscoveryTest, NoFailureTakesABackendAwayAndEachIsTold) {
