@@ -9,12 +9,6 @@
 #include "sluice/base/check.h"
 
 namespace sluice::backend {
-namespace {
-
-// As many as a mask has bits.
-constexpr std::size_t backends_max = 64;
-
-}  // namespace
 
 std::string_view to_string(Health health) {
   switch (health) {
@@ -27,7 +21,7 @@ std::string_view to_string(Health health) {
 }
 
 Cluster::Cluster(const std::vector<Endpoint>& endpoints) {
-  CHECK_LE(endpoints.size(), backends_max);
+  CHECK_LE(endpoints.size(), size_max);
   for (const Endpoint& endpoint : endpoints) {
     backends.push_back(std::make_shared<BackendStatus>(endpoint));
   }
@@ -52,7 +46,7 @@ Cluster Cluster::changed_to(const std::vector<Endpoint>& endpoints) const {
     auto added = std::make_shared<BackendStatus>(endpoint, true);
     if (free != changed.backends.end()) {
       *free = std::move(added);
-    } else if (changed.backends.size() < backends_max) {
+    } else if (changed.backends.size() < size_max) {
       changed.backends.push_back(std::move(added));
     }
   }

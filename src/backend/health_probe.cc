@@ -54,6 +54,7 @@ class HealthProbe::Target {
         timer_(io::Timer::bind<&Target::probe_readiness>(this)),
         late_timer_(io::Timer::bind<&Target::still_unanswered>(this)) {
     status_.adopted.store(contexts.generation, std::memory_order_relaxed);
+    status_.renewal_pending.store(false, std::memory_order_relaxed);
     if (!contexts.identity) return;
     make_identity(contexts);
     // Trust is earned by the first probe; one that was no backend for a while has it still.
@@ -459,6 +460,7 @@ void HealthProbe::update(Cluster cluster, BackendContexts contexts, const ProbeO
   if (stopping_) return;
   cluster_ = std::move(cluster);
   const bool renewed = contexts.identity != contexts_.identity || contexts.plain != contexts_.plain;
+  if (renewed) earlier_.push_back(std::move(contexts_));
   contexts_ = std::move(contexts);
   options_ = options;
   claim_ = std::move(claim);
@@ -468,6 +470,21 @@ void HealthProbe::update(Cluster cluster, BackendContexts contexts, const ProbeO
     }
   }
   update_targets();
+  std::erase_if(earlier_, [this](const BackendContexts& earlier) {
+    return std::ranges::none_of(cluster_.backends, [&](const auto& status) {
+      return status != nullptr &&
+             status->adopted.load(std::memory_order_relaxed) == earlier.generation;
+    });
+  });
+}
+
+// What a backend begins with: where something served before, that, until the newest has passed
+// there, also when it was away meanwhile.
+const BackendContexts& HealthProbe::contexts_for(const BackendStatus& status) const {
+  if (status.health.load(std::memory_order_relaxed) == Health::unknown) return contexts_;
+  const auto found = std::ranges::find(earlier_, status.adopted.load(std::memory_order_relaxed),
+                                       &BackendContexts::generation);
+  return found == earlier_.end() ? contexts_ : *found;
 }
 
 void HealthProbe::update_targets() {
@@ -481,8 +498,10 @@ void HealthProbe::update_targets() {
       ending_.push_back(std::move(target));
     }
     if (!asked || target != nullptr) continue;
-    target = std::make_unique<Target>(transport_, cluster_.backends[slot], slot, contexts_,
-                                      options_, claim_, random_.next(), on_change_, on_unanswered_);
+    const BackendContexts& contexts = contexts_for(*cluster_.backends[slot]);
+    target = std::make_unique<Target>(transport_, cluster_.backends[slot], slot, contexts, options_,
+                                      claim_, random_.next(), on_change_, on_unanswered_);
+    if (&contexts != &contexts_) target->offer(contexts_);
     target->set_quiet(quiet_);
     if (started_) target->start(Duration::zero());
   }

@@ -95,10 +95,12 @@ class HealthProbe {
   class Target;
   void update_targets();
   Target* find(std::size_t backend) const;  // null: it is not asked
+  const BackendContexts& contexts_for(const BackendStatus& status) const;
 
   net::Transport& transport_;
   Cluster cluster_;
   BackendContexts contexts_;
+  std::vector<BackendContexts> earlier_;  // that some backend serves by still
   ProbeOptions options_;
   ClaimIdentity claim_;
   Random random_;

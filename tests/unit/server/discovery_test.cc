@@ -17,6 +17,7 @@ namespace {
 using namespace std::chrono_literals;
 using discovery::NameAnswer;
 using discovery::Records;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -160,6 +161,37 @@ TEST_F(DiscoveryTest, AReloadKeepsWhatIsKnownAndAsksForWhatIsNew) {
   answer(found({1}));
   simulation_.advance(1s);
   EXPECT_THAT(serving(), ElementsAre("10.0.0.2:6443"));
+}
+
+TEST_F(DiscoveryTest, ACompleteChangeOfAsManyAsThereMayBeLeavesNobodyOut) {
+  start();
+  std::vector<std::size_t> before{0};
+  std::vector<std::size_t> after{1};
+  for (std::size_t i = 1; i < backend::Cluster::size_max; ++i) {
+    before.push_back(9 + i);
+    after.push_back(99 + i);
+  }
+  answer(found(before));
+  simulation_.advance(5s);
+  SmallClient& client = alice();
+  ask(client);
+  simulation_.advance(31s);
+  answer(found(after));
+  // Who is there and has a slot is used before the last of the others goes.
+  const auto is_there = [this] {
+    return std::ranges::any_of(serving(), [](const std::string& name) {
+      return name == "10.0.0.1:6443" || name == "10.0.0.2:6443";
+    });
+  };
+  for (int i = 0; i < 300; ++i) {
+    ask(client);
+    EXPECT_EQ(client.statuses.back(), 200) << i;
+    EXPECT_TRUE(is_there()) << i;
+    simulation_.advance(100ms);
+  }
+  EXPECT_THAT(serving(), Contains("10.0.0.2:6443"));
+  EXPECT_THAT(serving(), Not(Contains("10.0.0.1:6443")));
+  EXPECT_THAT(serving(), SizeIs(backend::Cluster::size_max));
 }
 
 TEST_F(DiscoveryTest, WhereAllOthersComeTheFormerOnesStayUntilOneIsReadyOrTenSecondsHavePassed) {

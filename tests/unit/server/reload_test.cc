@@ -368,6 +368,39 @@ TEST_F(RotationTest, WhoBeginsInBetweenBeginsWithTheOldPair) {
   EXPECT_EQ(failed_, 0);
 }
 
+TEST_F(RotationTest, WhoWasAwayMeanwhileIsServedByTheOldPairToo) {
+  test::ScriptedBackend other(simulation_.transport(), WholeServer::backend_address(2));
+  other.on_request = backends_[one]->on_request;
+  auto& backends = options_.clusters[one].backends;
+  backends.push_back({WholeServer::backend_address(2), "api-1", "backend"});
+  start_rotatable();
+  SmallClient& client = alice(one);
+  client.ask(watch);
+  EXPECT_EQ(status_of(client), 200);
+  rotate_pair();
+  EXPECT_TRUE(is_pending());
+  const backend::Endpoint away = backends.front();
+  backends.erase(backends.begin());
+  reload();
+  backends.insert(backends.begin(), away);
+  reload();
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(status_of(client), 200) << i;
+    simulation_.advance(200ms);
+  }
+  EXPECT_EQ(failed_, 0);
+  EXPECT_TRUE(is_pending());
+  believes_new_ = true;
+  simulation_.advance(5s);
+  EXPECT_FALSE(is_pending());
+  EXPECT_EQ(status_of(client), 200);
+  client.connection.terminate();
+  server_->stop();
+  simulation_.settle();
+  other.stop();
+  simulation_.settle();
+}
+
 TEST_F(RotationTest, WhatIsTakenBackBeforeItHasPassedIsForgotten) {
   start_rotatable();
   SmallClient& client = alice(one);
