@@ -99,7 +99,9 @@ void default_signals() {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
-[[noreturn]] void become(Launch& launch) {
+// Neither this nor fork_again may become a part of its caller: it runs on its stack, and would
+// write over what the caller keeps in its own frame for when it goes on.
+[[noreturn, gnu::noinline]] void become(Launch& launch) {
   write_pid(launch);
   if (arrange_descriptors(launch)) {
     default_signals();
@@ -110,7 +112,7 @@ void default_signals() {
 }
 
 // Its end makes an orphan of the new process.
-[[noreturn]] void fork_again(Launch& launch) {
+[[noreturn, gnu::noinline]] void fork_again(Launch& launch) {
   const pid_t process = ::vfork();  // NOLINT: see above
   if (process == 0) become(launch);
   report(launch.report, process > 0 ? Report::Of::process : Report::Of::failure,
