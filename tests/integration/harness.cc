@@ -241,7 +241,7 @@ Child::~Child() {
 }
 
 void Child::signal(int number) const {
-  if (!exit_code_) ::kill(pid_, number);
+  if (!exit_code_ && pid_ > 1) ::kill(pid_, number);
 }
 
 std::optional<int> Child::exit_code() {

@@ -105,14 +105,18 @@ void ServiceManager::take(const std::string& message) {
   for (std::string line; std::getline(lines, line);) {
     if (line.starts_with("MAINPID=")) main_ = std::atoi(line.c_str() + 8);
     if (line == "WATCHDOG=1") fed_ = Clock::now();
-    if (line == "WATCHDOG=trigger" && !barked_.exchange(true)) ::kill(main_, SIGABRT);
+    if (line == "WATCHDOG=trigger" && !barked_.exchange(true)) abort_main();
   }
 }
 
 void ServiceManager::watch() {
   if (main_ == 0 || barked_ || Clock::now() - fed_ <= watchdog_) return;
   barked_ = true;
-  ::kill(main_, SIGABRT);
+  abort_main();
+}
+
+void ServiceManager::abort_main() const {
+  if (main_ > 1) ::kill(main_, SIGABRT);
 }
 
 }  // namespace sluice::test

@@ -39,6 +39,7 @@ class ServiceManager {
   void receive();
   void take(const std::string& message);
   void watch();
+  void abort_main() const;
 
   const Duration watchdog_;
   TemporaryDirectory directory_;

@@ -77,7 +77,7 @@ class TakeOverTest : public ClusterFolderTest {
     for (const pid_t process : successors()) {
       if (gone(process)) continue;
       for (const int number : {SIGTERM, SIGTERM, SIGKILL}) {  // in order, at once, by force
-        ::kill(process, number);
+        send(process, number);
         if (eventually([&] { return gone(process); }, number == SIGKILL ? 5s : 2s)) break;
       }
     }
@@ -121,10 +121,16 @@ class TakeOverTest : public ClusterFolderTest {
     return true;
   }
 
+  // Never to a number that stands for many: a take-over that failed has none.
+  static void send(pid_t process, int number) {
+    ASSERT_GT(process, 1) << "there is no such process";
+    ::kill(process, number);
+  }
+
   // Until the next one has taken over from `process`, which is returned.
   pid_t take_over(pid_t process) {
     const std::size_t before = taken_over().size();
-    ::kill(process, SIGUSR2);
+    send(process, SIGUSR2);
     EXPECT_TRUE(eventually([&] { return taken_over().size() > before; }, 20s)) << log();
     return taken_over().empty() ? -1 : taken_over().back();
   }
@@ -210,7 +216,7 @@ TEST_F(TakeOverTest, NoClientNoticesWhileOneProcessAfterTheOtherTakesOver) {
     const Clock::time_point begin = Clock::now();
     while (Clock::now() - begin < 300ms) turn();
     ASSERT_EQ(manager.main_process(), process);
-    ::kill(process, SIGUSR2);
+    send(process, SIGUSR2);
     // By then the old one is gone: its watches have ended within the window.
     while (!gone(process) && Clock::now() - begin < 30s) turn();
     ASSERT_TRUE(gone(process)) << log();
@@ -402,7 +408,7 @@ TEST_F(TakeOverTest, ThereAreTwoProcessesAtMost) {
   const pid_t first = sluice->child().pid();
   const pid_t second = take_over(first);
   // To the one that serves now, while the one before still drains.
-  ::kill(second, SIGUSR2);
+  send(second, SIGUSR2);
   EXPECT_TRUE(eventually([&] { return logged("a take-over waits") == 1; }, 5s));
   loop->run_for(500ms);
   EXPECT_FALSE(gone(first));
@@ -419,7 +425,7 @@ TEST_F(TakeOverTest, TheWishThatReachesAProcessThatDrainsIsItsSuccessors) {
   open_watches(*client, 3);
   const pid_t first = sluice->child().pid();
   const pid_t second = take_over(first);
-  ::kill(first, SIGUSR2);
+  send(first, SIGUSR2);
   EXPECT_TRUE(eventually([&] { return taken_over().size() == 2; }, 20s)) << log();
   EXPECT_TRUE(gone(first));
   EXPECT_TRUE(eventually([&] { return gone(second); }, 15s));
@@ -436,7 +442,7 @@ TEST_F(TakeOverTest, OtherNumbersOfWorkersServeAllSockets) {
   for (const int number : {3, 2, 4, 1}) {
     workers(number);
     const std::size_t before = taken_over().size();
-    ::kill(process, SIGUSR2);
+    send(process, SIGUSR2);
     EXPECT_TRUE(loop->run_until(
         [&] {
           newcomers.turn();
@@ -507,7 +513,7 @@ TEST_F(TakeOverTest, TheNewProcessStopsAsAnyOther) {
   start({"--shutdown-delay-duration=0s", "--drain-timeout=1s"});
   const pid_t process = take_over(sluice->child().pid());
   EXPECT_TRUE(eventually([&] { return gone(sluice->child().pid()); }, 10s));
-  ::kill(process, SIGTERM);
+  send(process, SIGTERM);
   EXPECT_TRUE(eventually([&] { return gone(process); }, 10s));
   const auto client = connect(&credentials.alice);
   EXPECT_FALSE(client->ready());
@@ -570,7 +576,7 @@ class ClusterTakeOverTest : public ReplacedProgramTest {
   // The next process has taken over, and this one is gone.
   pid_t take_over_beside(pid_t process, std::vector<Newcomers*> newcomers) {
     const std::size_t before = taken_over().size();
-    ::kill(process, SIGUSR2);
+    send(process, SIGUSR2);
     EXPECT_TRUE(loop->run_until(
         [&] {
           for (Newcomers* each : newcomers) each->turn();
@@ -777,7 +783,7 @@ TEST_F(SocketActivationTest, PassedSocketsAreServedByAllWorkersAndHandedOn) {
   EXPECT_TRUE(newcomers.finish());
   EXPECT_EQ(newcomers.lost, 0U);
   // The socket outlives the service: who comes then starts it again.
-  ::kill(process, SIGTERM);
+  send(process, SIGTERM);
   EXPECT_TRUE(eventually([&] { return gone(process); }, 10s));
   const RawClient waits(address, nullptr, false);
   EXPECT_TRUE(waits.connected());
