@@ -42,6 +42,23 @@ std::expected<void, Refusal> check_signer(const CertificateFacts& signer) {
   return {};
 }
 
+// Of checking one of its signatures, about: a P-256 key's, or a usual RSA key's of 2048 bits, is 1.
+int cost_of(const x509::PublicKey& key) {
+  switch (key.kind) {
+    case x509::KeyKind::rsa: {
+      const int size = key.bits <= 2048 ? 1 : key.bits <= 4096 ? 3 : 9;
+      return key.exponent.size() <= 3 ? size : 2 * size;  // 65537 has 17 bits
+    }
+    case x509::KeyKind::p384: return 4;
+    case x509::KeyKind::p521: return 8;
+    case x509::KeyKind::p224:
+    case x509::KeyKind::ed25519: return 2;
+    case x509::KeyKind::p256:
+    case x509::KeyKind::other: break;
+  }
+  return 1;
+}
+
 // crypto/x509 isValid for a certificate with `below` others between it and the leaf, or for the
 // leaf. Go does not look at key usages there.
 std::expected<void, Refusal> check_validity(const CertificateFacts& facts, std::size_t path,
@@ -139,6 +156,7 @@ struct Trust::Search {
   std::vector<const CertificateFacts*> path{};  // from the leaf up
   int candidates = 0;
   int signatures = 0;
+  int cost = 0;
   // Of the last attempt, or of the last that we could not judge: the others do not speak for it.
   Refusal refusal{Kind::unknown_authority, "it was issued by a CA that is not trusted"};
 
@@ -155,7 +173,9 @@ struct Trust::Search {
       refusal = std::move(last);
   }
 
-  bool out_of_limits() const { return candidates > candidates_max || signatures > signatures_max; }
+  bool out_of_limits() const {
+    return candidates > candidates_max || signatures > signatures_max || cost > signatures_cost_max;
+  }
 
   // Depth first: the trusted ones that may have signed the last of `path`, then those that the peer
   // sent.
@@ -232,7 +252,8 @@ struct Trust::Search {
       return other.certificate == &certificate && other.signer == &signer;
     });
     if (link == links.end()) {
-      if (++signatures > signatures_max) {
+      cost += cost_of(signer.key);
+      if (++signatures > signatures_max || cost > signatures_cost_max) {
         return refuse(Kind::not_judged, "the chain has too many possible paths");
       }
       links.push_back({&certificate, &signer, is_signed_by(certificate, signer.key)});

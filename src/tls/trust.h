@@ -26,6 +26,9 @@ namespace sluice::tls {
 constexpr std::size_t chain_certificates_max = 16;
 // Signatures that one chain may make us check; a search of Go's looks at 100 possible signers.
 constexpr int signatures_max = 16;
+// And what they may cost together: anybody may show certificates with the dearest keys that there
+// are, and a handshake is judged in one piece. A chain of three under RSA keys of 8192 bits is 27.
+constexpr int signatures_cost_max = 48;
 constexpr int candidates_max = 100;
 
 class Trust {

@@ -16,7 +16,8 @@ namespace {
 
 std::uint64_t counter = 0;
 
-std::shared_ptr<const sluice::tls::ServerContext> make_context() {
+// With and without asking for certificates.
+std::shared_ptr<const sluice::tls::ServerContext> make_context(bool asks) {
   using namespace sluice;
   CHECK(tls::initialize().has_value());
   const test::Certificate ca = test::make_ca("fuzz-ca");
@@ -32,19 +33,17 @@ std::shared_ptr<const sluice::tls::ServerContext> make_context() {
   tls::ServerOptions options;
   options.certificate_chain_pem = server.pem();
   options.private_key_pem = server.key_pem();
-  options.client_ca_pem = ca.pem();
+  if (asks) options.client_ca_pem = ca.pem();
   options.alpn = {"h2", "http/1.1"};
   auto context = tls::ServerContext::create(options);
   CHECK(context.has_value());
   return std::move(*context);
 }
 
-}  // namespace
-
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+void run(const std::shared_ptr<const sluice::tls::ServerContext>& context, const std::uint8_t* data,
+         std::size_t size) {
   using namespace sluice;
   using Status = tls::Engine::Status;
-  static const std::shared_ptr<const tls::ServerContext> context = make_context();
   counter = 1;
   auto engine = std::move(tls::Engine::server(context).value());
   std::size_t piece_max = size;
@@ -68,5 +67,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     engine->take_pending(out);
     if (status == Status::failed) break;
   }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static const auto asking = make_context(true);
+  static const auto silent = make_context(false);
+  run(asking, data, size);
+  run(silent, data, size);
   return 0;
 }

@@ -35,6 +35,54 @@ struct Outcome {
   std::string error;
 };
 
+// What a client of its own making says, in records of TLS 1.2 (RFC 5246).
+class UnaskedCertificateTest : public ::testing::Test {
+ protected:
+  using Text = std::vector<std::uint8_t>;
+
+  void SetUp() override { set_up_library(); }
+
+  static void append(Text& out, std::size_t number, int bytes) {
+    for (int i = bytes - 1; i >= 0; --i) out.push_back(static_cast<std::uint8_t>(number >> 8 * i));
+  }
+  static void append(Text& out, const Text& text, int length_bytes) {
+    append(out, text.size(), length_bytes);
+    out.insert(out.end(), text.begin(), text.end());
+  }
+  static Text record(std::uint8_t kind, const Text& message) {
+    Text text{kind};
+    append(text, message, 3);
+    Text record{22, 3, 3};
+    append(record, text, 2);
+    return record;
+  }
+  static Text client_hello() {
+    Text extensions;
+    for (const auto& [kind, body] : std::vector<std::pair<std::size_t, Text>>{
+             {10, {0, 4, 0, 29, 0, 23}},            // groups: x25519, P-256
+             {11, {1, 0}},                          // points: uncompressed
+             {13, {0, 8, 4, 3, 8, 4, 4, 1, 5, 3}},  // signatures
+             {0xff01, {0}}}) {                      // renegotiation info
+      append(extensions, kind, 2);
+      append(extensions, body, 2);
+    }
+    Text hello{3, 3};
+    hello.insert(hello.end(), 32, 7);  // random
+    append(hello, Text{}, 1);          // session
+    append(hello, {0xc0, 0x2b, 0xc0, 0x2f, 0xc0, 0x2c, 0xc0, 0x30}, 2);
+    append(hello, Text{0}, 1);  // compression: none
+    append(hello, extensions, 2);
+    return record(1, hello);
+  }
+  static Text certificate(const Text& der) {
+    Text one;
+    append(one, der, 3);
+    Text all;
+    append(all, one, 3);
+    return record(11, all);
+  }
+};
+
 class ClientCertificateTest : public ::testing::TestWithParam<int> {
  protected:
   void SetUp() override { set_up_library(); }
@@ -153,6 +201,22 @@ TEST_P(ClientCertificateTest, IsNotAskedForWithoutAClientCa) {
   EXPECT_FALSE(outcome.peer.verified);
 }
 
+// The library takes one all the same (TLS 1.2: in the clear, before any key).
+TEST_F(UnaskedCertificateTest, EndsTheHandshakeAndNothingElse) {
+  ServerOptions options = server_options();
+  options.client_ca_pem = {};
+  const auto engine = std::move(Engine::server(make_server(options)).value());
+  const Text hello = client_hello();
+  const Text unasked = certificate(authority().client.der);
+  engine->feed(hello);
+  EXPECT_EQ(engine->handshake(), Engine::Status::need_input) << engine->error().context;
+  engine->keep_input();
+  engine->feed(unasked);
+  EXPECT_EQ(engine->handshake(), Engine::Status::failed);
+  EXPECT_FALSE(engine->established());
+  EXPECT_FALSE(engine->peer_certificate().presented);
+}
+
 TEST_P(ClientCertificateTest, RsaKeysAndCasMakeAnIdentity) {
   const Certificate rsa_ca = test::make_ca("rsa-ca", test::KeyType::rsa2048);
   ca_pem = rsa_ca.pem();
@@ -261,6 +325,21 @@ TEST_P(ClientCertificateTest, TooManyCertificatesAreRefusedWithAReason) {
   EXPECT_TRUE(outcome.established) << outcome.error;
   EXPECT_TRUE(outcome.peer.refused);
   EXPECT_EQ(outcome.peer.error, "the chain has too many certificates");
+}
+
+// Anybody can show them, and they are checked in one piece.
+TEST_P(ClientCertificateTest, DearSignaturesAreFewerThanCheapOnes) {
+  for (const auto& [type, refused] :
+       {std::pair{test::KeyType::p256, false}, std::pair{test::KeyType::p521, true}}) {
+    Specification specification = client();
+    specification.key_identifiers = false;
+    std::vector<Certificate> chain{test::issue(test::make_ca("many"), specification)};
+    for (int i = 0; i < 10; ++i) chain.push_back(test::make_ca("many", type));
+    const Outcome outcome = present(chain);
+    EXPECT_TRUE(outcome.established) << outcome.error;
+    EXPECT_EQ(outcome.peer.refused, refused) << outcome.peer.error;
+    EXPECT_FALSE(outcome.peer.verified);
+  }
 }
 
 // Go tries a hundred; here nobody becomes somebody else because we tried less.
