@@ -55,7 +55,7 @@ class SlotMap {
     Slot& slot = slots_[id.slot];
     T value = std::move(*slot.value);
     slot.value.reset();
-    ++slot.generation;
+    if (++slot.generation == 0) slot.generation = 1;  // so that no id is all zeros
     free_.push_back(id.slot);
     --size_;
     return value;
