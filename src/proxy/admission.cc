@@ -10,7 +10,7 @@ namespace {
 
 std::unexpected<NotAdmitted> refused(const Refusal& why) {
   return std::unexpected(
-      NotAdmitted{why.reason, make_local_reply(why.code, why.message, 0), why.why});
+      NotAdmitted{why.reason, make_local_reply(why.code, why.message, 0), why.why, nullptr});
 }
 
 std::unexpected<NotAdmitted> no_room(const RequestPlan& plan, ReplyReason reason,
@@ -19,7 +19,8 @@ std::unexpected<NotAdmitted> no_room(const RequestPlan& plan, ReplyReason reason
       NotAdmitted{reason,
                   make_unanswered_reply(plan.request_class, reason, Retry::not_executed, message,
                                         shared.random),
-                  {}});
+                  {},
+                  nullptr});
 }
 
 // Of the requests without an answer that an address may have, before anything is proven.
@@ -79,6 +80,31 @@ bool is_busy(const RequestPlan& plan, const ClientFacts& client, Shared& shared)
   return governor.refuses(plan.client, plan.request_class, shared.random);
 }
 
+std::unexpected<NotAdmitted> overloaded(const RequestPlan& plan, Shared& shared) {
+  return no_room(plan, ReplyReason::overloaded, "the proxy holds too many bytes for its clients",
+                 shared);
+}
+
+// Whether there is room for it, where it is known who pays.
+std::expected<Admitted, NotAdmitted> admit_to(ClientAccount& account, const RequestPlan& plan,
+                                              const ClientFacts& client, Shared& shared) {
+  const auto never_shed = [&] { return is_never_shed(plan, client); };
+  if (shared.budget.used_up_for(account) && !never_shed()) return overloaded(plan, shared);
+  if (shared.budget.used_up_by(account) && !never_shed()) {
+    return no_room(plan, ReplyReason::client_overloads,
+                   "the proxy holds too many bytes for this client already", shared);
+  }
+  if (is_busy(plan, client, shared)) [[unlikely]] {
+    return no_room(plan, ReplyReason::worker_busy,
+                   "the proxy is short of CPU time, and this client uses much of it", shared);
+  }
+  auto unanswered = take_share(plan, client, shared);
+  if (!unanswered) return std::unexpected(std::move(unanswered.error()));
+  auto tunnel = take_tunnel(plan, client, shared);
+  if (!tunnel) return std::unexpected(std::move(tunnel.error()));
+  return Admitted{&account, std::move(*unanswered), std::move(*tunnel)};
+}
+
 }  // namespace
 
 std::expected<Admitted, NotAdmitted> admit(RequestPlan& plan, http::RequestHead& head,
@@ -86,11 +112,7 @@ std::expected<Admitted, NotAdmitted> admit(RequestPlan& plan, http::RequestHead&
   auto asked = plan_request(head);
   if (!asked) return refused(asked.error());
   plan = std::move(*asked);
-  const auto overloaded = [&] {
-    return no_room(plan, ReplyReason::overloaded, "the proxy holds too many bytes for its clients",
-                   shared);
-  };
-  if (shared.budget.exhausted()) return overloaded();
+  if (shared.budget.exhausted()) return overloaded(plan, shared);
   const ProxyParts& parts = shared.parts;
   const auto planned =
       plan_identity(plan, head, client.facts(),
@@ -102,24 +124,12 @@ std::expected<Admitted, NotAdmitted> admit(RequestPlan& plan, http::RequestHead&
     shared.count(parts.metrics.identity_fields_dropped, plan.identity_fields_dropped);
   }
   const bool proven = plan.standing == backend::Standing::proven;
-  const auto never_shed = [&] { return is_never_shed(plan, client.facts()); };
-  const std::uint64_t network = client.facts().keys.network;
-  ClientAccount& account = shared.accounts.open(proven ? plan.client : plan.connection, network,
-                                                proven, client.last_account());
-  if (shared.budget.used_up_for(account) && !never_shed()) return overloaded();
-  if (shared.budget.used_up_by(account) && !never_shed()) {
-    return no_room(plan, ReplyReason::client_overloads,
-                   "the proxy holds too many bytes for this client already", shared);
-  }
-  if (is_busy(plan, client.facts(), shared)) [[unlikely]] {
-    return no_room(plan, ReplyReason::worker_busy,
-                   "the proxy is short of CPU time, and this client uses much of it", shared);
-  }
-  auto unanswered = take_share(plan, client.facts(), shared);
-  if (!unanswered) return std::unexpected(std::move(unanswered.error()));
-  auto tunnel = take_tunnel(plan, client.facts(), shared);
-  if (!tunnel) return std::unexpected(std::move(tunnel.error()));
-  return Admitted{&account, std::move(*unanswered), std::move(*tunnel)};
+  ClientAccount& account =
+      shared.accounts.open(proven ? plan.client : plan.connection, client.facts().keys.network,
+                           proven, client.last_account());
+  auto admitted = admit_to(account, plan, client.facts(), shared);
+  if (!admitted) admitted.error().account = &account;
+  return admitted;
 }
 
 }  // namespace sluice::proxy

@@ -14,7 +14,8 @@ namespace sluice::proxy {
 struct NotAdmitted {
   ReplyReason reason = ReplyReason::bad_path;
   LocalReply reply;
-  std::string_view why;  // for the access log; empty: the reason itself
+  std::string_view why;              // for the access log; empty: the reason itself
+  ClientAccount* account = nullptr;  // who pays for the refusal; null: its connection
 };
 
 struct Admitted {

@@ -90,6 +90,7 @@ void Exchange::start(bool request_complete, bool misdirected) {
   auto admitted = admit(plan_, head_, *client_, shared_);
   if (!admitted) {
     record_.reason = admitted.error().why;
+    if (admitted.error().account != nullptr) charge(*admitted.error().account);
     return reply(admitted.error().reason, std::move(admitted.error().reply));
   }
   if (plan_.standing == backend::Standing::proven) client_->prove();
@@ -111,6 +112,15 @@ void Exchange::charge(ClientAccount& account) {
   own_connection_.charge(account);
   upload_.body().charge(account);
   answer_.body().charge(account);
+}
+
+// Nothing is known of it but its connection.
+void Exchange::charge_connection() {
+  const ClientFacts& facts = client_->facts();
+  const bool by_certificate = facts.identity && !facts.anonymous;
+  const AccountRef asked = shared_.accounts.open(
+      by_certificate ? facts.keys.user : facts.keys.connection, facts.keys.network, facts.proven);
+  charge(*asked.get());
 }
 
 void Exchange::refuse(int code, ReplyReason reason, std::string_view message) {
@@ -220,6 +230,8 @@ void Exchange::unanswered(ReplyReason reason, Retry known, std::string_view mess
 void Exchange::reply(ReplyReason reason, LocalReply&& reply) {
   CHECK(!begun());
   CHECK(client_ != nullptr);
+  // Refusals that nobody reads are held as well.
+  if (account_.get() == nullptr) charge_connection();
   unanswered_.release();
   shared_.count(metrics().local_replies.at(reason));
   if (record_.reason.empty()) record_.reason = to_string(reason);

@@ -122,6 +122,7 @@ class Exchange final : public backend::StreamHandler {
 
   // The request.
   void charge(ClientAccount& account);
+  void charge_connection();
   Outcome send_to_a_backend();
   bool go_elsewhere(ReplayCause cause, std::string_view why);
   Outcome send_again(ReplayCause cause, std::string_view why);

@@ -1781,6 +1781,35 @@ TEST_F(ExchangeTest, WhoHoldsFarTooMuchMakesAsMuchRoomAsIsMissing) {
   EXPECT_GE(std::ranges::count_if(burst, [](auto* one) { return !one->reset; }), 3);
 }
 
+// What is refused before it is known who asks is its connection's.
+TEST_F(ExchangeTest, WhoTakesNoRefusalsMakesRoomBeforeAnybodyElse) {
+  resources_options_.body_bytes_per_worker = 600 * 1024;
+  options_.body_bytes_per_client = 600 * 1024;
+  start(1);
+  be_alice();
+  client_.take_at_most(0);
+  const Client::Answer& list = ask("/api/v1/pods");
+  answer(*running().back(), 200, std::string(50'000, 'x'));
+  const ClientFacts alice = client_.facts();
+  ClientFacts& facts = client_.change_facts();
+  facts = {};
+  facts.keys = {.network = 77, .user = 78, .connection = 79};
+  std::vector<const Client::Answer*> refused;
+  for (int i = 0; i < 400; ++i) {
+    refused.push_back(&ask("/%zz"));
+    simulation_.advance(5ms);
+  }
+  facts = alice;
+  facts.keys.user = 50;
+  const Client::Answer& newcomer = ask(pod);
+  ASSERT_EQ(newcomer.head.status, 0) << newcomer.body;
+  answer(*running().back(), 200, "{}");
+  EXPECT_EQ(newcomer.head.status, 200);
+  EXPECT_FALSE(list.reset.has_value());
+  EXPECT_EQ(replies(ReplyReason::overloaded), 0U);
+  EXPECT_GE(std::ranges::count_if(refused, [](auto* one) { return one->reset.has_value(); }), 50);
+}
+
 // Whoever holds an equal share has done nothing wrong, and leases are never ended.
 TEST_F(ExchangeTest, NobodyMakesRoomWhereAllHoldTheSameAndWhatMustBeServedStays) {
   resources_options_.body_bytes_per_worker =
