@@ -300,6 +300,14 @@ void BackendConnection::on_receive(Bytes plain) {
   }
   if (http2_.wants_output()) connection_.mark_dirty();
   close_if_unused();
+  // While it tells of an end, the codec counts that stream still.
+  if (places_.free == 0) look_for_places();
+}
+
+// For whoever waits for them.
+void BackendConnection::look_for_places() {
+  look_at_places();
+  if (places_.free > 0) owner_.stream_ended();
 }
 
 std::size_t BackendConnection::on_collect(MutableBytes batch) {
@@ -313,7 +321,7 @@ std::size_t BackendConnection::on_collect(MutableBytes batch) {
 }
 
 void BackendConnection::on_settings() {
-  if (state_ != State::connecting) return look_at_places();
+  if (state_ != State::connecting) return look_for_places();  // it may allow more
   set_state(State::ready);
   owner_.connection_ready(now() - connect_began_);
 }

@@ -150,6 +150,7 @@ class BackendConnection final : public Carrier,
   void check_over();
   void end_silent();
   void close_if_unused();
+  void look_for_places();
   std::size_t count_free_places();
   Use count_as(std::size_t free_places) const;
   io::Reactor& reactor() const { return parts_.transport.reactor(); }

@@ -460,7 +460,7 @@ void HealthProbe::update(Cluster cluster, BackendContexts contexts, const ProbeO
   if (stopping_) return;
   cluster_ = std::move(cluster);
   const bool renewed = contexts.identity != contexts_.identity || contexts.plain != contexts_.plain;
-  if (renewed) earlier_.push_back(std::move(contexts_));
+  if (contexts_.generation != contexts.generation) earlier_.push_back(std::move(contexts_));
   contexts_ = std::move(contexts);
   options_ = options;
   claim_ = std::move(claim);

@@ -58,6 +58,12 @@ void WaitingRoom::give_back(BackendStream& stream) {
   ++count_of(stream);
 }
 
+void WaitingRoom::pass_over(BackendStream& stream) {
+  CHECK(stream.carriage().behind);
+  turns(stream.carriage().stay, true).pass_over(stream);
+  ++count_of(stream);
+}
+
 void WaitingRoom::put_behind(BackendStream& stream) {
   CHECK(!stream.carriage().behind);
   stream.carriage().behind = true;

@@ -23,10 +23,12 @@ class WaitingRoom {
   void remove(BackendStream& stream);
 
   // Whose turn it is; null when nobody waits so. It is not counted any more, and is then served,
-  // given back, or put behind.
+  // given back, passed over, or put behind.
   BackendStream* next(Stay stay, bool behind);
   void served(BackendStream& stream);
   void give_back(BackendStream& stream);
+  // Of those behind: its client's turn is over, and comes again after the others'.
+  void pass_over(BackendStream& stream);
   void put_behind(BackendStream& stream);
 
   // Ends those that came at `since` or before; nothing was executed. Only those that wait now: a
@@ -36,6 +38,10 @@ class WaitingRoom {
   bool empty() const { return arrivals_.empty(); }
   bool anybody(Stay stay, bool behind) const {
     return !turns_[static_cast<std::size_t>(stay)][behind ? 1 : 0].empty();
+  }
+  // How many clients have some who wait behind.
+  std::size_t clients_behind(Stay stay) const {
+    return turns_[static_cast<std::size_t>(stay)][1].clients();
   }
   std::size_t count(Stay stay) const { return count_[static_cast<std::size_t>(stay)]; }
   // When the one that waits longest came.

@@ -51,13 +51,14 @@ FairQueue::Part& FairQueue::part_of(Client& client, const FairShare& share, bool
   return part;
 }
 
-void FairQueue::insert(FairWaiter& waiter, bool first) {
-  Client& client = client_of(waiter.share_, first);
-  Part& part = part_of(client, waiter.share_, first);
-  if (first) {
-    part.waiters.push_front(waiter);
-  } else {
+void FairQueue::insert(FairWaiter& waiter, Turn turn) {
+  const bool next = turn == Turn::next;
+  Client& client = client_of(waiter.share_, next);
+  Part& part = part_of(client, waiter.share_, next);
+  if (turn == Turn::last) {
     part.waiters.push_back(waiter);
+  } else {
+    part.waiters.push_front(waiter);
   }
   ++part.size;
   ++client.size;
@@ -72,7 +73,7 @@ void FairQueue::push(FairWaiter& waiter, const FairShare& share) {
   CHECK_LT(share.lane, lanes_.size());
   waiter.share_ = share;
   waiter.share_.cost = std::clamp(share.cost, 1U, cost_max);
-  insert(waiter, false);
+  insert(waiter, Turn::last);
 }
 
 // A lane has as many turns in a row as it has weight; one where nobody waits saves none.
@@ -118,10 +119,17 @@ FairWaiter* FairQueue::pop() {
 void FairQueue::give_back(FairWaiter& waiter) {
   CHECK(waiter.queue_ == nullptr);
   CHECK_LT(waiter.share_.lane, lanes_.size());
-  insert(waiter, true);
+  insert(waiter, Turn::next);
   waiter.client_->deficit += waiter.share_.cost;
   lane_ = waiter.share_.lane;
   ++lanes_[lane_].credit;
+}
+
+void FairQueue::pass_over(FairWaiter& waiter) {
+  CHECK(waiter.queue_ == nullptr);
+  CHECK_LT(waiter.share_.lane, lanes_.size());
+  insert(waiter, Turn::first_of_part);
+  waiter.client_->deficit += waiter.share_.cost;
 }
 
 void FairQueue::remove(FairWaiter& waiter) {

@@ -114,8 +114,8 @@ std::size_t ScriptedBackend::Connection::open_streams() const {
 }
 
 void ScriptedBackend::Connection::say(std::string_view bytes) {
-  CHECK(http1_);
   to_say_ += bytes;
+  said_ = true;
   connection_.mark_dirty();
 }
 
@@ -138,13 +138,15 @@ void ScriptedBackend::Connection::on_receive(Bytes plain) {
     if (backend_.on_bytes) backend_.on_bytes(*this);
     return;
   }
-  CHECK(session_.feed(plain, backend_.transport_.reactor().now()).has_value());
+  // Our codec does not know of frames that a test says by itself.
+  const bool good = session_.feed(plain, backend_.transport_.reactor().now()).has_value();
+  CHECK(good || said_);
   connection_.mark_dirty();
 }
 
 std::size_t ScriptedBackend::Connection::on_collect(MutableBytes batch) {
   if (backend_.mute) return 0;
-  if (!http1_) return session_.collect(batch);
+  if (!http1_ && to_say_.empty()) return session_.collect(batch);
   const std::size_t bytes = std::min(batch.size(), to_say_.size());
   if (bytes > 0) std::memcpy(batch.data(), to_say_.data(), bytes);
   to_say_.erase(0, bytes);

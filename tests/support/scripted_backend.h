@@ -82,6 +82,7 @@ class ScriptedBackend {
     // Of HTTP/1.1: what has come and the test has not taken, and whether the peer ended in order.
     std::string heard;
     std::optional<bool> peer_end;
+    // As it is; of HTTP/2, frames.
     void say(std::string_view bytes);
     // Behind what was said.
     void end_output(bool in_order = true);
@@ -114,6 +115,7 @@ class ScriptedBackend {
     std::map<http2::StreamId, Outgoing> outgoing_;
     std::size_t open_streams_max_ = 0;
     std::string to_say_;
+    bool said_ = false;
     bool http1_ = false;
     std::optional<bool> ends_;  // in order
     bool with_certificate_ = false;

@@ -50,6 +50,9 @@ class FairQueue {
   FairWaiter* pop();
   // What was popped last could not be served: its turn comes again before everybody else's.
   void give_back(FairWaiter& waiter);
+  // What was popped last is not to be served now: its client, and its part, had their turn, and it
+  // stays the first of them.
+  void pass_over(FairWaiter& waiter);
   // O(1). No effect on one that does not wait.
   void remove(FairWaiter& waiter);
 
@@ -101,7 +104,8 @@ class FairQueue {
 
   Client& client_of(const FairShare& share, bool first);
   Part& part_of(Client& client, const FairShare& share, bool first);
-  void insert(FairWaiter& waiter, bool first);
+  enum class Turn : std::uint8_t { last, first_of_part, next };
+  void insert(FairWaiter& waiter, Turn turn);
   Lane& next_lane();
   void take(FairWaiter& waiter);
 

@@ -683,6 +683,57 @@ TEST_F(ConnectionPoolTest, AFreedPlaceGoesFirstToWhoHasFewHoweverLateItCame) {
   EXPECT_TRUE(callers_[4]->open() || callers_[4]->end);
 }
 
+// Many of them flood, and each holds as much as it may: whoever holds less is behind none of them.
+TEST_F(ConnectionPoolTest, WhoMayTakeAPlaceIsInNobodysWay) {
+  options_.connections_max = 1;
+  options_.streams_per_connection_max = 20;
+  start();
+  for (std::uint64_t hoarder = 10; hoarder < 12; ++hoarder) {
+    for (int i = 0; i < 9; ++i) opened({.client = hoarder});
+  }
+  ASSERT_EQ(pool_->open_streams(), 18U);
+  Caller& first = opened({.client = 2});
+  Caller& second = opened({.client = 2});
+  EXPECT_TRUE(first.open() && second.open());
+  for (int i = 0; i < 20; ++i) {
+    for (std::uint64_t hoarder = 10; hoarder < 12; ++hoarder) {
+      EXPECT_TRUE(opened({.client = hoarder}).waiting());
+    }
+  }
+  Caller& third = opened({.client = 2});
+  EXPECT_TRUE(third.waiting());
+  request(18).answer(200);
+  request(19).answer(200);
+  simulation_.settle();
+  EXPECT_TRUE(third.open());
+}
+
+TEST_F(ConnectionPoolTest, AnAnsweredStreamsPlaceIsFreeAtOnceWhereTheBackendAllowsFew) {
+  options_.connections_max = 1;
+  start(PoolKind::bearer, {.max_concurrent_streams = 2});
+  opened({.stay = Stay::lasting});
+  Caller& answered = opened();
+  Caller& waits = opened();
+  EXPECT_TRUE(waits.waiting());
+  request(1).answer(200);
+  simulation_.settle();
+  EXPECT_TRUE(answered.completed());
+  EXPECT_TRUE(waits.open());
+  EXPECT_TRUE(opened().waiting());
+}
+
+TEST_F(ConnectionPoolTest, WhenTheBackendAllowsMoreWhoWaitsIsServed) {
+  options_.connections_max = 1;
+  start(PoolKind::bearer, {.max_concurrent_streams = 1});
+  opened();
+  Caller& waits = opened();
+  EXPECT_TRUE(waits.waiting());
+  // SETTINGS_MAX_CONCURRENT_STREAMS is 10 (RFC 9113 section 6.5).
+  backend_->connection(0).say(std::string_view("\0\0\6\4\0\0\0\0\0\0\3\0\0\0\12", 15));
+  simulation_.settle();
+  EXPECT_FALSE(waits.waiting());
+}
+
 // Where many hold a little each the last places are soon gone.
 TEST_F(ConnectionPoolTest, WhoHoldsMostIsAskedToMakeRoomForWhoWaits) {
   options_.connections_max = 2;  // one for what stays

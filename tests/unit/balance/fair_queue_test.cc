@@ -175,6 +175,26 @@ TEST_F(FairQueueTest, WhatCannotBeServedIsTheNextAgain) {
   EXPECT_TRUE(queue.empty());
 }
 
+TEST_F(FairQueueTest, WhoIsPassedOverStaysTheFirstOfItsOwnAndIsInNobodysWay) {
+  FairQueue queue({4, 1});
+  for (const char* name : {"a1", "a2"}) push(queue, name, {.client = 1, .lane = 0});
+  push(queue, "b1", {.client = 2, .lane = 0});
+  push(queue, "c1", {.client = 3, .lane = 1});
+  std::vector<std::string> seen;
+  for (int i = 0; i < 6; ++i) {
+    FairWaiter* waiter = queue.pop();
+    seen.push_back(static_cast<Waiter*>(waiter)->name);
+    if (seen.back() == "c1") break;
+    queue.pass_over(*waiter);
+  }
+  EXPECT_EQ(seen.back(), "c1");
+  EXPECT_THAT(seen, testing::Contains("b1"));
+  EXPECT_THAT(seen, testing::Not(testing::Contains("a2")));
+  EXPECT_EQ(queue.size(), 3U);
+  EXPECT_EQ(queue.clients(), 2U);
+  pop_all(queue);
+}
+
 TEST_F(FairQueueTest, WhoLeavesIsForgotten) {
   FairQueue queue;
   Waiter& first = push(queue, "a", {.client = 1});
