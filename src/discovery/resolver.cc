@@ -12,6 +12,7 @@
 #include <deque>
 #include <iterator>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -125,18 +126,32 @@ Resolver::~Resolver() {
 void Resolver::ask(Question question, Answered answered) {
   const std::lock_guard lock(state_->mutex);
   if (state_->stopping) return;
+  if (!state_->thread.joinable()) {
+    if (const std::string why_not = start(); !why_not.empty()) {
+      return answered({std::nullopt, std::nullopt, "no thread can be started: " + why_not});
+    }
+  }
   state_->waiting.push_back({std::move(question), std::move(answered)});
   state_->wake_up();
-  if (state_->thread.joinable()) return;
+}
+
+// With its lock. Why not, or empty.
+std::string Resolver::start() {
   // Signals are others' business, also where they do not block them.
   sigset_t all{}, before{};
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, &before);
-  state_->thread = std::thread([state = state_] {
-    pthread_setname_np(pthread_self(), "resolver");
-    state->run();
-  });
+  std::string why_not;
+  try {
+    state_->thread = std::thread([state = state_] {
+      pthread_setname_np(pthread_self(), "resolver");
+      state->run();
+    });
+  } catch (const std::system_error& error) {
+    why_not = error.what();
+  }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return why_not;
 }
 
 std::string resolver_version() { return ares_version(nullptr); }

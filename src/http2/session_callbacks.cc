@@ -107,12 +107,14 @@ int Session::State::on_header(nghttp2_session*, const nghttp2_frame*, nghttp2_rc
                               nghttp2_rcbuf* value, std::uint8_t flags, void* user) {
   State& s = *static_cast<State*>(user);
   Stream* stream = s.building;
-  if (stream == nullptr || stream->reset != Reset::none) return 0;
+  const std::size_t size = text_of(name).size() + text_of(value).size();
+  // Nobody reads it, and it takes its time all the same.
+  if (stream == nullptr || stream->reset != Reset::none) return s.decoded(size);
   const HeadBuilder::Added added =
       (flags & nv_flag_too_long) == 0
           ? s.builder.add(text_of(name), text_of(value), (flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0)
           : HeadBuilder::Added::too_large;
-  const int go_on = s.decoded(text_of(name).size() + text_of(value).size());
+  const int go_on = s.decoded(size);
   if (added == HeadBuilder::Added::kept) [[likely]]
     return go_on;
   if (!stream->head_too_large) {

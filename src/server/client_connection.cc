@@ -274,7 +274,11 @@ void ClientConnection::requests_over() {
   if (state_ != State::serving) return;
   idle_since_ = now();
   rest();
-  set_deadline(now() + options_.idle_timeout);
+  Instant deadline = now() + options_.idle_timeout;
+  if (const auto since = protocol_->head_since()) {
+    deadline = std::min(deadline, *since + options_.head_timeout);
+  }
+  set_deadline(deadline);
 }
 
 void ClientConnection::deadline_passed() {

@@ -9,8 +9,11 @@
 #include <csignal>
 #include <deque>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
+
+#include "sluice/observability/log.h"
 
 namespace sluice::server {
 namespace {
@@ -40,7 +43,8 @@ struct HelperThread::State {
   }
 };
 
-HelperThread::HelperThread() : state_(std::make_shared<State>()) {}
+// Now, while there is somebody to complain to: later a limit on threads may have been reached.
+HelperThread::HelperThread() : state_(std::make_shared<State>()) { start(); }
 
 HelperThread::~HelperThread() {
   std::unique_lock lock(state_->mutex);
@@ -59,18 +63,26 @@ void HelperThread::run(std::move_only_function<void()> work) {
   if (state_->stopping) return;
   state_->waiting.push_back(std::move(work));
   state_->news.notify_one();
-  if (state_->thread.joinable()) return;
+  if (!state_->thread.joinable()) start();
+}
+
+void HelperThread::start() {
   // Signals are others' business, also where they do not block them.
   sigset_t all{}, before{};
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, &before);
-  // It keeps what it needs, in case that it is left behind.
-  state_->thread = std::thread([state = state_] {
-    pthread_setname_np(pthread_self(), "helper");
-    // Workers have the CPUs first. On Linux it is the thread's own value; who may not, may not.
-    (void)setpriority(PRIO_PROCESS, 0, helper_nice);
-    while (auto job = state->next()) job();
-  });
+  try {
+    // It keeps what it needs, in case that it is left behind.
+    state_->thread = std::thread([state = state_] {
+      pthread_setname_np(pthread_self(), "helper");
+      // Workers have the CPUs first. On Linux it is the thread's own value; who may not, may not.
+      (void)setpriority(PRIO_PROCESS, 0, helper_nice);
+      while (auto job = state->next()) job();
+    });
+  } catch (const std::system_error& error) {
+    log::error("no thread can be started for what may take long: it waits",
+               {{"why", error.what()}});
+  }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // A thread for what may take long or block: reading files, and making what they are for. One work
-// after the other. It starts with the first work, and is not waited for at the end of the process
+// after the other. It is not waited for at the end of the process
 // while it is in the middle of one: what a disk does not answer must not keep us.
 #pragma once
 
@@ -20,6 +20,8 @@ class HelperThread {
   void run(std::move_only_function<void()> work);
 
  private:
+  void start();
+
   struct State;
   std::shared_ptr<State> state_;
 };

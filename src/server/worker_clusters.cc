@@ -80,9 +80,11 @@ void Worker::compare(std::size_t number) {
 }
 
 void Worker::renew(std::size_t cluster, ClusterRenewal renewal) {
+  WorkerCluster* served = clusters_[cluster].get();
   // It may have gone meanwhile; what is made next is made of the newest.
-  if (clusters_[cluster] != nullptr && !clusters_[cluster]->drains()) {
-    clusters_[cluster]->renew(std::move(renewal));
+  if (served != nullptr && !served->drains()) {
+    // It was asked for more than once, and slots have changed since.
+    if (renewal.version->revision > served->version().revision) served->renew(std::move(renewal));
     compare(cluster);
   }
   parts_.events.cluster_renewed(number_);

@@ -2,10 +2,12 @@
 // A worker's thread.
 #include "worker_thread.h"
 
+#include <fmt/format.h>
 #include <pthread.h>
 #include <sched.h>
 
 #include <string>
+#include <system_error>
 #include <utility>
 
 namespace sluice::server {
@@ -28,7 +30,12 @@ WorkerThread::WorkerThread(std::size_t number, int cpu, const WorkerThreadOption
 WorkerThread::~WorkerThread() { join(); }
 
 void WorkerThread::start(std::function<void(Result<void>)> started) {
-  thread_ = std::thread([this, started = std::move(started)] { run(started); });
+  try {
+    thread_ = std::thread([this, started] { run(started); });
+  } catch (const std::system_error& error) {
+    started(
+        fail(ErrorKind::system, fmt::format("worker {} has no thread: {}", number_, error.what())));
+  }
 }
 
 void WorkerThread::join() {

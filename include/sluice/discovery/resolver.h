@@ -36,11 +36,13 @@ class Resolver {
   Resolver(const Resolver&) = delete;
   Resolver& operator=(const Resolver&) = delete;
 
-  // Any thread. `answered` is called once, on the resolver's thread; never when the resolver ends
-  // before.
+  // Any thread. `answered` is called once, on the resolver's thread, or at once when there can be
+  // none; never when the resolver ends before.
   void ask(Question question, Answered answered);
 
  private:
+  std::string start();
+
   struct State;
   std::shared_ptr<State> state_;
 };

@@ -133,7 +133,8 @@ class Connection final : public ListNode<HandshakeTag>,
   // What a client's costs by itself, TLS and a protocol included, until its owner says that it is
   // welcome: such connections are bounded in number alone.
   std::size_t own_bytes() const { return own_bytes_.part(); }
-  void waive_own_bytes() { own_bytes_.set(0); }
+  // But for an unusual chain that its peer has shown, which may have up to 64 KB.
+  void waive_own_bytes() { own_bytes_.set(chain_bytes_); }
 
   // There is something to collect; flushed at the end of this turn (or when the send in flight
   // ends). Cheap to call often.
@@ -255,6 +256,7 @@ class Connection final : public ListNode<HandshakeTag>,
   bool collect(tls::RecordBuffer& records);
   Fill collect_plain(MutableBytes room);
   void count_failed_handshake();
+  void count_chain();
   void fail(Error error, Phase phase = Phase::failed);
 
   Transport& transport_;
@@ -278,6 +280,7 @@ class Connection final : public ListNode<HandshakeTag>,
   Tally input_bytes_;     // that it takes
   Tally above_;
   Tally own_bytes_;
+  std::size_t chain_bytes_ = 0;
   io::Timer handshake_deadline_;
   Instant handshake_queued_at_{};
   // While in the queue, where the deadline does not run; and what follows the PROXY header's time.

@@ -169,6 +169,29 @@ TEST(SessionEndTest, AfterTheFinalGoawayNewRequestsAreIgnored) {
 
 // The frame may leave long after it was decided on, behind megabytes that a slow client has to take
 // first. A request that is executed though GOAWAY says it was not is executed twice.
+// What is refused unread is decoded all the same, for the fields that others refer to.
+TEST(SessionEndTest, HeadsBehindTheLastStreamAreDecodedAPartAtATime) {
+  SessionOptions options = server_options();
+  options.decoded_at_once = std::size_t{128} * 1024;
+  Recorder server(options);
+  open_server(server);
+  ASSERT_TRUE(server.feed(FrameWriter().headers(1, hpack_get())));
+  server.session.goaway_final();
+  FrameWriter writer;
+  for (std::uint32_t i = 1; i <= 20; ++i) {
+    std::string block = hpack_get();
+    if (i == 1) block += hpack_literal("x", std::string(3000, 'v'), Indexing::incremental);
+    writer.headers(2 * i + 1, block + std::string(50, '\xbe'));
+  }
+  ASSERT_TRUE(server.feed(writer));
+  EXPECT_TRUE(server.session.can_go_on());
+  for (int turn = 0; server.session.can_go_on(); ++turn) {
+    ASSERT_LE(turn, 1000);
+    ASSERT_TRUE(server.feed(FrameWriter()));
+  }
+  EXPECT_EQ(server.count("request"), 1U);
+}
+
 TEST(SessionEndTest, NothingIsHandedOverThatAGoawayStillToLeaveDoesNotName) {
   Recorder server(server_options());
   open_server(server);

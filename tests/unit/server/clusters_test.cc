@@ -191,6 +191,20 @@ TEST_F(ClustersTest, ABackendThatDoesNotAnswerIsNotWaitedForLong) {
   EXPECT_THAT(seen_[one], IsEmpty());
 }
 
+TEST_F(ClustersTest, AHeadThatIsNeverWholeHasItsTimeAlsoBehindARequestThatIsAnswered) {
+  start();
+  net::Recorder& client = connect_http1("one.example");
+  client.send(
+      "GET /api/v1/namespaces/a/pods/b HTTP/1.1\r\nHost: one.example\r\nAuthorization: Bearer t\r\n"
+      "\r\nGET /api/v1/nodes HTTP/1.1\r\nHos");
+  simulation_.settle();
+  EXPECT_THAT(client.received, HasSubstr("HTTP/1.1 200"));
+  simulation_.advance(9s);
+  EXPECT_FALSE(client.closed);
+  simulation_.advance(3s);
+  EXPECT_TRUE(client.closed);
+}
+
 TEST_F(ClustersTest, WhoLeavesWhileItWaitsLeavesNothing) {
   readiness_[one] = 0;
   start();

@@ -296,6 +296,48 @@ TEST_F(ReloadTest, UnderOtherTrustNewConnectionsComeBeforeOldOnesGo) {
   EXPECT_EQ(client.complete, 31);
 }
 
+TEST_F(ReloadTest, AnOlderRenewalThatComesLateChangesNothing) {
+  start_reloadable();
+  SmallClient& client = alice(one);
+  EXPECT_EQ(status_of(client), 200);
+  const auto older = server_->shared().cluster(one).version();
+  options_.clusters[one].backends.push_back({WholeServer::backend_address(2), "api-1", "backend"});
+  reload();
+  // It was asked for twice, and slots have been taken since.
+  server_->worker(0).renew(one, {.version = older, .serving = {}, .backends = {}});
+  simulation_.settle();
+  EXPECT_EQ(status_of(client), 200);
+}
+
+TEST_F(ReloadTest, ABackendOfAClusterThatWasAsleepMayLeaveAndComeBack) {
+  test::ScriptedBackend other(simulation_.transport(), WholeServer::backend_address(2));
+  other.on_request = backends_[one]->on_request;
+  ClusterOptions& cluster = options_.clusters[one];
+  cluster.proxy.vouches_for_identity = false;
+  cluster.backend_tls.identity.reset();
+  auto backends = std::exchange(cluster.backends, {});
+  start_reloadable();
+  backends.push_back({WholeServer::backend_address(2), "api-1", "backend"});
+  options_.clusters[one].backends = backends;
+  reload();
+  SmallClient& client = connect("one.example");
+  client.token = "t";
+  simulation_.advance(3s);
+  for (int i = 0; i < 4; ++i) client.ask(watch);
+  EXPECT_EQ(status_of(client), 200);
+  options_.clusters[one].backends.erase(options_.clusters[one].backends.begin());
+  reload();
+  options_.clusters[one].backends = backends;
+  reload();
+  simulation_.advance(3s);
+  EXPECT_EQ(status_of(client), 200);
+  client.connection.terminate();
+  server_->stop();
+  simulation_.settle();
+  other.stop();
+  simulation_.settle();
+}
+
 // Of a backend that believes the pair that it knows, and another one when it is told to.
 class RotationTest : public ReloadTest {
  protected:
