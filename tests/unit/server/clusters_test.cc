@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "frames.h"
 #include "two_clusters.h"
 
 namespace sluice::server {
@@ -193,12 +194,17 @@ TEST_F(ClustersTest, ABackendThatDoesNotAnswerIsNotWaitedForLong) {
 
 TEST_F(ClustersTest, AHeadThatIsNeverWholeHasItsTimeAlsoBehindARequestThatIsAnswered) {
   start();
-  net::Recorder& client = connect_http1("one.example");
-  client.send(
-      "GET /api/v1/namespaces/a/pods/b HTTP/1.1\r\nHost: one.example\r\nAuthorization: Bearer t\r\n"
-      "\r\nGET /api/v1/nodes HTTP/1.1\r\nHos");
+  http1_clients_.push_back(std::make_unique<net::Recorder>(simulation_.transport()));
+  net::Recorder& client = *http1_clients_.back();
+  client.connection.connect(WholeServer::address(0), tls(nullptr, {"h2"}), "one.example");
   simulation_.settle();
-  EXPECT_THAT(client.received, HasSubstr("HTTP/1.1 200"));
+  client.send(test::FrameWriter()
+                  .preface()
+                  .settings_ack()
+                  .headers(1, test::hpack_get("/%zz"))
+                  .headers(3, test::hpack_get(), true, false)
+                  .text());
+  simulation_.settle();
   simulation_.advance(9s);
   EXPECT_FALSE(client.closed);
   simulation_.advance(3s);
