@@ -14,6 +14,8 @@ namespace sluice::tls {
 
 namespace {
 
+constexpr std::size_t rsa_exponent_bytes_max = 4;
+
 // The error of the library whose alert fits.
 int alert_error(Trust::Refusal::Kind kind) {
   switch (kind) {
@@ -68,7 +70,12 @@ int verify_backend(const Trust& trust, const std::string& server_name, std::span
 void hand_over(const x509::PublicKey& key, SluicePeerKey& out) {
   switch (key.kind) {
     case x509::KeyKind::other: return;
-    case x509::KeyKind::rsa: out.kind = SLUICE_KEY_RSA; break;
+    case x509::KeyKind::rsa:
+      // Nobody has more (crypto/rsa of Go refuses it), and checking what its owner has signed would
+      // take as long as he likes.
+      if (key.exponent.size() > rsa_exponent_bytes_max) return;
+      out.kind = SLUICE_KEY_RSA;
+      break;
     case x509::KeyKind::p224:
     case x509::KeyKind::p256:
     case x509::KeyKind::p384:

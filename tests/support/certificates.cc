@@ -5,12 +5,14 @@
 
 #include <arpa/inet.h>
 #include <openssl/bio.h>
+#include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
+#include <openssl/rsa.h>
 #include <openssl/sha.h>
 #include <openssl/x509.h>
 
@@ -269,6 +271,20 @@ static EVP_PKEY* rsa_key(std::size_t bits) {
   return EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", bits);
 }
 
+static EVP_PKEY* rsa_key_with_long_exponent() {
+  EVP_PKEY_CTX* context = EVP_PKEY_CTX_new_from_name(nullptr, "RSA", nullptr);
+  BIGNUM* exponent = nullptr;
+  BN_dec2bn(&exponent, "4294967311");  // the first prime above 2^32
+  EVP_PKEY* key = nullptr;
+  CHECK_EQ(EVP_PKEY_keygen_init(context), 1);
+  CHECK_EQ(EVP_PKEY_CTX_set_rsa_keygen_bits(context, 2048), 1);
+  CHECK_EQ(EVP_PKEY_CTX_set1_rsa_keygen_pubexp(context, exponent), 1);
+  CHECK_EQ(EVP_PKEY_generate(context, &key), 1);
+  BN_free(exponent);
+  EVP_PKEY_CTX_free(context);
+  return key;
+}
+
 static EVP_PKEY* read_key(std::string_view pem) {
   BIO* bio = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
   EVP_PKEY* key = PEM_read_bio_PrivateKey(bio, nullptr, nullptr, nullptr);
@@ -288,6 +304,7 @@ Key Key::generate(KeyType type) {
     case KeyType::rsa8192: key.state_->key = read_key(rsa_8192_key_pem); break;
     case KeyType::rsa4096: key.state_->key = rsa_key(4096); break;
     case KeyType::rsa2048: key.state_->key = rsa_key(2048); break;
+    case KeyType::rsa2048_long_exponent: key.state_->key = rsa_key_with_long_exponent(); break;
     case KeyType::rsa1024: key.state_->key = rsa_key(1024); break;
     case KeyType::rsa1023: key.state_->key = rsa_key(1023); break;
     case KeyType::rsa768: key.state_->key = rsa_key(768); break;

@@ -66,6 +66,7 @@ enum class KeyType : std::uint8_t {
   rsa8192,  // always the same key
   rsa4096,
   rsa2048,
+  rsa2048_long_exponent,  // of 33 bits
   rsa1024,
   rsa1023,
   rsa768,

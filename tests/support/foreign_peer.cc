@@ -4,6 +4,8 @@
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
@@ -25,6 +27,7 @@ struct ForeignPeer::State {
   std::string received;
   std::string alert;
   std::vector<unsigned char> alpn;
+  std::vector<std::uint8_t> traffic_secret;  // the client's, of TLS 1.3
 
   std::vector<std::uint8_t> output() {
     std::vector<std::uint8_t> bytes(BIO_ctrl_pending(SSL_get_wbio(ssl)));
@@ -118,6 +121,16 @@ ForeignPeer::ForeignPeer(const Options& options) : state_(std::make_unique<State
     CHECK_EQ(SSL_set_session(state.ssl, static_cast<SSL_SESSION*>(options.session)), 1);
   }
   SSL_CTX_set_app_data(state.context, &state);
+  SSL_CTX_set_keylog_callback(state.context, [](const SSL* ssl, const char* line) {
+    const std::string_view text = line;
+    if (!text.starts_with("CLIENT_TRAFFIC_SECRET_0 ")) return;
+    auto& secret = static_cast<State*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)))->traffic_secret;
+    const std::string hex(text.substr(text.rfind(' ') + 1));
+    secret.clear();
+    for (std::size_t i = 0; i + 1 < hex.size(); i += 2) {
+      secret.push_back(static_cast<std::uint8_t>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+    }
+  });
   SSL_CTX_sess_set_new_cb(state.context, [](SSL* ssl, SSL_SESSION*) {
     ++static_cast<State*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)))->tickets;
     return 0;
@@ -130,6 +143,53 @@ ForeignPeer::ForeignPeer(const Options& options) : state_(std::make_unique<State
   } else {
     SSL_set_connect_state(state.ssl);
   }
+}
+
+// RFC 8446 sections 5.2, 5.3 and 7.1.
+std::vector<std::uint8_t> ForeignPeer::handshake_record(Bytes messages) const {
+  const SSL_CIPHER* suite = SSL_get_current_cipher(state_->ssl);
+  const EVP_MD* hash = SSL_CIPHER_get_handshake_digest(suite);
+  const bool long_key = std::string_view(SSL_CIPHER_get_name(suite)).contains("AES_256");
+  const std::vector<std::uint8_t>& secret = state_->traffic_secret;
+  const auto expand = [&](std::string_view label, std::size_t size) {
+    std::vector<std::uint8_t> info{0, static_cast<std::uint8_t>(size),
+                                   static_cast<std::uint8_t>(6 + label.size())};
+    for (const char c : "tls13 " + std::string(label)) info.push_back(static_cast<std::uint8_t>(c));
+    info.push_back(0);
+    info.push_back(1);  // HKDF-Expand's first block is enough
+    std::vector<std::uint8_t> out(EVP_MAX_MD_SIZE);
+    unsigned bytes = 0;
+    CHECK(HMAC(hash, secret.data(), static_cast<int>(secret.size()), info.data(), info.size(),
+               out.data(), &bytes) != nullptr);
+    CHECK_GE(std::size_t{bytes}, size);
+    out.resize(size);
+    return out;
+  };
+  const std::vector<std::uint8_t> key = expand("key", long_key ? 32 : 16);
+  const std::vector<std::uint8_t> nonce = expand("iv", 12);  // of record 0
+  std::vector<std::uint8_t> plain(messages.begin(), messages.end());
+  plain.push_back(22);
+  constexpr std::size_t tag_bytes = 16;
+  const std::size_t size = plain.size() + tag_bytes;
+  std::vector<std::uint8_t> record{23, 3, 3, static_cast<std::uint8_t>(size >> 8),
+                                   static_cast<std::uint8_t>(size)};
+  EVP_CIPHER_CTX* context = EVP_CIPHER_CTX_new();
+  CHECK_EQ(EVP_EncryptInit_ex(context, long_key ? EVP_aes_256_gcm() : EVP_aes_128_gcm(), nullptr,
+                              key.data(), nonce.data()),
+           1);
+  int written = 0;
+  CHECK_EQ(EVP_EncryptUpdate(context, nullptr, &written, record.data(), 5), 1);
+  const std::size_t header = record.size();
+  record.resize(header + size);
+  CHECK_EQ(EVP_EncryptUpdate(context, record.data() + header, &written, plain.data(),
+                             static_cast<int>(plain.size())),
+           1);
+  CHECK_EQ(EVP_EncryptFinal_ex(context, record.data() + header + written, &written), 1);
+  CHECK_EQ(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_GET_TAG, tag_bytes,
+                               record.data() + header + plain.size()),
+           1);
+  EVP_CIPHER_CTX_free(context);
+  return record;
 }
 
 ForeignPeer::~ForeignPeer() {

@@ -38,6 +38,9 @@ class ForeignPeer {
   const std::string& received() const;  // plain text
   std::vector<std::uint8_t> send(std::string_view plain);
   std::vector<std::uint8_t> key_update(bool request_answer);
+  // A record of TLS 1.3 with these handshake messages, whatever they are: the first thing that a
+  // client says once it is established, which the library knows nothing of.
+  std::vector<std::uint8_t> handshake_record(Bytes messages) const;
   std::vector<std::uint8_t> renegotiate();
   bool close_notify_received() const;
 

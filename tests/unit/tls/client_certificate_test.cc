@@ -327,6 +327,16 @@ TEST_P(ClientCertificateTest, TooManyCertificatesAreRefusedWithAReason) {
   EXPECT_EQ(outcome.peer.error, "the chain has too many certificates");
 }
 
+// The library would compute with it for as long as it likes, whoever has signed the certificate.
+TEST_P(ClientCertificateTest, AKeyWithALongExponentEndsTheHandshake) {
+  Specification specification = client();
+  specification.key_type = test::KeyType::rsa2048_long_exponent;
+  for (const Certificate& issuer : {ca, test::make_ca("nobody")}) {
+    const Outcome outcome = present({test::issue(issuer, specification)});
+    EXPECT_FALSE(outcome.established);
+  }
+}
+
 // Anybody can show them, and they are checked in one piece.
 TEST_P(ClientCertificateTest, DearSignaturesAreFewerThanCheapOnes) {
   for (const auto& [type, refused] :

@@ -583,6 +583,36 @@ TEST_F(EngineTest, AFloodOfKeyUpdatesInOnePieceEndsTheConnection) {
   EXPECT_EQ(ours->error().kind, ErrorKind::limit);
 }
 
+// They would be one record's worth of work for who counts records (RFC 8446 section 5.1).
+TEST_F(EngineTest, AKeyUpdateIsTheLastMessageOfItsRecord) {
+  const auto context = make_server(server_options());
+  const Buffer update{24, 0, 0, 1, 0};
+  for (const int updates : {1, 2, 3000}) {
+    ForeignPeer foreign({});
+    auto ours = std::move(Engine::server(context).value());
+    ASSERT_TRUE(shake_hands(*ours, foreign));
+    Buffer messages;
+    for (int i = 0; i < updates; ++i) messages.insert(messages.end(), update.begin(), update.end());
+    EXPECT_EQ(decrypt(*ours, foreign.handshake_record(messages)).status,
+              updates == 1 ? Engine::Status::need_input : Engine::Status::failed)
+        << updates;
+  }
+}
+
+// Up to 64 KB of it would be kept for what never comes.
+TEST_F(EngineTest, BehindTheHandshakeNothingButAKeyUpdateIsBegun) {
+  const auto context = make_server(server_options());
+  for (const std::uint8_t type : {std::uint8_t{24}, std::uint8_t{11}, std::uint8_t{4}}) {
+    ForeignPeer foreign({});
+    auto ours = std::move(Engine::server(context).value());
+    ASSERT_TRUE(shake_hands(*ours, foreign));
+    Buffer messages{type, 1, 0, 0};
+    messages.resize(10'000);
+    EXPECT_EQ(decrypt(*ours, foreign.handshake_record(messages)).status, Engine::Status::failed)
+        << int{type};
+  }
+}
+
 TEST_F(EngineTest, AKeyUpdateNowAndThenIsFine) {
   ForeignPeer foreign({});
   const auto context = make_server(server_options());
