@@ -301,8 +301,9 @@ const std::vector<Group>& flag_table() {
            {"write-affinity", "DURATION", Scope::both, &ClusterConfig::write_affinity,
             "So long all requests of a client (an identity at an address) go to the API server "
             "through which it has written to apiextensions.k8s.io, rbac.authorization.k8s.io, "
-            "apiregistration.k8s.io or admissionregistration.k8s.io, since other servers' "
-            "informers lag; and reads at resourceVersion 0 to where the same connection has "
+            "apiregistration.k8s.io or admissionregistration.k8s.io, a namespace, or a priority, "
+            "storage, ingress or runtime class, since other servers' informers lag; and reads at "
+            "resourceVersion 0 to where the same connection has "
             "written to that resource. 0: they go anywhere.",
             between(Duration::zero(), minutes(5))},
            {"replay-body-bytes", "SIZE", Scope::both, &ClusterConfig::replay_body_bytes,

@@ -18,6 +18,19 @@ constexpr std::array groups_that_servers_act_by = {
     "admissionregistration.k8s.io"sv, "apiextensions.k8s.io"sv, "apiregistration.k8s.io"sv,
     "rbac.authorization.k8s.io"sv};
 
+// And what they learn from single resources of groups that hold much else.
+struct Resource {
+  std::string_view group;
+  std::string_view name;
+};
+constexpr std::array resources_that_servers_act_by = {
+    Resource{"", "namespaces"},                        // Pod Security, selectors of webhooks
+    Resource{"networking.k8s.io", "ingressclasses"},   // the default one
+    Resource{"node.k8s.io", "runtimeclasses"},         // overhead, scheduling
+    Resource{"scheduling.k8s.io", "priorityclasses"},  // refuses pods that name an unknown one
+    Resource{"storage.k8s.io", "storageclasses"},      // the default one
+};
+
 bool is_status_object(std::string_view type) {
   return type.starts_with("application/json") ||
          type.starts_with("application/vnd.kubernetes.protobuf") ||
@@ -62,9 +75,16 @@ bool changes_servers(const RequestInfo& info) {
   if (!info.is_resource || info.path_verb || info.malformed) return false;
   constexpr std::array verbs = {"create"sv, "update"sv, "patch"sv, "delete"sv,
                                 "deletecollection"sv};
-  return std::ranges::find(verbs, info.verb) != verbs.end() &&
-         std::ranges::find(groups_that_servers_act_by, info.api_group) !=
-             groups_that_servers_act_by.end();
+  if (std::ranges::find(verbs, info.verb) == verbs.end()) return false;
+  if (std::ranges::find(groups_that_servers_act_by, info.api_group) !=
+      groups_that_servers_act_by.end()) {
+    return true;
+  }
+  // Without their status, and without what the controller of namespaces does to them.
+  return info.subresource.empty() &&
+         std::ranges::any_of(resources_that_servers_act_by, [&](const Resource& resource) {
+           return info.api_group == resource.group && info.resource == resource.name;
+         });
 }
 
 bool reads_any_version(const RequestInfo& info) {

@@ -21,6 +21,8 @@ using What = Deadline::What;
 
 // The rest of a short answer comes with its head, as good as always.
 constexpr Duration rest_wait = std::chrono::milliseconds(200);
+// An API server's timeoutSeconds begins before its head has come here.
+constexpr Duration timeout_slack = std::chrono::milliseconds(200);
 
 }  // namespace
 
@@ -246,6 +248,9 @@ void Exchange::on_stream_ended(const StreamEnd& end) {
   }
   if (!is_established_watch()) return answer_complete();
   leave_backend();
+  const std::optional<std::int64_t>& asked = plan_.info.timeout_seconds;
+  const double lasted = to_seconds(watch_.rule.age(now()) + timeout_slack);
+  if (asked && *asked > 0 && lasted >= static_cast<double>(*asked)) watch_.rule.ended_as_asked();
   end_watch(WatchEnd::backend_ended, watch_.rule.earliest(shared_.options.watch_end));
 }
 
@@ -253,7 +258,8 @@ void Exchange::backend_failed(const StreamEnd& end) {
   const StreamFailure failure = explain(end);
   const bool lost = end.cause == StreamEnd::Cause::connection_lost;
   if (begun()) {
-    if (is_established_watch()) {
+    // Who watches from nothing, and has not been shown everything yet, would never know.
+    if (is_established_watch() && !watch_.rule.lacks_objects()) {
       leave_backend();
       return end_soon(WatchEnd::backend_lost);
     }

@@ -28,6 +28,7 @@ std::optional<Instant> WatchEndRule::look_at_burst(const WatchEndOptions& option
 }
 
 Instant WatchEndRule::earliest(const WatchEndOptions& options) const {
+  if (as_asked_) return head_;
   if (start_ == Start::resumed) return head_ + options.plain_min;
   const auto more = std::chrono::duration<double>(
       static_cast<double>(burst_bytes_) / static_cast<double>(options.burst_bytes_per_second));

@@ -26,7 +26,9 @@
 namespace sluice::kubernetes {
 
 // Whether it writes what API servers themselves act by and learn from their informers: custom
-// resources, rights, aggregated APIs, webhooks and admission policies.
+// resources, rights, aggregated APIs, webhooks and admission policies; namespaces, and the classes
+// that their own admission plugins look up (k8s.io/kubernetes plugin/pkg/admission: priority,
+// storage/storageclass, network/defaultingressclass, runtimeclass; k8s.io/pod-security-admission).
 bool changes_servers(const RequestInfo& info);
 
 // Whether a server answers it from its cache as that is, however old: resourceVersion "0", and

@@ -59,6 +59,11 @@ class WatchEndRule {
   // the client.
   std::optional<Instant> look_at_burst(const WatchEndOptions& options, bool waiting, Instant now);
   bool burst_over() const { return burst_over_; }
+  // Whether the client cannot tell that objects are missing if it ends now in order.
+  bool lacks_objects() const { return start_ == Start::existing_objects && !burst_over_; }
+  // The source has ended when the client had asked for it: that is no end of ours.
+  void ended_as_asked() { as_asked_ = true; }
+  Duration age(Instant now) const { return now - head_; }  // since its head
   bool resumes() const { return resumes_; }
 
   // No end before this, whoever wants it; while the first burst goes on, more bytes move it.
@@ -79,6 +84,7 @@ class WatchEndRule {
   Start start_ = Start::resumed;
   bool resumes_ = false;
   bool source_ended_ = false;
+  bool as_asked_ = false;
   bool burst_over_ = true;
   Instant head_{};
   Instant last_byte_{};  // of the first burst; the head's until there is one

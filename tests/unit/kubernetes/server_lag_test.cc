@@ -40,11 +40,15 @@ RequestInfo request(std::string_view method, std::string_view path) {
 }
 
 TEST(ServerLagTest, WritesOfWhatServersActByChangeThem) {
-  for (const char* path : {"/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
-                           "/apis/rbac.authorization.k8s.io/v1/namespaces/a/rolebindings",
-                           "/apis/apiregistration.k8s.io/v1/apiservices/v1.a",
-                           "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
-                           "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/a/status"}) {
+  for (const char* path :
+       {"/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+        "/apis/rbac.authorization.k8s.io/v1/namespaces/a/rolebindings",
+        "/apis/apiregistration.k8s.io/v1/apiservices/v1.a",
+        "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/a/status", "/api/v1/namespaces",
+        "/api/v1/namespaces/a", "/apis/scheduling.k8s.io/v1/priorityclasses",
+        "/apis/storage.k8s.io/v1/storageclasses/a", "/apis/networking.k8s.io/v1/ingressclasses/a",
+        "/apis/node.k8s.io/v1/runtimeclasses"}) {
     for (const char* method : {"POST", "PUT", "PATCH", "DELETE"}) {
       EXPECT_TRUE(changes_servers(request(method, path))) << method << path;
     }
@@ -56,6 +60,9 @@ TEST(ServerLagTest, OtherWritesDoNot) {
   for (const char* path :
        {"/api/v1/namespaces/a/pods", "/apis/apps/v1/namespaces/a/deployments/d",
         "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "/apis/example.com/v1/things",
+        "/api/v1/namespaces/a/finalize", "/api/v1/namespaces/a/status", "/api/v1/nodes/a",
+        "/apis/storage.k8s.io/v1/volumeattachments",
+        "/apis/networking.k8s.io/v1/namespaces/a/ingresses", "/apis/example.com/v1/namespaces",
         "/apis/apiextensions.k8s.io", "/apis/apiextensions.k8s.io/v1"}) {
     EXPECT_FALSE(changes_servers(request("POST", path))) << path;
   }

@@ -976,6 +976,44 @@ TEST_F(WatchEndTest, AWatchThatIsLostInItsFirstBurstEndsFourSecondsAfterItsLastB
                              *client.last_byte + 4s + rule().jitter + 1ms);
 }
 
+// A clean end would look as if that had been all: nothing marks the end of what exists.
+TEST_F(WatchEndTest, AWatchFromNothingThatIsLostInItsFirstBurstIsCut) {
+  start(2);
+  be_alice();
+  for (const char* path : {"/api/v1/pods?watch=1", "/api/v1/pods?watch=1&resourceVersion=0"}) {
+    const Client::Answer& client = ask(path);
+    request().begin(200);
+    burst(request(), 1s);
+    drop(request());
+    EXPECT_EQ(client.reset, Reset::truncated) << path;
+    EXPECT_FALSE(client.ended);
+  }
+  const Client::Answer& whole = ask("/api/v1/pods?watch=1");
+  request().begin(200);
+  burst(request(), 1s);
+  simulation_.advance(rule().burst_pause + 5s);
+  const Instant lost = simulation_.now();
+  drop(request());
+  expect_a_clean_end_between(whole, lost, lost + rule().jitter);
+}
+
+TEST_F(WatchEndTest, AWatchThatEndsWhenItsClientWantedItIsHeldBackByNobody) {
+  start(2);
+  be_alice();
+  const Client::Answer& asked =
+      established_watch("/api/v1/pods?watch=1&timeoutSeconds=1&resourceVersion=5");
+  simulation_.advance(900ms);
+  request().finish();
+  simulation_.settle();
+  EXPECT_TRUE(asked.ended);
+  const Client::Answer& early =
+      established_watch("/api/v1/pods?watch=1&timeoutSeconds=2&resourceVersion=5");
+  simulation_.advance(900ms);
+  request().finish();
+  simulation_.settle();
+  expect_a_clean_end_between(early, early.head_at + 2s, early.head_at + 2s);
+}
+
 TEST_F(WatchEndTest, WhatOfAFirstBurstReachesItsClientLateDelaysTheEnd) {
   start(2);
   be_alice();
