@@ -129,6 +129,8 @@ TEST_F(SuccessorTest, BeginsWithNoSignalBlockedOrIgnored) {
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, &before);
   const auto pipe_before = std::signal(SIGPIPE, SIG_IGN);
+  // What whoever started us ignores is passed on (a shell, for what it runs in the background).
+  for (const int inherited : {SIGHUP, SIGINT, SIGQUIT}) std::signal(inherited, SIG_DFL);
   // By the shell itself, which blocks signals while it starts another program.
   auto successor =
       run("while read -r line; do case $line in Sig*) echo \"$line\";; esac; done "
