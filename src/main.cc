@@ -2,6 +2,7 @@
 // sluice: flags -> configuration -> server.
 #include <fmt/format.h>
 
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <memory>
@@ -114,7 +115,18 @@ void refuse(const sluice::server::ProcessStart& start, const std::vector<std::st
   start.inherited.predecessor->refuse(mistakes.front());
 }
 
+// A reload or a take-over that is asked for while we start, which may take ten seconds, is carried
+// out afterwards.
+void hold_signals() {
+  sigset_t held;
+  sigemptyset(&held);
+  sigaddset(&held, SIGHUP);
+  sigaddset(&held, SIGUSR2);
+  pthread_sigmask(SIG_BLOCK, &held, nullptr);
+}
+
 int check_or_serve(const CommandLine& line, sluice::server::ProcessStart start) {
+  if (line.action == CommandLine::Action::run) hold_signals();
   const auto reader = std::make_shared<sluice::Reader>(line);
   Validation valid = reader->start(start.inherited.predecessor != nullptr);
   if (line.action == CommandLine::Action::check) {

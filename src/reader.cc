@@ -112,6 +112,14 @@ server::Configuration Reader::read(const server::ReadRequest& request) {
     configuration.mistakes.push_back(
         "--clusters cannot be added or left out while the process runs: restart it.");
   }
+  // A mount that is gone, or files that are just replaced: it is not that nobody is to be served.
+  if (!now_.clusters.empty() && valid.mistakes.empty() && valid.clusters.empty() &&
+      !request.held.empty()) {
+    configuration.mistakes.push_back(
+        "--clusters has no file any more: what is served stays. Take files away one after the "
+        "other, "
+        "or stop the process.");
+  }
   configuration.warnings = std::move(valid.warnings);
   append(configuration.warnings, valid.conflicts);
   append(configuration.warnings, config::fixed_changes(started_, now_));

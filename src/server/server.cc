@@ -193,6 +193,10 @@ class Server::Process final : private TakeOverHost {
   // A mistake in a cluster's file costs it alone, but nobody who is served.
   Result<void> keeps_clusters() const {
     if (!known_) return {};
+    if (options_.clusters.empty() && options_.broken.empty() && !known_->clusters.empty()) {
+      return fail(ErrorKind::invalid_argument,
+                  "there is no cluster's file any more, and the process before serves some");
+    }
     for (const ClusterProofs& served : known_->clusters) {
       if (std::ranges::count(options_.broken, served.cluster, &BrokenCluster::name) == 0) continue;
       return fail(ErrorKind::invalid_argument,

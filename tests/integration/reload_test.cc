@@ -240,6 +240,21 @@ TEST_F(ChangedFilesTest, AFileThatComesIsServedAndOneThatGoesIsNot) {
   EXPECT_TRUE(eventually([&] { return !page().contains(R"("name":"two")"); }, seen_within * 2));
 }
 
+// The folder's mount is gone, or all files are just being replaced.
+TEST_F(ChangedFilesTest, WhereAllFilesAreGoneNobodyIsToldToGo) {
+  const std::string text = without_backends() + backend(0) + asked_for();
+  start_with(text);
+  const auto there = connect(&credentials.alice);
+  const auto watches = open_watches(*there, 5, bearer());
+  ASSERT_EQ(std::remove(folder.file("one.conf").c_str()), 0);
+  EXPECT_TRUE(eventually([&] { return sluice->metric("sluice_config_errors") == 1; }, seen_within));
+  EXPECT_EQ(get(*connect(&credentials.alice)), 200);
+  for (const Http2Client::Id id : watches) EXPECT_FALSE(there->answer(id).over);
+  put("one", text);
+  EXPECT_TRUE(eventually([&] { return sluice->metric("sluice_config_errors") == 0; }, seen_within));
+  EXPECT_EQ(get(*there), 200);
+}
+
 TEST_F(ChangedFilesTest, AKeyAndItsCertificateMayComeOneAfterTheOther) {
   start_with(lines() + asked_for());
   const auto there = connect(&credentials.alice);
@@ -293,6 +308,9 @@ TEST_F(ChangedFilesTest, AStartWaitsForTheKeyOfItsCertificate) {
                 .cluster_flags = false,
                 .wait_ready = false});
   loop->run_for(500ms);
+  // Whoever has rotated them says so, and does not know that we have not begun.
+  sluice->child().signal(SIGHUP);
+  loop->run_for(200ms);
   EXPECT_FALSE(sluice->child().exit_code().has_value());
   write_file(folder.file("gateway.crt"), next.pem());
   EXPECT_TRUE(sluice->wait_page("/readyz", 200));
