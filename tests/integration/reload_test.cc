@@ -148,8 +148,8 @@ TEST_F(ReloadTest, PassingOnIsSwitchedOnAndOffBesideWhoIsThere) {
                            "\npass-through=" + apisim->servers()[1].to_string() + "\n";
   put("one", text + "mode=l7\n");
   put("two", lines() + "server-names=two.example\n");
-  start_sluice(
-      {.flags = {clusters(), "--watch-files=false", "--workers=2"}, .cluster_flags = false});
+  start_sluice({.flags = {clusters(), "--watch-files=false", "--workers=2", "--drain-timeout=10s"},
+                .cluster_flags = false});
   const auto passed = [&](const io::Address& at) {
     Http2Client client(*loop, at, client_tls(&credentials.alice, &credentials.serving_ca));
     return client.ready() && get(client) == 200;
