@@ -136,7 +136,8 @@ TEST_P(OddAnswerTest, HurtsItsOwnExchangeAtMost) {
         EXPECT_EQ(answer.status, 502) << answer.describe();
         EXPECT_EQ(answer.field("retry-after"), "") << answer.describe();
         EXPECT_TRUE(answer.whole()) << answer.describe();
-        EXPECT_TRUE(answer.body.contains(R"("kind":"Status")")) << answer.describe();
+        EXPECT_TRUE(GetParam().method == "HEAD" || answer.body.contains(R"("kind":"Status")"))
+            << answer.describe();
         break;
       case Outcome::cut: EXPECT_EQ(answer.ending, Ending::reset) << answer.describe(); break;
     }
