@@ -33,7 +33,7 @@ constexpr Duration room_interval = std::chrono::milliseconds(500);
 constexpr std::size_t draining_asked_at_once = 4;
 // Watches end some seconds later, and the places of cancelled streams are held for one.
 constexpr Duration room_made_within = std::chrono::seconds(2);
-// Clients that have their share and are passed over, when a place is free, for one who has not.
+// Turns of clients that have their share, which are passed over when a place is free.
 constexpr std::size_t passed_over_max = 256;
 // Between the connections that drain because TLS has changed, so that not all open anew at once.
 constexpr Duration renewal_interval = std::chrono::milliseconds(50);
@@ -355,7 +355,7 @@ void ConnectionPool::State::serve_waiting(Stay stay, bool behind) {
       }
       // Whoever has its share is in nobody's way.
       waiting_.pass_over(*stream);
-      if (++refused >= std::min(waiting_.clients_behind(stay), passed_over_max)) return;
+      if (++refused >= std::min(waiting_.turns_of_all_behind(stay), passed_over_max)) return;
       continue;
     }
     BackendConnection* connection = places_.find(stay);

@@ -39,9 +39,9 @@ class WaitingRoom {
   bool anybody(Stay stay, bool behind) const {
     return !turns_[static_cast<std::size_t>(stay)][behind ? 1 : 0].empty();
   }
-  // How many clients have some who wait behind.
-  std::size_t clients_behind(Stay stay) const {
-    return turns_[static_cast<std::size_t>(stay)][1].clients();
+  // After so many of them each client has had its turn.
+  std::size_t turns_of_all_behind(Stay stay) const {
+    return turns_[static_cast<std::size_t>(stay)][1].turns_of_all();
   }
   std::size_t count(Stay stay) const { return count_[static_cast<std::size_t>(stay)]; }
   // When the one that waits longest came.

@@ -14,6 +14,7 @@ FairQueue::FairQueue(std::initializer_list<std::uint32_t> weights) : lanes_(weig
   for (const std::uint32_t weight : weights) {
     CHECK_GT(weight, 0U);
     lanes_[i++].weight = weight;
+    cycle_ += weight;
   }
 }
 

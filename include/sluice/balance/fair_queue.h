@@ -59,6 +59,8 @@ class FairQueue {
   bool empty() const { return size_ == 0; }
   std::size_t size() const { return size_; }
   std::size_t clients() const { return clients_.size(); }
+  // After so many turns each client that waits has had one, whatever lane it is in.
+  std::size_t turns_of_all() const { return clients_.size() * cycle_; }
   // How many of this part of this client wait.
   std::size_t waiting(const FairShare& share) const;
   // How many of so many places are that part's, if clients share them equally, and parts their
@@ -113,6 +115,7 @@ class FairQueue {
   std::size_t lane_ = 0;
   std::unordered_map<Key, Client, Hasher> clients_;
   std::unordered_map<PartKey, Part, Hasher> parts_;
+  std::size_t cycle_ = 0;  // turns in which each lane has one
   std::size_t size_ = 0;
 };
 

@@ -699,6 +699,28 @@ TEST_F(ConnectionPoolTest, WhoMayNotTakeAPlaceIsInNobodysWay) {
   EXPECT_TRUE(third.open());
 }
 
+// Sixteen turns in a row are those of who is proven.
+TEST_F(ConnectionPoolTest, WhoMayNotTakeAPlaceIsNotInTheWayOfAnotherLane) {
+  options_.connections_max = 1;
+  options_.streams_per_connection_max = 20;
+  start();
+  for (int i = 0; i < 10; ++i) opened({.client = 99});
+  const auto stranger = [](std::uint64_t client) {
+    return OpenRequest{.client = client, .connection = client, .standing = Standing::stranger};
+  };
+  for (std::uint64_t client = 1; client < 9; ++client) opened(stranger(client));
+  EXPECT_TRUE(opened(stranger(1)).open());
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(opened({.client = 99}).waiting());
+  request(11).answer(200);
+  simulation_.settle();
+  EXPECT_TRUE(opened(stranger(2)).open());
+  Caller& third = opened(stranger(1));
+  EXPECT_TRUE(third.waiting());
+  request(10).answer(200);
+  simulation_.settle();
+  EXPECT_TRUE(third.open());
+}
+
 TEST_F(ConnectionPoolTest, AnAnsweredStreamsPlaceIsFreeAtOnceWhereTheBackendAllowsFew) {
   options_.connections_max = 1;
   start(PoolKind::bearer, {.max_concurrent_streams = 2});
