@@ -6,6 +6,7 @@
 #include <bit>
 #include <utility>
 
+#include "sluice/balance/picker.h"
 #include "sluice/base/check.h"
 
 namespace sluice::backend {
@@ -21,7 +22,7 @@ std::string_view to_string(Health health) {
 }
 
 Cluster::Cluster(const std::vector<Endpoint>& endpoints) {
-  CHECK_LE(endpoints.size(), size_max);
+  CHECK_LE(endpoints.size(), balance::backends_max);
   for (const Endpoint& endpoint : endpoints) {
     backends.push_back(std::make_shared<BackendStatus>(endpoint));
   }
@@ -46,7 +47,7 @@ Cluster Cluster::changed_to(const std::vector<Endpoint>& endpoints) const {
     auto added = std::make_shared<BackendStatus>(endpoint, true);
     if (free != changed.backends.end()) {
       *free = std::move(added);
-    } else if (changed.backends.size() < size_max) {
+    } else if (changed.backends.size() < balance::backends_max) {
       changed.backends.push_back(std::move(added));
     }
   }

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
 #include <deque>
 #include <iterator>
 #include <mutex>
@@ -18,6 +17,7 @@
 
 #include "dns_query.h"
 #include "sluice/base/check.h"
+#include "sluice/base/thread.h"
 
 namespace sluice::discovery {
 namespace {
@@ -124,34 +124,22 @@ Resolver::~Resolver() {
 }
 
 void Resolver::ask(Question question, Answered answered) {
-  const std::lock_guard lock(state_->mutex);
+  std::unique_lock lock(state_->mutex);
   if (state_->stopping) return;
   if (!state_->thread.joinable()) {
-    if (const std::string why_not = start(); !why_not.empty()) {
-      return answered({std::nullopt, std::nullopt, "no thread can be started: " + why_not});
+    try {
+      state_->thread = start_thread([state = state_] {
+        pthread_setname_np(pthread_self(), "resolver");
+        state->run();
+      });
+    } catch (const std::system_error& error) {
+      lock.unlock();
+      return answered(
+          {std::nullopt, std::nullopt, std::string("no thread can be started: ") + error.what()});
     }
   }
   state_->waiting.push_back({std::move(question), std::move(answered)});
   state_->wake_up();
-}
-
-// With its lock. Why not, or empty.
-std::string Resolver::start() {
-  // Signals are others' business, also where they do not block them.
-  sigset_t all{}, before{};
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, &before);
-  std::string why_not;
-  try {
-    state_->thread = std::thread([state = state_] {
-      pthread_setname_np(pthread_self(), "resolver");
-      state->run();
-    });
-  } catch (const std::system_error& error) {
-    why_not = error.what();
-  }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return why_not;
 }
 
 std::string resolver_version() { return ares_version(nullptr); }

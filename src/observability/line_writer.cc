@@ -5,7 +5,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -16,6 +15,7 @@
 #include <climits>
 
 #include "sluice/base/check.h"
+#include "sluice/base/thread.h"
 
 namespace sluice::observability {
 
@@ -40,13 +40,7 @@ LineWriter::LineWriter(const LineWriterOptions& options) : options_(options) {
   wake_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   CHECK_GE(wake_, 0);
 
-  // Signals are for the control thread: this one begins with all of them blocked.
-  sigset_t all;
-  sigset_t before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([this] { run(); });
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  thread_ = start_thread([this] { run(); });
 }
 
 LineWriter::~LineWriter() {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "admission.h"
+#include "holdings.h"
 #include "sluice/base/check.h"
 #include "sluice/observability/log.h"
 
@@ -116,11 +117,8 @@ void Exchange::charge(ClientAccount& account) {
 
 // Nothing is known of it but its connection.
 void Exchange::charge_connection() {
-  const ClientFacts& facts = client_->facts();
-  const bool by_certificate = facts.identity && !facts.anonymous;
-  const AccountRef asked = shared_.accounts.open(
-      by_certificate ? facts.keys.user : facts.keys.connection, facts.keys.network, facts.proven);
-  charge(*asked.get());
+  const Holdings::Owner owner = owner_of(client_->facts());
+  charge(*shared_.accounts.open(owner.client, owner.network, owner.proven).get());
 }
 
 void Exchange::refuse(int code, ReplyReason reason, std::string_view message) {

@@ -272,14 +272,13 @@ void Exchange::backend_failed(const StreamEnd& end) {
   if (end.cause == StreamEnd::Cause::refused) dispatch_.attempts().refused();
   // Its head came, and its client knows nothing of that.
   const bool headed = state_ == State::judging;
-  const Retry outcome = headed ? Retry::never : end.retry;
-  if (replay(headed && lost ? Retry::idempotent : outcome, failure.replay, end.context) !=
-      Outcome::impossible)
-    return;
+  const Retry known = headed ? Retry::never : end.retry;
+  const Retry may_be_sent = headed && lost ? Retry::idempotent : known;
+  if (replay(may_be_sent, failure.replay, end.context) != Outcome::impossible) return;
   if (end.cause == StreamEnd::Cause::too_large) {
     log::warning("an answer was not passed on", {{"why", end.context}, {"path", plan_.info.path}});
   }
-  unanswered(failure.reason, outcome, failure.message);
+  unanswered(failure.reason, known, failure.message);
 }
 
 }  // namespace sluice::proxy

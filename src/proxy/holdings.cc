@@ -2,6 +2,8 @@
 // Who holds most.
 #include "holdings.h"
 
+#include "sluice/proxy/client_side.h"
+
 namespace sluice::proxy {
 namespace {
 
@@ -57,6 +59,12 @@ std::optional<Holdings::Holder> Holdings::largest() const {
   if (strangers) return Holder{Kind::strangers, 0, strangers_};
   if (clearly_more(network.bytes, networks.size())) return network;
   return std::nullopt;
+}
+
+Holdings::Owner owner_of(const ClientFacts& client) {
+  const bool by_certificate = client.identity && !client.anonymous;
+  return {by_certificate ? client.keys.user : client.keys.connection, client.keys.network,
+          client.proven};
 }
 
 }  // namespace sluice::proxy

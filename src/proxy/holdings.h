@@ -9,6 +9,8 @@
 
 namespace sluice::proxy {
 
+struct ClientFacts;
+
 class Holdings {
  public:
   // Names as in ClientKeys.
@@ -49,5 +51,8 @@ class Holdings {
   std::size_t all_ = 0;
   std::size_t strangers_ = 0;
 };
+
+// Whose is what is a connection's own, and what is asked before more is known than its connection.
+Holdings::Owner owner_of(const ClientFacts& client);
 
 }  // namespace sluice::proxy

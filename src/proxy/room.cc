@@ -14,12 +14,6 @@ namespace {
 Holdings::Owner owner_of(const ClientAccount& account) {
   return {account.client, account.network, account.proven};
 }
-// Of what is its connection's own.
-Holdings::Owner owner_of(const ClientFacts& client) {
-  const bool by_certificate = client.identity && !client.anonymous;
-  return {by_certificate ? client.keys.user : client.keys.connection, client.keys.network,
-          client.proven};
-}
 
 std::string_view to_string(Holdings::Kind kind) {
   switch (kind) {

@@ -85,7 +85,7 @@ std::vector<backend::Endpoint> Cluster::endpoints() {
   keeps_former_ = false;
   if (wanted.empty() || parts || has_successor()) return wanted;
   // Newcomers without a slot could not show that they are there.
-  constexpr std::size_t slots_max = backend::Cluster::size_max;
+  constexpr std::size_t slots_max = balance::backends_max;
   const std::size_t all = wanted.size() + std::max(slots_max - wanted.size(), slots_max / 2);
   const auto& slots = version_->backends;
   for (std::size_t slot = 0; slot < slots.backends.size() && wanted.size() < all; ++slot) {

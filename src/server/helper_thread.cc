@@ -6,13 +6,13 @@
 #include <sys/resource.h>
 
 #include <condition_variable>
-#include <csignal>
 #include <deque>
 #include <mutex>
 #include <system_error>
 #include <thread>
 #include <utility>
 
+#include "sluice/base/thread.h"
 #include "sluice/observability/log.h"
 
 namespace sluice::server {
@@ -67,13 +67,9 @@ void HelperThread::run(std::move_only_function<void()> work) {
 }
 
 void HelperThread::start() {
-  // Signals are others' business, also where they do not block them.
-  sigset_t all{}, before{};
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, &before);
   try {
     // It keeps what it needs, in case that it is left behind.
-    state_->thread = std::thread([state = state_] {
+    state_->thread = start_thread([state = state_] {
       pthread_setname_np(pthread_self(), "helper");
       // Workers have the CPUs first. On Linux it is the thread's own value; who may not, may not.
       (void)setpriority(PRIO_PROCESS, 0, helper_nice);
@@ -83,7 +79,6 @@ void HelperThread::start() {
     log::error("no thread can be started for what may take long: it waits",
                {{"why", error.what()}});
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 }  // namespace sluice::server

@@ -14,8 +14,6 @@ namespace sluice::tls {
 
 namespace {
 
-constexpr std::size_t rsa_exponent_bytes_max = 4;
-
 // The error of the library whose alert fits.
 int alert_error(Trust::Refusal::Kind kind) {
   switch (kind) {
@@ -71,9 +69,7 @@ void hand_over(const x509::PublicKey& key, SluicePeerKey& out) {
   switch (key.kind) {
     case x509::KeyKind::other: return;
     case x509::KeyKind::rsa:
-      // Nobody has more (crypto/rsa of Go refuses it), and checking what its owner has signed would
-      // take as long as he likes.
-      if (key.exponent.size() > rsa_exponent_bytes_max) return;
+      if (!x509::has_usual_exponent(key)) return;
       out.kind = SLUICE_KEY_RSA;
       break;
     case x509::KeyKind::p224:

@@ -76,14 +76,17 @@ bool read_public_key(const Element& info, PublicKey& key) {
   return parameters.done() && read_point(value, curve, key);
 }
 
+bool has_usual_exponent(const PublicKey& rsa) {
+  const Bytes exponent = rsa.exponent;
+  return exponent.size() < 4 || (exponent.size() == 4 && (exponent[0] & 0x80) == 0);
+}
+
 std::string_view weakness(const PublicKey& key) {
   if (key.kind != KeyKind::rsa) return {};
   if (key.bits < rsa_bits_min) return "it has an RSA key of less than 1024 bits";
-  // crypto/internal/fips140/rsa checkPublicKey; the exponent fits 31 bits.
+  // crypto/internal/fips140/rsa checkPublicKey.
   const Bytes exponent = key.exponent;
-  const bool exponent_too_large =
-      exponent.size() > 4 || (exponent.size() == 4 && (exponent[0] & 0x80) != 0);
-  if ((key.modulus.back() & 1) == 0 || (exponent.back() & 1) == 0 || exponent_too_large ||
+  if ((key.modulus.back() & 1) == 0 || (exponent.back() & 1) == 0 || !has_usual_exponent(key) ||
       (exponent.size() == 1 && exponent[0] == 1)) {
     return "it has an RSA key that is none";
   }

@@ -161,6 +161,16 @@ OddAnswer with_status(std::string name, std::string status) {
           }};
 }
 
+// A head with so many of them.
+OddAnswer with_fields(std::string name, Outcome outcome, int count, std::string field,
+                      std::string value) {
+  return {std::move(name), outcome, [=](FrameWriter& w, std::uint32_t id) {
+            std::string block = hpack_literal(":status", "200");
+            for (int i = 0; i < count; ++i) block += hpack_literal(field, value);
+            w.long_headers(id, block);
+          }};
+}
+
 OddAnswer with_trailer(std::string name, Outcome outcome, std::string field, std::string value) {
   return {std::move(name), outcome, [field, value](FrameWriter& w, std::uint32_t id) {
             w.raw(ok_head(id)).data(id, "body").headers(id, hpack_literal(field, value));
@@ -234,26 +244,9 @@ INSTANTIATE_TEST_SUITE_P(
                   [](FrameWriter& w, std::uint32_t id) {
                     w.raw(ok_head(id)).data(id, "body", true).data(id, "more", true);
                   }},
-        OddAnswer{"too_large_head", Outcome::refused,
-                  [](FrameWriter& w, std::uint32_t id) {
-                    std::string block = hpack_literal(":status", "200");
-                    for (int i = 0; i < 30; ++i)
-                      block += hpack_literal("x-large", std::string(40'000, 'x'));
-                    w.long_headers(id, block);
-                  }},
-        OddAnswer{"too_many_fields", Outcome::refused,
-                  [](FrameWriter& w, std::uint32_t id) {
-                    std::string block = hpack_literal(":status", "200");
-                    for (int i = 0; i < 9000; ++i) block += hpack_literal("x-many", "x");
-                    w.long_headers(id, block);
-                  }},
-        OddAnswer{"large_head", Outcome::whole,
-                  [](FrameWriter& w, std::uint32_t id) {
-                    std::string block = hpack_literal(":status", "200");
-                    for (int i = 0; i < 24; ++i)
-                      block += hpack_literal("x-large", std::string(40'000, 'x'));
-                    w.long_headers(id, block);
-                  }},
+        with_fields("too_large_head", Outcome::refused, 30, "x-large", std::string(40'000, 'x')),
+        with_fields("too_many_fields", Outcome::refused, 9000, "x-many", "x"),
+        with_fields("large_head", Outcome::whole, 24, "x-large", std::string(40'000, 'x')),
         OddAnswer{"reset_without_an_answer", Outcome::refused,
                   [](FrameWriter& w, std::uint32_t id) { w.rst_stream(id, 0); }},
         OddAnswer{"reset_in_a_long_body", Outcome::cut,

@@ -57,8 +57,6 @@ struct BackendStatus {
 // known of each. A backend is called by its slot everywhere, and keeps it until nothing refers to
 // it any more; from then on the slot is free, which is null, and may be another's.
 struct Cluster {
-  static constexpr std::size_t size_max = 64;  // as many as a mask has bits
-
   Cluster() = default;  // it hibernates
   explicit Cluster(const std::vector<Endpoint>& endpoints);
   std::vector<std::shared_ptr<BackendStatus>> backends;

@@ -41,8 +41,6 @@ class Resolver {
   void ask(Question question, Answered answered);
 
  private:
-  std::string start();
-
   struct State;
   std::shared_ptr<State> state_;
 };

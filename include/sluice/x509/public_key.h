@@ -25,6 +25,10 @@ struct PublicKey {
 constexpr std::size_t rsa_bits_min = 1024;
 constexpr std::size_t rsa_bits_max = 8192;
 
+// Whether its exponent is one that anybody has: of 31 bits (crypto/internal/fips140/rsa
+// checkPublicKey). What a longer one has signed may take as long to check as its owner likes.
+bool has_usual_exponent(const PublicKey& rsa);
+
 // Why nothing that this key signs is believed by anybody, or empty: what crypto/rsa of Go 1.24 and
 // later refuses to verify with.
 std::string_view weakness(const PublicKey& key);

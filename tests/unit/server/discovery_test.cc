@@ -167,7 +167,7 @@ TEST_F(DiscoveryTest, ACompleteChangeOfAsManyAsThereMayBeLeavesNobodyOut) {
   start();
   std::vector<std::size_t> before{0};
   std::vector<std::size_t> after{1};
-  for (std::size_t i = 1; i < backend::Cluster::size_max; ++i) {
+  for (std::size_t i = 1; i < balance::backends_max; ++i) {
     before.push_back(9 + i);
     after.push_back(99 + i);
   }
@@ -191,7 +191,7 @@ TEST_F(DiscoveryTest, ACompleteChangeOfAsManyAsThereMayBeLeavesNobodyOut) {
   }
   EXPECT_THAT(serving(), Contains("10.0.0.2:6443"));
   EXPECT_THAT(serving(), Not(Contains("10.0.0.1:6443")));
-  EXPECT_THAT(serving(), SizeIs(backend::Cluster::size_max));
+  EXPECT_THAT(serving(), SizeIs(balance::backends_max));
 }
 
 TEST_F(DiscoveryTest, WhereAllOthersComeTheFormerOnesStayUntilOneIsReadyOrTenSecondsHavePassed) {

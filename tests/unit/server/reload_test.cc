@@ -197,7 +197,7 @@ TEST_F(ReloadTest, ABackendThatComesIsAskedBeforeItIsUsed) {
   SmallClient& client = alice(two);
   EXPECT_EQ(status_of(client), 200);
   readiness_[2] = 0;  // says nothing yet
-  test::ScriptedBackend added(simulation_.transport(), WholeServer::backend_address(2));
+  test::ScriptedBackend& added = add_server(2, two);
   added.on_request = [this](test::ScriptedBackend::Request& request) { asked(2, request); };
   options_.clusters[two].backends.push_back({WholeServer::backend_address(2), "api-1", "backend"});
   reload();
@@ -211,15 +211,10 @@ TEST_F(ReloadTest, ABackendThatComesIsAskedBeforeItIsUsed) {
   simulation_.advance(3s);
   for (int i = 0; i < 20; ++i) EXPECT_EQ(status_of(client), 200);
   EXPECT_THAT(seen_[2], Contains("alice"));
-  server_->stop();
-  simulation_.settle();
-  added.stop();
-  simulation_.settle();
 }
 
 TEST_F(ReloadTest, ABackendThatGoesGetsNothingNewAndItsWatchesMove) {
-  test::ScriptedBackend other(simulation_.transport(), WholeServer::backend_address(2));
-  other.on_request = backends_[two]->on_request;
+  add_server(2, two);
   options_.clusters[two].backends.push_back({WholeServer::backend_address(2), "api-1", "backend"});
   start_reloadable();
   SmallClient& client = alice(two);
@@ -246,11 +241,6 @@ TEST_F(ReloadTest, ABackendThatGoesGetsNothingNewAndItsWatchesMove) {
   simulation_.advance(3s);
   for (int i = 0; i < 20; ++i) EXPECT_EQ(status_of(client), 200);
   EXPECT_GT(backends_[two]->requests().size(), before + 5);
-  client.connection.terminate();
-  server_->stop();
-  simulation_.settle();
-  other.stop();
-  simulation_.settle();
 }
 
 TEST_F(ReloadTest, BackendsThatComeAndGoKeepToTheirSlots) {
@@ -310,8 +300,7 @@ TEST_F(ReloadTest, AnOlderRenewalThatComesLateChangesNothing) {
 }
 
 TEST_F(ReloadTest, ABackendOfAClusterThatWasAsleepMayLeaveAndComeBack) {
-  test::ScriptedBackend other(simulation_.transport(), WholeServer::backend_address(2));
-  other.on_request = backends_[one]->on_request;
+  add_server(2, one);
   ClusterOptions& cluster = options_.clusters[one];
   cluster.proxy.vouches_for_identity = false;
   cluster.backend_tls.identity.reset();
@@ -331,11 +320,6 @@ TEST_F(ReloadTest, ABackendOfAClusterThatWasAsleepMayLeaveAndComeBack) {
   reload();
   simulation_.advance(3s);
   EXPECT_EQ(status_of(client), 200);
-  client.connection.terminate();
-  server_->stop();
-  simulation_.settle();
-  other.stop();
-  simulation_.settle();
 }
 
 // Of a backend that believes the pair that it knows, and another one when it is told to.
@@ -411,8 +395,7 @@ TEST_F(RotationTest, WhoBeginsInBetweenBeginsWithTheOldPair) {
 }
 
 TEST_F(RotationTest, WhoWasAwayMeanwhileIsServedByTheOldPairToo) {
-  test::ScriptedBackend other(simulation_.transport(), WholeServer::backend_address(2));
-  other.on_request = backends_[one]->on_request;
+  add_server(2, one);
   auto& backends = options_.clusters[one].backends;
   backends.push_back({WholeServer::backend_address(2), "api-1", "backend"});
   start_rotatable();
@@ -436,11 +419,6 @@ TEST_F(RotationTest, WhoWasAwayMeanwhileIsServedByTheOldPairToo) {
   simulation_.advance(5s);
   EXPECT_FALSE(is_pending());
   EXPECT_EQ(status_of(client), 200);
-  client.connection.terminate();
-  server_->stop();
-  simulation_.settle();
-  other.stop();
-  simulation_.settle();
 }
 
 TEST_F(RotationTest, WhatIsTakenBackBeforeItHasPassedIsForgotten) {

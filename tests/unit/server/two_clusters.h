@@ -65,6 +65,7 @@ class ClustersTest : public testing::Test {
     clients_.clear();
     http1_clients_.clear();
     for (const auto& backend : backends_) backend->stop();
+    for (const auto& server : more_servers_) server->stop();
     simulation_.settle();
   }
 
@@ -90,6 +91,14 @@ class ClustersTest : public testing::Test {
     backends_[number]->on_request = [this, number](test::ScriptedBackend::Request& request) {
       asked(number, request);
     };
+  }
+
+  // An API server of no cluster yet, which answers as that cluster's does now.
+  test::ScriptedBackend& add_server(std::size_t number, std::size_t cluster) {
+    more_servers_.push_back(std::make_unique<test::ScriptedBackend>(
+        simulation_.transport(), WholeServer::backend_address(number)));
+    more_servers_.back()->on_request = backends_[cluster]->on_request;
+    return *more_servers_.back();
   }
 
   void asked(std::size_t cluster, test::ScriptedBackend::Request& request) {
@@ -207,8 +216,9 @@ class ClustersTest : public testing::Test {
   std::array<int, 3> readiness_ = {200, 200, 200};  // 0: no answer
   std::array<int, 3> probes_{};
   std::array<test::ScriptedBackend::Connection*, 3> last_probe_{};
-  std::array<std::vector<std::string>, 3> seen_;  // users, or credentials
-  std::vector<std::unique_ptr<test::ScriptedBackend>> backends_;
+  std::array<std::vector<std::string>, 3> seen_;                  // users, or credentials
+  std::vector<std::unique_ptr<test::ScriptedBackend>> backends_;  // by cluster
+  std::vector<std::unique_ptr<test::ScriptedBackend>> more_servers_;
   std::unique_ptr<WholeServer> server_;
   std::vector<std::unique_ptr<SmallClient>> clients_;
   std::vector<std::unique_ptr<net::Recorder>> http1_clients_;
